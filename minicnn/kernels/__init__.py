@@ -1,0 +1,28 @@
+"""The engine: Numba twins of `minicnn.reference`, same names, same signatures, same results."""
+
+from minicnn.kernels.convolution import col2im, conv2d_backward, conv2d_forward, im2col
+from minicnn.kernels.dense import dense_backward, dense_forward
+from minicnn.kernels.elementwise import dropout_backward, dropout_forward, relu_backward, relu_forward
+from minicnn.kernels.loss import softmax, softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from minicnn.kernels.pooling import max_pool2d_backward, max_pool2d_forward
+from minicnn.kernels.updates import adam_update, sgd_update
+
+__all__ = [
+    "adam_update",
+    "col2im",
+    "conv2d_backward",
+    "conv2d_forward",
+    "dense_backward",
+    "dense_forward",
+    "dropout_backward",
+    "dropout_forward",
+    "im2col",
+    "max_pool2d_backward",
+    "max_pool2d_forward",
+    "relu_backward",
+    "relu_forward",
+    "sgd_update",
+    "softmax",
+    "softmax_cross_entropy_backward",
+    "softmax_cross_entropy_forward",
+]

@@ -1,0 +1,74 @@
+"""The fully connected layer, and the reshape that leads into it.
+
+    y  = x @ w + b
+    dx = dy @ w.T        dw = x.T @ dy        db = sum of dy over the batch
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minicnn.initializers import Generator, Initializer, as_generator, constant, truncated_normal
+from minicnn.layers.base import Layer, WeightedLayer
+
+
+class Dense(WeightedLayer):
+    """Every output sees every input: x [N, D] -> y = x @ weight + bias [N, F].
+
+    Parameters: `weight` [D, F], `bias` [F]. Raises ValueError for sizes below 1.
+    """
+
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int,
+        *,
+        name: str = "dense",
+        weight_init: Initializer = truncated_normal(0.1),
+        bias_init: Initializer = constant(0.1),
+        rng: Generator = 0,
+        dtype: np.dtype | type = np.float32,
+        ops: str = "kernels",
+    ) -> None:
+        for what, size in {"in_features": in_features, "out_features": out_features}.items():
+            if size < 1:
+                raise ValueError(f"{what}: expected at least 1, got {size}")
+        rng = as_generator(rng)
+        weight = weight_init(rng, (in_features, out_features)).astype(dtype)
+        super().__init__(name, weight, bias_init(rng, (out_features,)).astype(dtype), ops)
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        D, F = self.weight.value.shape
+        self._expect(input_shape, D)
+        return (F,)
+
+    def settings(self) -> dict[str, Any]:
+        D, F = self.weight.value.shape
+        return super().settings() | {"in_features": D, "out_features": F}
+
+    def _forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        return self.ops.dense_forward(x, self.weight.value, self.bias.value)
+
+    def _backward(self, dy: np.ndarray, cache: Any, input_gradient: bool) -> np.ndarray | None:
+        dx, dw, db = self.ops.dense_backward(dy, cache, input_gradient)
+        self._store(dw, db)
+        return dx
+
+
+class Flatten(Layer):
+    """The same numbers in one row per image: x [N, H, W, C] -> y [N, H * W * C], in y, x, channel order."""
+
+    def __init__(self, *, name: str = "flatten", ops: str = "kernels") -> None:
+        super().__init__(name, ops)
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        return (math.prod(input_shape),)
+
+    def _forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        return x.reshape(len(x), -1), x.shape
+
+    def _backward(self, dy: np.ndarray, cache: Any, input_gradient: bool) -> np.ndarray | None:
+        return dy.reshape(cache)

@@ -1,0 +1,52 @@
+"""Max-pooling."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from minicnn.layers.base import Layer
+from minicnn.reference import window_geometry
+
+
+class MaxPool2D(Layer):
+    """The largest value of each size x size window: x [N, H, W, C] -> y [N, Ho, Wo, C].
+
+    Backward sends each dy to the winner of its window alone; of equal values the first in row-major
+    order is the winner. Padding never wins.
+    Raises ValueError unless 1 <= size <= 15 and stride >= 1.
+    """
+
+    def __init__(
+        self,
+        size: int = 2,
+        stride: int = 2,
+        padding: str = "same",
+        *,
+        name: str = "pool",
+        ops: str = "kernels",
+    ) -> None:
+        if not 1 <= size <= 15:  # the winner's index is kept in a byte
+            raise ValueError(f"size: expected 1 to 15, got {size}")
+        if stride < 1:
+            raise ValueError(f"stride: expected at least 1, got {stride}")
+        window_geometry(size, size, stride, padding)  # refuses an unknown padding
+        super().__init__(name, ops)
+        self.size, self.stride, self.padding = size, stride, padding
+
+    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+        self._expect(input_shape, "H", "W", "C")
+        H, W, C = input_shape
+        Ho, _, _ = window_geometry(H, self.size, self.stride, self.padding)
+        Wo, _, _ = window_geometry(W, self.size, self.stride, self.padding)
+        return Ho, Wo, C
+
+    def settings(self) -> dict[str, Any]:
+        return super().settings() | {"size": self.size, "stride": self.stride, "padding": self.padding}
+
+    def _forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+        return self.ops.max_pool2d_forward(x, self.size, self.stride, self.padding)
+
+    def _backward(self, dy: np.ndarray, cache: Any, input_gradient: bool) -> np.ndarray | None:
+        return self.ops.max_pool2d_backward(dy, cache)

@@ -1,0 +1,55 @@
+"""The loss: softmax cross-entropy of integer labels.
+
+    loss[n]      = log(sum over j of exp(z[n, j])) - z[n, label]
+    dz[n, k]     = softmax(z)[n, k] - (1 if k is the label else 0)      (divided by N for the mean)
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minicnn.kernels.buffers import Buffers, reuse
+from minicnn.layers.base import find_ops
+
+
+class SoftmaxCrossEntropy:
+    """Softmax and cross-entropy in one, finite for scores of any size.
+
+    reduction "mean" averages over the batch, "sum" adds up (as the tutorial does). Unit: nats.
+    Source: Goodfellow, Bengio, Courville: Deep Learning (2016), section 6.2.2.3.
+    """
+
+    def __init__(self, reduction: str = "mean", ops: str = "kernels") -> None:
+        if reduction not in ("mean", "sum"):
+            raise ValueError(f'reduction: expected "mean" or "sum", got {reduction!r}')
+        self.reduction = reduction
+        self.ops = find_ops(ops)
+        self._buffers = Buffers()
+        self._cache = None
+
+    def forward(self, logits: np.ndarray, labels: np.ndarray) -> float:
+        """The loss of logits [N, K] for labels [N], integers in 0..K-1.
+
+        Raises ValueError or TypeError for shapes or labels that do not fit.
+        """
+        labels = np.asarray(labels)
+        if logits.ndim != 2 or logits.size == 0:
+            raise ValueError(f"logits: expected [N, K] with N >= 1, got {list(logits.shape)}")
+        if labels.dtype.kind not in "iu":
+            raise TypeError(f"labels: expected integers, got {labels.dtype}")
+        N, K = logits.shape
+        if labels.shape != (N,):
+            raise ValueError(f"labels: expected shape [{N}], got {list(labels.shape)}")
+        if labels.min() < 0 or labels.max() >= K:
+            raise ValueError(f"labels: expected 0 to {K - 1}, got {labels.min()} to {labels.max()}")
+        with reuse(self._buffers):
+            loss, self._cache = self.ops.softmax_cross_entropy_forward(logits, labels, self.reduction)
+        return loss
+
+    def backward(self) -> np.ndarray:
+        """dL/dlogits [N, K] of the last forward. Raises RuntimeError without one."""
+        if self._cache is None:
+            raise RuntimeError("SoftmaxCrossEntropy.backward: no matching forward; call forward first")
+        cache, self._cache = self._cache, None
+        with reuse(self._buffers):
+            return self.ops.softmax_cross_entropy_backward(1.0, cache)
