@@ -1,7 +1,7 @@
 """The loss: softmax cross-entropy of integer labels.
 
-    loss[n]      = log(sum over j of exp(z[n, j])) - z[n, label]
-    dz[n, k]     = softmax(z)[n, k] - (1 if k is the label else 0)      (divided by N for the mean)
+loss[n]      = log(sum over j of exp(z[n, j])) - z[n, label]
+dz[n, k]     = softmax(z)[n, k] - (1 if k is the label else 0)      (divided by N for the mean)
 """
 
 from __future__ import annotations

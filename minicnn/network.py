@@ -29,9 +29,7 @@ class Sequential:
     Raises ValueError for no layers, a name used twice, or layers whose shapes do not fit.
     """
 
-    def __init__(
-        self, layers: Sequence[Layer], input_shape: tuple[int, ...], name: str = "network"
-    ) -> None:
+    def __init__(self, layers: Sequence[Layer], input_shape: tuple[int, ...], name: str = "network") -> None:
         if not layers:
             raise ValueError("layers: expected at least one, got none")
         names = [layer.name for layer in layers]

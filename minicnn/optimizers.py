@@ -17,7 +17,8 @@ def _as_few_arrays(arrays: list[np.ndarray]) -> list[np.ndarray]:
     base, dtype = arrays[0].base, arrays[0].dtype
     starts = [array.__array_interface__["data"][0] for array in arrays]
     ends = [start + array.nbytes for start, array in zip(starts, arrays, strict=True)]
-    if base is None or any(a.base is not base or a.dtype != dtype for a in arrays) or starts[1:] != ends[:-1]:
+    alike = all(a.base is base and a.dtype == dtype and a.flags.c_contiguous for a in arrays)
+    if base is None or not alike or starts[1:] != ends[:-1]:
         return arrays
     offset = starts[0] - base.__array_interface__["data"][0]
     return [np.ndarray(sum(a.size for a in arrays), dtype, buffer=base, offset=offset)]
@@ -36,7 +37,7 @@ class Optimizer:
         self.ops = find_ops(ops)
         self._values = _as_few_arrays([p.value for p in parameters])
         self._grads = _as_few_arrays([p.grad for p in parameters])
-        if len(self._values) != len(self._grads):
+        if [a.shape for a in self._values] != [a.shape for a in self._grads]:
             self._values, self._grads = [p.value for p in parameters], [p.grad for p in parameters]
         self.state: dict[str, list[np.ndarray]] = {}
 

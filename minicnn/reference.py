@@ -224,9 +224,7 @@ def dense_forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]:
     return y, (x, w)
 
 
-def dense_backward(
-    dy: Array, cache: Cache, input_gradient: bool = True
-) -> tuple[Array | None, Array, Array]:
+def dense_backward(dy: Array, cache: Cache, input_gradient: bool = True) -> tuple[Array | None, Array, Array]:
     """Gradients of `dense_forward`: dy [N, F] -> dx [N, D] (or None), dw [D, F], db [F]."""
     x, w = cache
     # y = x @ w + b

@@ -3,6 +3,7 @@
 from minicnn.kernels.convolution import col2im, conv2d_backward, conv2d_forward, im2col
 from minicnn.kernels.dense import dense_backward, dense_forward
 from minicnn.kernels.elementwise import dropout_backward, dropout_forward, relu_backward, relu_forward
+from minicnn.kernels.fused import conv_relu_pool_backward, conv_relu_pool_forward
 from minicnn.kernels.loss import softmax, softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from minicnn.kernels.pooling import max_pool2d_backward, max_pool2d_forward
 from minicnn.kernels.updates import adam_update, sgd_update
@@ -12,6 +13,8 @@ __all__ = [
     "col2im",
     "conv2d_backward",
     "conv2d_forward",
+    "conv_relu_pool_backward",
+    "conv_relu_pool_forward",
     "dense_backward",
     "dense_forward",
     "dropout_backward",

@@ -6,7 +6,7 @@ import numpy as np
 from numba import prange
 
 from minicnn.kernels.buffers import empty, ready
-from minicnn.kernels.dense import add_bias, sum_rows
+from minicnn.kernels.dense import sum_rows
 from minicnn.kernels.jit import kernel
 from minicnn.kernels.products import matmul
 from minicnn.reference import Cache, window_geometry
@@ -88,8 +88,7 @@ def conv2d_forward(
     kh, kw, C, F = w.shape
     cols = im2col(x, kh, kw, stride, padding)
     N, Ho, Wo, K = cols.shape
-    y = matmul("y", cols.reshape(-1, K), ready(w).reshape(K, F))
-    add_bias(y, ready(b))
+    y = matmul("y", cols.reshape(-1, K), ready(w).reshape(K, F), b)
     return y.reshape(N, Ho, Wo, F), (x.shape, cols, w, stride, padding)
 
 

@@ -1,4 +1,4 @@
-"""The dense layer, and the two bias loops that convolution shares with it."""
+"""The dense layer, and the bias gradient that convolution shares with it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,10 @@ import numpy as np
 from numba import prange
 
 from minicnn.kernels.buffers import empty, ready
+from minicnn.kernels.elementwise import SMALL
 from minicnn.kernels.jit import kernel
 from minicnn.kernels.products import matmul
 from minicnn.reference import Cache
-
-
-@kernel(parallel=True)
-def _add_bias(y, b):
-    for i in prange(y.shape[0]):
-        for f in range(y.shape[1]):
-            y[i, f] += b[f]
 
 
 @kernel(parallel=True)
@@ -31,24 +25,18 @@ def _sum_rows(dy, db):
                 db[f] += dy[i, f]
 
 
-def add_bias(y: np.ndarray, b: np.ndarray) -> None:
-    """y [M, F] += b [F], in place."""
-    _add_bias(y, b)
-
-
 def sum_rows(dy: np.ndarray) -> np.ndarray:
     """dy [M, F] -> db [F]."""
     db = empty("db", (dy.shape[1],), dy.dtype)
-    _sum_rows(dy, db)
+    run = _sum_rows.serial if dy.size <= SMALL else _sum_rows
+    run(dy, db)
     return db
 
 
 def dense_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Cache]:
     """See `minicnn.reference.dense_forward`."""
     x = ready(x)
-    y = matmul("y", x, ready(w))
-    add_bias(y, ready(b))
-    return y, (x, w)
+    return matmul("y", x, w, b), (x, w)
 
 
 def dense_backward(

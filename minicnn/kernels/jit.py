@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config, event
+from numba.core import config, errors, event
 
 # Fusing a * b + c into one rounding is the only liberty taken. "nnan" and "ninf" would break the
 # detection of training that diverges, "reassoc" the promise of the same bits everywhere.
@@ -42,6 +42,11 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
+
+# GNU OpenMP lets an idle thread spin for milliseconds before it sleeps. On a busy machine it thereby
+# keeps the processor from the very thread that it waits for. This many rounds, about 0.1 ms, bridge
+# the gap between two kernels. It must be said before the library is loaded.
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 
 def _cache_directory() -> str | None:
@@ -86,60 +91,70 @@ def _warn_uncached(reason: str) -> None:
         )
 
 
-def _compile(function: Callable, parallel: bool, cache: bool) -> Any:
-    if not cache:
-        return numba.njit(parallel=parallel, **FLAGS)(function)
+def _compile(function: Callable, parallel: bool, directory: str | None) -> Any:
     before = config.CACHE_DIR
     try:
-        config.CACHE_DIR = _cache_dir
-        return numba.njit(parallel=parallel, cache=True, **FLAGS)(function)
+        config.CACHE_DIR = directory or ""
+        return numba.njit(parallel=parallel, cache=directory is not None, **FLAGS)(function)
     finally:
         config.CACHE_DIR = before
 
 
+class _Compiled:
+    """One compiled variant of a kernel, which survives a broken cache."""
+
+    def __init__(self, function: Callable, parallel: bool) -> None:
+        self._function, self._parallel = function, parallel
+        self._dispatcher: Any = None
+        self._directory: str | None = None
+
+    def __call__(self, *args: Any) -> Any:
+        if self._dispatcher is None:
+            self._compile(_cache_dir)
+        try:
+            return self._dispatcher(*args)
+        except errors.NumbaError:  # a mistake in the kernel
+            raise
+        except Exception as error:
+            # Kernels do not raise, so this comes from reading or writing the cache.
+            if self._directory is None:
+                raise
+            _warn_uncached(f"the cache in {self._directory} failed ({type(error).__name__}: {error})")
+            self._compile(None)
+            return self._dispatcher(*args)
+
+    def _compile(self, directory: str | None) -> None:
+        if directory is None:
+            _warn_uncached("no directory for the cache is writable")
+        else:
+            # Numba does not tell the two variants apart: each has a directory of its own.
+            directory = os.path.join(directory, "parallel" if self._parallel else "serial")
+        try:
+            self._dispatcher = _compile(self._function, self._parallel, directory)
+        except (RuntimeError, OSError) as error:  # the directory went away or filled up
+            _warn_uncached(f"the cache in {directory} failed ({error})")
+            directory = None
+            self._dispatcher = _compile(self._function, self._parallel, None)
+        self._directory = directory
+
+
 class Kernel:
-    """A compiled function that survives a broken cache, threads and forks."""
+    """A loop nest that Python calls: `kernel(...)` on all threads, `kernel.serial(...)` on one.
+
+    Both give the same bits, because blocks of work have a fixed size. For small work `serial` is
+    faster: waking threads takes longer than a few thousand additions.
+    """
 
     def __init__(self, function: Callable, parallel: bool) -> None:
         self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
-        self.parallel = parallel
-        self._compiled: Any = None
-        self._cached = False
-        self._serial: Any = None
+        self.serial = _Compiled(function, parallel=False)
+        self._parallel = _Compiled(function, parallel=True) if parallel else None
 
     def __call__(self, *args: Any) -> Any:
-        if not self.parallel:
-            return self._run(*args)
-        if _forked:
-            if self._serial is None:
-                self._serial = _compile(self.__wrapped__, parallel=False, cache=False)
-            return self._serial(*args)
+        if self._parallel is None or _forked or numba.get_num_threads() == 1:
+            return self.serial(*args)
         with _parallel_lock:
-            return self._run(*args)
-
-    def _run(self, *args: Any) -> Any:
-        if self._compiled is None:
-            self._compile()
-        try:
-            return self._compiled(*args)
-        except Exception as error:
-            # Kernels do not raise, so this comes from reading or writing the cache (or is a mistake
-            # in the types, which the second compilation reports again).
-            if not self._cached:
-                raise
-            _warn_uncached(f"the cache in {_cache_dir} failed ({type(error).__name__}: {error})")
-            self._compiled, self._cached = _compile(self.__wrapped__, self.parallel, False), False
-            return self._compiled(*args)
-
-    def _compile(self) -> None:
-        self._cached = _cache_dir is not None
-        if not self._cached:
-            _warn_uncached("no directory for the cache is writable")
-        try:
-            self._compiled = _compile(self.__wrapped__, self.parallel, self._cached)
-        except (RuntimeError, OSError) as error:  # the directory went away or filled up
-            _warn_uncached(f"the cache in {_cache_dir} failed ({error})")
-            self._compiled, self._cached = _compile(self.__wrapped__, self.parallel, False), False
+            return self._parallel(*args)
 
 
 def kernel(*, parallel: bool) -> Callable[[Callable], Kernel]:

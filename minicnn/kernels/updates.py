@@ -14,20 +14,26 @@ BLOCK = 16384  # entries
 
 
 @kernel(parallel=True)
-def _adam(value, grad, m, v, beta1, beta2, one_minus_beta1, one_minus_beta2, c1, c2, rate, epsilon, block):
-    size = value.size
+def _adam(
+    values, grads, ms, vs, beta1, beta2, one_minus_beta1, one_minus_beta2, c1, c2, rate, epsilon, block
+):
+    size = values.size
     for part in prange((size + block - 1) // block):
-        for i in range(part * block, min(size, (part + 1) * block)):
+        here = slice(part * block, min(size, (part + 1) * block))
+        value, grad, m, v = values[here], grads[here], ms[here], vs[here]
+        for i in range(value.size):
             m[i] = beta1 * m[i] + one_minus_beta1 * grad[i]
             v[i] = beta2 * v[i] + one_minus_beta2 * grad[i] * grad[i]
             value[i] -= rate * (m[i] / c1) / (np.sqrt(v[i] / c2) + epsilon)
 
 
 @kernel(parallel=True)
-def _sgd(value, grad, velocity, rate, momentum, block):
-    size = value.size
+def _sgd(values, grads, velocities, rate, momentum, block):
+    size = values.size
     for part in prange((size + block - 1) // block):
-        for i in range(part * block, min(size, (part + 1) * block)):
+        here = slice(part * block, min(size, (part + 1) * block))
+        value, grad, velocity = values[here], grads[here], velocities[here]
+        for i in range(value.size):
             velocity[i] = momentum * velocity[i] - rate * grad[i]
             value[i] += velocity[i]
 

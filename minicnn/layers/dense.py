@@ -1,7 +1,7 @@
 """The fully connected layer, and the reshape that leads into it.
 
-    y  = x @ w + b
-    dx = dy @ w.T        dw = x.T @ dy        db = sum of dy over the batch
+y  = x @ w + b
+dx = dy @ w.T        dw = x.T @ dy        db = sum of dy over the batch
 """
 
 from __future__ import annotations

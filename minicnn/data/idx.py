@@ -1,0 +1,146 @@
+"""Reads IDX, the file format of MNIST: a strict reader that trusts nothing a file says.
+
+An IDX file is a header and then the values of one array, in row-major order:
+
+    bytes 0-1    zero
+    byte  2      type of a value; 0x08 is an unsigned byte, the only one read here
+    byte  3      number of dimensions
+    4 bytes for every dimension: its size, big-endian
+    the values, one byte each, and nothing after them
+
+There is exactly one such file for every array, so whatever differs from it is refused. The file may
+be compressed as one gzip member, which is recognised by its first two bytes. This module does not
+write files, and does not know what the arrays mean.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import stat
+import struct
+import zlib
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+MAX_BYTES = 1 << 30  # twice the largest relative of MNIST (EMNIST by class: 547 MB)
+
+_CHUNK = 1 << 18  # bytes read or inflated at a time
+_MAX_DIMENSIONS = 32  # what every NumPy allows
+_GZIP_MAGIC = b"\x1f\x8b"
+
+
+class DataError(ValueError):
+    """Data that cannot be used. The message is one line: where, what is wrong, expected, given."""
+
+    @classmethod
+    def about(cls, path: Path, wrong: str, expected: object, given: object) -> DataError:
+        """Return the error with the message `<path>: <wrong>, expected ..., given ...`."""
+        name = str(path)
+        if not name.isprintable():  # a line feed, say: the message stays one line
+            name = repr(name)
+        return cls(f"{name}: {wrong}, expected {expected}, given {given}")
+
+
+def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> np.ndarray:
+    """Return the array in the IDX file `path`: uint8, with the shape its header gives.
+
+    Memory grows only with the bytes that really arrive, whatever size the header promises, and a
+    promise of more than `max_bytes` is refused at once. Every fault of the file, from "not found"
+    to a wrong checksum, raises `DataError`.
+    """
+    path = Path(path)
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe could wait for ever
+            raise OSError("not a regular file")
+        with path.open("rb") as file:
+            compressed = file.read(2) == _GZIP_MAGIC
+            file.seek(0)
+            return _parse(_GzipMember(file, path) if compressed else file, path, max_bytes)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError.about(path, "cannot be read", "an IDX file", reason) from error
+
+
+def idx_header(shape: tuple[int, ...]) -> bytes:
+    """Return the bytes that come before the values in the IDX file of a uint8 array."""
+    return struct.pack(f">4B{len(shape)}I", 0, 0, 0x08, len(shape), *shape)
+
+
+class _Source(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def _parse(source: _Source, path: Path, max_bytes: int) -> np.ndarray:
+    magic = _read(source, 4)
+    if len(magic) < 4:
+        raise DataError.about(path, "header cut short", "4 bytes", len(magic))
+    if magic[:3] != b"\x00\x00\x08":
+        raise DataError.about(
+            path, "not an IDX file of unsigned bytes", "to begin 00 00 08", magic[:3].hex(" ")
+        )
+    dimensions = magic[3]
+    if not 1 <= dimensions <= _MAX_DIMENSIONS:
+        wrong = "wrong number of dimensions"
+        raise DataError.about(path, wrong, f"1 to {_MAX_DIMENSIONS}", dimensions)
+
+    length = 4 * dimensions
+    sizes = _read(source, length)
+    if len(sizes) < length:
+        raise DataError.about(path, "header cut short", f"{4 + length} bytes", 4 + len(sizes))
+    shape = struct.unpack(f">{dimensions}I", sizes)
+    promised = math.prod(shape)  # a Python int: cannot overflow
+    written = " x ".join(map(str, shape))
+    if promised == 0:
+        raise DataError.about(path, "empty array", "every dimension at least 1", written)
+    if promised > max_bytes:
+        raise DataError.about(path, "array too large", f"at most {max_bytes} bytes", written)
+
+    values = _read(source, promised + 1)  # one more than promised, to see that nothing follows
+    if len(values) < promised:
+        raise DataError.about(path, "values cut short", f"{promised} bytes", len(values))
+    if len(values) > promised:
+        raise DataError.about(path, "bytes after the last value", f"{promised} bytes", "more")
+    return np.frombuffer(values, np.uint8).reshape(shape)
+
+
+def _read(source: _Source, size: int) -> bytearray:
+    """Return `size` bytes, fewer only at the end; allocates as they arrive, not ahead of them."""
+    data = bytearray()
+    while len(data) < size and (piece := source.read(min(_CHUNK, size - len(data)))):
+        data += piece
+    return data
+
+
+class _GzipMember:
+    """The content of a file that is one gzip member, inflated no further than is asked for.
+
+    Python's `gzip` reads on into further members and forgives zeros after the last; this does not.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file = file
+        self._path = path
+        self._inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header
+
+    def read(self, size: int, /) -> bytes:
+        """Return 1 to `size` > 0 bytes, or none at the end, when the checksum has been verified."""
+        inflater = self._inflater
+        while not inflater.eof:
+            packed = inflater.unconsumed_tail or self._file.read(_CHUNK)
+            try:
+                data = inflater.decompress(packed, size)
+            except zlib.error as error:
+                wrong = "corrupt gzip"
+                raise DataError.about(self._path, wrong, "a valid stream", error) from error
+            if data:
+                return data
+            if not packed:
+                wrong = "gzip cut short"
+                raise DataError.about(self._path, wrong, "a complete stream", "its beginning")
+        if inflater.unused_data or self._file.read(1):
+            wrong = "bytes after the gzip data"
+            raise DataError.about(self._path, wrong, "one gzip member", "more")
+        return b""

@@ -1,0 +1,116 @@
+"""Loads MNIST, or any data set in four IDX files of MNIST's names, as three splits of digits.
+
+The MNIST database ships inside the package (see files/MNIST-LICENSE.md), so nothing is downloaded.
+Its 60,000 training images are divided as TensorFlow's tutorial did: the first 5,000 are held out
+for validation, the other 55,000 train.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from .idx import DataError, idx_header, read_idx
+
+FILES = Path(__file__).parent / "files"
+
+# SHA-256 of the decompressed files that ship with the package.
+SHA256 = {
+    "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """N images and what they show. Both arrays are read-only."""
+
+    images: np.ndarray  # uint8 [N, 28, 28], 0 is background, 255 is ink
+    labels: np.ndarray  # uint8 [N], 0 to 9
+
+    def __len__(self) -> int:
+        """Return N, the number of images."""
+        return len(self.images)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """What is trained on, what choices are made on, and what the result is measured on."""
+
+    train: Split
+    validation: Split
+    test: Split
+
+
+def load_mnist(directory: str | os.PathLike[str] | None = None) -> Dataset:
+    """Return the MNIST that ships with minicnn, or the data set in the four files of `directory`.
+
+    The files are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
+    `t10k-labels-idx1-ubyte`, gzipped or not, with or without `.gz` at the end, and with `.idx` as
+    good as `-idx`. The shipped ones are checked by SHA-256.
+
+    The first training images become the validation set: 5,000 of 10,000 or more; of fewer, one
+    twelfth (as 5,000 is of 60,000), but at least one. Raises `DataError` for whatever is wrong.
+    """
+    shipped = directory is None
+    directory = FILES if directory is None else Path(directory)
+    if not os.path.isdir(directory):
+        given = "a file" if os.path.exists(directory) else "nothing there"
+        expected = f"one that holds {', '.join(SHA256)}"
+        raise DataError.about(directory, "not a directory", expected, given)
+
+    training, path = _load_pair(directory, "train", shipped)
+    test, _ = _load_pair(directory, "t10k", shipped)
+    count = len(training)
+    if count < 2:
+        wrong = "too few training images"
+        raise DataError.about(path, wrong, "at least 2 (one is held out for validation)", count)
+    held_out = 5000 if count >= 10_000 else max(1, (count + 6) // 12)  # + 6: to the nearest
+    return Dataset(
+        train=Split(training.images[held_out:], training.labels[held_out:]),
+        validation=Split(training.images[:held_out], training.labels[:held_out]),
+        test=test,
+    )
+
+
+def _load_pair(directory: Path, which: str, shipped: bool) -> tuple[Split, Path]:
+    """Return the images and labels of "train" or "t10k", and the path of the images."""
+    images, images_path = _load(directory, f"{which}-images-idx3-ubyte", shipped)
+    labels, labels_path = _load(directory, f"{which}-labels-idx1-ubyte", shipped)
+    if images.shape[1:] != (28, 28):
+        raise DataError.about(images_path, "wrong shape", "(N, 28, 28)", images.shape)
+    if labels.shape != images.shape[:1]:
+        wrong = "labels do not match the images"
+        raise DataError.about(labels_path, wrong, f"shape ({len(images)},)", labels.shape)
+    if labels.max() > 9:
+        raise DataError.about(labels_path, "label out of range", "0 to 9", labels.max())
+    return Split(images, labels), images_path
+
+
+def _load(directory: Path, name: str, shipped: bool) -> tuple[np.ndarray, Path]:
+    path = _find(directory, name)
+    array = read_idx(path)
+    if shipped:
+        # A strict reader accepts one file for an array: the array gives the file's digest.
+        digest = hashlib.sha256(idx_header(array.shape))
+        digest.update(array)
+        if digest.hexdigest() != SHA256[name]:
+            wrong = "not the file that minicnn ships"
+            raise DataError.about(path, wrong, f"SHA-256 {SHA256[name]}", digest.hexdigest())
+    array.setflags(write=False)
+    return array, path
+
+
+def _find(directory: Path, name: str) -> Path:
+    dotted = name.replace("-idx", ".idx")
+    candidates = [name, f"{name}.gz", dotted, f"{dotted}.gz"]
+    for candidate in candidates:
+        if os.path.exists(directory / candidate):
+            return directory / candidate
+    raise DataError.about(directory, "missing file", " or ".join(candidates), "none of them")
