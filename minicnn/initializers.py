@@ -51,3 +51,7 @@ def he_normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 def constant(value: float) -> Initializer:
     """The same number everywhere."""
     return lambda rng, shape: np.full(shape, value)
+
+
+WEIGHTS = truncated_normal(0.1)  # the tutorial's choices, and the layers' defaults
+BIASES = constant(0.1)

@@ -13,8 +13,8 @@ import safetensors.numpy
 
 from minicnn import layers as layer_types
 from minicnn.files import write_whole
-from minicnn.kernels.buffers import aligned_empty
 from minicnn.initializers import constant
+from minicnn.kernels.buffers import aligned_empty
 from minicnn.layers import Layer, Parameter
 from minicnn.layers.base import WeightedLayer
 
@@ -205,7 +205,7 @@ def load_network(path: str | os.PathLike, ops: str = "kernels") -> Sequential:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             described = (file.metadata() or {}).get("minicnn")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except OSError as error:
         raise ValueError(f"{os.fspath(path)}: {error.strerror or error}") from None
     except safetensors.SafetensorError as error:

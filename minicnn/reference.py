@@ -102,7 +102,8 @@ def conv2d_forward(
 ) -> tuple[Array, Cache]:
     """Cross-correlation of images with filters, what deep learning calls convolution.
 
-        y[n, i, j, f] = b[f] + sum over (u, v, c) of xpad[n, i * stride + u, j * stride + v, c] * w[u, v, c, f]
+        y[n, i, j, f] = b[f] + sum over u, v, c of
+                        xpad[n, i * stride + u, j * stride + v, c] * w[u, v, c, f]
 
     x [N, H, W, C], w [kh, kw, C, F], b [F] -> y [N, Ho, Wo, F].
     Source: Goodfellow, Bengio, Courville: Deep Learning (2016), equation 9.6.

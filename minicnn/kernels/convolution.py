@@ -97,8 +97,8 @@ def conv2d_backward(
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """See `minicnn.reference.conv2d_backward`."""
     x_shape, cols, w, stride, padding = cache
-    kh, kw, C, F = w.shape
-    K = kh * kw * C
+    kh, kw, _, F = w.shape
+    K = cols.shape[-1]
     dy_rows = ready(dy).reshape(-1, F)
     # y = cols @ w + b
     db = sum_rows(dy_rows)

@@ -9,7 +9,10 @@ from minicnn.kernels.buffers import empty, ready
 from minicnn.kernels.elementwise import SMALL
 from minicnn.kernels.jit import kernel
 from minicnn.kernels.products import matmul
+from minicnn.kernels.sparse import sparse_dense_backward
 from minicnn.reference import Cache
+
+MOSTLY_ZEROS = 0.5  # share of nonzeros in dy below which skipping the others pays
 
 
 @kernel(parallel=True)
@@ -47,6 +50,8 @@ def dense_backward(
     dy = ready(dy)
     # y = x @ w + b
     db = sum_rows(dy)
+    if np.count_nonzero(dy) < MOSTLY_ZEROS * dy.size:
+        return (*sparse_dense_backward(dy, x, ready(w), input_gradient), db)
     dw = matmul("dw", x.T, dy)
     dx = matmul("dx", dy, w.T) if input_gradient else None
     return dx, dw, db

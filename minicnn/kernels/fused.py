@@ -41,7 +41,7 @@ FILTERS = 4  # filters in one block of work of the weight gradient
 @kernel(parallel=True)
 def _pad(x, padded, top, left):
     N, H, W, C = x.shape
-    _, Hp, Wp, _ = padded.shape
+    Hp = padded.shape[1]
     for row in prange(N * Hp):
         n, i = row // Hp, row % Hp
         if i < top or i >= top + H:
@@ -272,8 +272,8 @@ def _pack_transposed(w, kh, lane_count, packed):
     for s in range(packed.shape[0]):
         u, t0 = s // per_row, (s % per_row) * lane_count
         for f in range(F):
-            for l in range(lane_count):
-                packed[s, f, l] = w[u * run + t0 + l, f] if t0 + l < run else 0
+            for t in range(lane_count):
+                packed[s, f, t] = w[u * run + t0 + t, f] if t0 + t < run else 0
 
 
 @kernel(parallel=True)

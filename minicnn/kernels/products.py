@@ -15,15 +15,25 @@ from numba import get_num_threads, get_thread_id, prange
 
 from minicnn.kernels.buffers import empty, ready
 from minicnn.kernels.jit import helper, kernel
-from minicnn.kernels.tile import MAX_ROWS, address, advance, panel_width, tile, tile_rows
+from minicnn.kernels.tile import (
+    MAX_ROWS,
+    address,
+    advance,
+    copy_tile_row,
+    panel_width,
+    prefetch,
+    tile,
+    tile_rows,
+)
 
 M_BLOCK = 420  # rows of a that share one packing of b; a multiple of 14 and of 6
 N_BLOCK = 128  # columns of b packed at once
 K_BLOCK = 256  # a panel of 256 x 16 floats is 16 KB, half of a nearest cache
+AHEAD = 12  # rows of b between the one that is packed and the one that is fetched
 
 
 @helper
-def _pack(b, k_stride, n_stride, k0, k1, n0, n1, width, panels):
+def _pack(b, k_stride, n_stride, k0, k1, n0, n1, width, panels, ahead):
     """b[k0:k1, n0:n1] -> panels of [k1 - k0, width], the last one padded with zeros."""
     depth, columns = k1 - k0, n1 - n0
     if columns % width:
@@ -34,9 +44,13 @@ def _pack(b, k_stride, n_stride, k0, k1, n0, n1, width, panels):
         for k in range(depth):
             row = address(b, (k0 + k) * k_stride + n0)
             for first in range(0, columns, width):
-                to, source = address(panels, (first * depth) + k * width), advance(row, first)
-                for j in range(min(width, columns - first)):
-                    to[j] = source[j]
+                to, source = address(panels, first * depth + k * width), advance(row, first)
+                prefetch(advance(source, ahead * k_stride))
+                if first + width <= columns:
+                    copy_tile_row(source, to)
+                else:
+                    for j in range(columns - first):
+                        to[j] = source[j]
     else:  # a transposed b: read along its rows, which are our columns
         for n in range(columns):
             column = address(b, k0 * k_stride + (n0 + n) * n_stride)
@@ -46,7 +60,9 @@ def _pack(b, k_stride, n_stride, k0, k1, n0, n1, width, panels):
 
 
 @kernel(parallel=True)
-def _matmul(M, N, K, a, a_row, a_k, b, b_k, b_n, bias, c, most, width, m_block, n_block, k_block, scratch):
+def _matmul(
+    M, N, K, a, a_row, a_k, b, b_k, b_n, bias, c, most, width, m_block, n_block, k_block, ahead, scratch
+):
     m_blocks = (M + m_block - 1) // m_block
     n_blocks = (N + n_block - 1) // n_block
     for block in prange(m_blocks * n_blocks):
@@ -56,7 +72,7 @@ def _matmul(M, N, K, a, a_row, a_k, b, b_k, b_n, bias, c, most, width, m_block, 
         edge = n_block * k_block  # behind the panels: a tile's worth, for the ragged right edge
         for k0 in range(0, K, k_block):
             k1 = min(K, k0 + k_block)
-            _pack(b, b_k, b_n, k0, k1, n0, n1, width, panels)
+            _pack(b, b_k, b_n, k0, k1, n0, n1, width, panels, ahead)
             for n in range(n0, n1, width):
                 panel = address(panels, (n - n0) * (k1 - k0))
                 m = m0
@@ -94,7 +110,7 @@ def matmul(name: str, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = No
     scratch = empty("panels", (get_num_threads(), N_BLOCK * K_BLOCK + MAX_ROWS * width), dtype)
     a, a_row, a_k = _flat_and_strides(a)
     b, b_k, b_n = _flat_and_strides(b)
-    sizes = (MAX_ROWS, width, M_BLOCK, N_BLOCK, K_BLOCK)
+    sizes = (MAX_ROWS, width, M_BLOCK, N_BLOCK, K_BLOCK, AHEAD)
     _matmul(M, N, K, a, a_row, a_k, b, b_k, b_n, padded_bias, c.reshape(-1), *sizes, scratch)
     return c
 

@@ -288,6 +288,40 @@ def pool_windows(typing, window, right, under, across, y, winner):
 
 
 @intrinsic
+def copy_tile_row(typing, source, to):
+    """Copy a tile's width of numbers: to[l] = source[l]."""
+
+    def codegen(context, builder, signature, args):
+        emit = _Emitter(builder, signature.args[0].dtype)
+        for j in range(VECTORS):
+            at = j * emit.lanes
+            emit.store(emit.load(emit.at(args[0], at)), emit.at(args[1], at))
+        return context.get_dummy_value()
+
+    return types.void(source, to), codegen
+
+
+@intrinsic
+def prefetch(typing, pointer):
+    """Start to bring the cache line at `pointer` near; any address will do.
+
+    Processors foresee plain sequences by themselves, but not the jump from row to row of a matrix.
+    """
+
+    def codegen(context, builder, signature, args):
+        byte_pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, i32, i32, i32])
+        function = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(
+            builder.module, kind, "llvm.prefetch.p0"
+        )
+        read, near, data = (ir.Constant(i32, value) for value in (0, 3, 1))
+        builder.call(function, [builder.bitcast(args[0], byte_pointer), read, near, data])
+        return context.get_dummy_value()
+
+    return types.void(pointer), codegen
+
+
+@intrinsic
 def address(typing, array, index):
     """A pointer to entry `index` of a C-contiguous array, counted flat.
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.initializers import Generator, Initializer, as_generator, constant, truncated_normal
+from minicnn.initializers import BIASES, WEIGHTS, Generator, Initializer, as_generator
 from minicnn.layers.base import WeightedLayer
 from minicnn.reference import window_geometry
 
@@ -42,8 +42,8 @@ class Conv2D(WeightedLayer):
         padding: str = "same",
         *,
         name: str = "conv",
-        weight_init: Initializer = truncated_normal(0.1),
-        bias_init: Initializer = constant(0.1),
+        weight_init: Initializer = WEIGHTS,
+        bias_init: Initializer = BIASES,
         rng: Generator = 0,
         dtype: np.dtype | type = np.float32,
         ops: str = "kernels",

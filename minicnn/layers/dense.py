@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.initializers import Generator, Initializer, as_generator, constant, truncated_normal
+from minicnn.initializers import BIASES, WEIGHTS, Generator, Initializer, as_generator
 from minicnn.layers.base import Layer, WeightedLayer
 
 
@@ -27,8 +27,8 @@ class Dense(WeightedLayer):
         out_features: int,
         *,
         name: str = "dense",
-        weight_init: Initializer = truncated_normal(0.1),
-        bias_init: Initializer = constant(0.1),
+        weight_init: Initializer = WEIGHTS,
+        bias_init: Initializer = BIASES,
         rng: Generator = 0,
         dtype: np.dtype | type = np.float32,
         ops: str = "kernels",

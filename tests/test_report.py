@@ -1,0 +1,378 @@
+"""The pictures of a run: the numbers in them, and that every one is drawn, whatever it is given."""
+
+import logging
+import os
+import stat
+import struct
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from minicnn import report
+
+ROOT = Path(__file__).resolve().parents[1]
+HEADER = "step,loss,training_accuracy,test_accuracy,seconds\n"
+
+
+def png_size(path: Path) -> tuple[int, int]:
+    """Return width and height of a PNG file, which must be complete."""
+    data = path.read_bytes()
+    assert data.startswith(b"\x89PNG\r\n\x1a\n")
+    assert data.endswith(b"IEND\xaeB`\x82")
+    return struct.unpack(">II", data[16:24])
+
+
+def pixels(path: Path) -> np.ndarray:
+    """Return the picture as integers [height, width, 3]."""
+    from PIL import Image
+
+    return np.asarray(Image.open(path).convert("RGB")).astype(int)
+
+
+def contains(path: Path, colour: str) -> bool:
+    """Say whether a pixel has exactly this colour, written #rrggbb."""
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return bool((pixels(path) == wanted).all(axis=2).any())
+
+
+def assert_drawn(path: Path) -> None:
+    """Assert that `path` is a PNG of a size that fits a page, with something on it, and alone."""
+    width, height = png_size(path)
+    assert 400 <= width <= 3000
+    assert 200 <= height <= 3000
+    assert pixels(path).std() > 1
+    assert [other.name for other in path.parent.iterdir()] == [path.name]
+
+
+def run_of(rows: int) -> dict[str, np.ndarray]:
+    """Return the metrics of a plausible run."""
+    rng = np.random.default_rng(0)
+    step = np.arange(1, rows + 1) * 100
+    return {
+        "step": step,
+        "loss": 200 / step * rng.uniform(0.5, 2, rows),
+        "training_accuracy": 1 - rng.integers(0, 3, rows) / 50,
+        "test_accuracy": 0.99 - 10 / step,
+        "seconds": step * 0.018,
+    }
+
+
+def answers(count: int, mistakes: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return images, labels and probabilities with so many wrong answers."""
+    rng = np.random.default_rng(1)
+    images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    labels = rng.integers(0, 10, count, dtype=np.uint8)
+    said = labels.copy()
+    said[:mistakes] = (said[:mistakes] + 1) % 10
+    probabilities = np.full((count, 10), 0.01, np.float32)
+    probabilities[np.arange(count), said] = 0.91
+    return images, labels, probabilities
+
+
+# ---------------------------------------------------------------------------------------- numbers
+
+
+def test_metrics_are_read_by_column(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text(HEADER + "100,0.5,0.86,0.875,1.5\n200,nan,0.9,0.91,3\n")
+    metrics = report.read_metrics(path)
+    assert list(metrics) == HEADER.strip().split(",")
+    assert metrics["step"].dtype == np.int64
+    assert metrics["step"].tolist() == [100, 200]
+    assert metrics["loss"][0] == 0.5
+    assert np.isnan(metrics["loss"][1])
+    assert metrics["test_accuracy"].tolist() == [0.875, 0.91]
+    assert metrics["seconds"].dtype == np.float64
+
+
+def test_metrics_without_rows_are_empty_columns(tmp_path):
+    path = tmp_path / "metrics.csv"
+    path.write_text(HEADER)
+    assert all(column.shape == (0,) for column in report.read_metrics(path).values())
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (b"", 1),
+        (b"step,loss\n1,2\n", 1),
+        (HEADER.encode() + b"100,0.5,0.86,0.875,1.5\n200,0.4,0.9\n", 3),
+        (HEADER.encode() + b"100,0.5,0.86,0.875,1.5,7\n", 2),
+        (HEADER.encode() + b"100,0.5,much,0.875,1.5\n", 2),
+        (HEADER.encode() + b"1e2,0.5,0.86,0.875,1.5\n", 2),
+        (HEADER.encode() + b"9" * 30 + b",0.5,0.86,0.875,1.5\n", 2),
+        (HEADER.encode() + b"100,0.5,0.86,0.875,\n", 2),
+        (HEADER.encode() + b"100,\xff\xfe,0.86,\0,1.5\n", 2),
+        (HEADER.encode() + b"\n", 2),
+    ],
+)
+def test_malformed_metrics_name_file_and_line(tmp_path, text, line):
+    path = tmp_path / "metrics.csv"
+    path.write_bytes(text)
+    with pytest.raises(ValueError, match="line") as caught:
+        report.read_metrics(path)
+    assert str(caught.value).startswith(f"{path}, line {line}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_confusion_counts_have_true_rows_and_predicted_columns():
+    labels = np.array([4, 4, 4, 9, 0], np.uint8)
+    predictions = np.array([9, 9, 4, 9, 0])
+    expected = np.zeros((10, 10), int)
+    expected[4, 9], expected[4, 4], expected[9, 9], expected[0, 0] = 2, 1, 1, 1
+    np.testing.assert_array_equal(report.confusion_counts(labels, predictions), expected)
+
+
+def test_confusion_counts_agree_with_a_plain_loop():
+    rng = np.random.default_rng(2)
+    labels, predictions = rng.integers(0, 10, (2, 500))
+    expected = np.zeros((10, 10), int)
+    for label, prediction in zip(labels, predictions, strict=True):
+        expected[label, prediction] += 1
+    np.testing.assert_array_equal(report.confusion_counts(labels, predictions), expected)
+
+
+@pytest.mark.parametrize(
+    ("labels", "predictions"),
+    [([10], [0]), ([0], [-1]), ([0, 1], [0]), ([[0]], [[0]])],
+)
+def test_confusion_counts_refuse_what_is_not_two_lists_of_digits(labels, predictions):
+    with pytest.raises(ValueError, match=r"labels|predictions"):
+        report.confusion_counts(np.array(labels), np.array(predictions))
+
+
+def test_the_most_confident_mistakes_come_first():
+    probabilities = np.array(
+        [
+            [0.9, 0.1, 0.0],  # right
+            [0.6, 0.4, 0.0],  # wrong
+            [0.0, 0.01, 0.99],  # wrong, and the surest
+            [0.0, 0.0, 1.0],  # right
+            [0.2, 0.6, 0.2],  # wrong, as sure as the first
+            [np.nan, np.nan, np.nan],  # an answer that is none
+        ]
+    )
+    labels = np.array([0, 1, 0, 2, 2, 1])
+    assert report.confident_mistakes(labels, probabilities).tolist() == [2, 1, 4, 5]
+
+
+def test_no_images_and_no_mistakes_give_no_indices():
+    assert report.confident_mistakes(np.zeros(0), np.zeros((0, 10))).size == 0
+    assert report.confident_mistakes(np.arange(10), np.eye(10)).size == 0
+
+
+def test_smoothing_keeps_constants_length_and_gaps():
+    values = np.full(100, 3.0)
+    values[[0, 40, 41]] = np.nan
+    smoothed = report.smooth(values)
+    np.testing.assert_array_equal(np.isnan(smoothed), np.isnan(values))
+    np.testing.assert_allclose(smoothed[~np.isnan(values)], 3.0)
+    for rows in range(8):
+        assert report.smooth(np.ones(rows)).shape == (rows,)
+
+
+def test_smoothing_removes_noise_and_follows_the_trend():
+    trend = np.linspace(0, 1, 200)
+    noise = np.random.default_rng(3).normal(0, 0.1, 200)
+    error = report.smooth(trend + noise) - trend
+    assert error.std() < 0.4 * noise.std()
+
+
+@pytest.mark.parametrize(
+    ("fraction", "digits", "text"),
+    [
+        (0.9921, 2, "99.21 %"),
+        (0.9981, 1, "99.8 %"),
+        (1.0, 1, "100.0 %"),
+        (0.99996, 1, ">99.9 %"),
+        (59999 / 60000, 2, ">99.99 %"),
+        (0.0, 2, "0.00 %"),
+        (float("nan"), 1, "n/a"),
+    ],
+)
+def test_percent_never_rounds_up_to_everything(fraction, digits, text):
+    assert report.percent(fraction, digits) == text
+
+
+# --------------------------------------------------------------------------------------- pictures
+
+
+@pytest.mark.parametrize("rows", [0, 1, 20])
+def test_curves_of_any_length(tmp_path, rows):
+    report.draw_curves(run_of(rows), tmp_path / "curves.png", title="A run")
+    assert_drawn(tmp_path / "curves.png")
+    assert contains(tmp_path / "curves.png", report.NAVY) == (rows > 0)
+
+
+@pytest.mark.parametrize("bad", [np.nan, 0.0, 1e300])
+@pytest.mark.parametrize("where", [slice(10, None), slice(None)])
+def test_curves_of_a_run_that_broke(tmp_path, bad, where):
+    metrics = run_of(30)
+    metrics["loss"][where] = bad
+    metrics["training_accuracy"][where] = metrics["test_accuracy"][where] = min(bad, 0.1)
+    report.draw_curves(metrics, tmp_path / "curves.png")
+    assert_drawn(tmp_path / "curves.png")
+
+
+def test_drawing_leaves_its_arguments_alone(tmp_path):
+    metrics = run_of(30)
+    metrics["loss"][4] = np.inf
+    before = {name: column.copy() for name, column in metrics.items()}
+    report.draw_curves(metrics, tmp_path / "curves.png")
+    for name, column in metrics.items():
+        np.testing.assert_array_equal(column, before[name])
+
+
+def test_the_accuracy_axis_begins_where_things_happen():
+    training, test = np.array([0.3, 0.96, 1.0, 1.0]), np.array([0.1, 0.93, 0.95, 0.96])
+    assert report._accuracy_floor(training, test) == 0.9
+    assert report._accuracy_floor(training - 0.2, test) == 0.5
+    assert report._accuracy_floor(np.full(4, 0.1), np.full(4, 0.1)) == 0.0
+    assert report._accuracy_floor(np.full(4, np.nan), np.zeros(0)) == 0.0
+
+
+def test_confusion_colours_errors_and_only_errors(tmp_path):
+    labels = np.repeat(np.arange(10), 30)
+    report.draw_confusion(labels, labels, tmp_path / "right.png")
+    predictions = labels.copy()
+    predictions[:5] = 7
+    report.draw_confusion(labels, predictions, tmp_path / "wrong.png", title="Test images")
+    assert not contains(tmp_path / "right.png", report.ERRORS[-1])
+    assert contains(tmp_path / "wrong.png", report.ERRORS[-1])
+
+
+@pytest.mark.parametrize("labels", [np.zeros(0, np.uint8), np.full(7, 3, np.uint8)])
+def test_confusion_of_none_and_of_one_class(tmp_path, labels):
+    report.draw_confusion(labels, labels, tmp_path / "confusion.png")
+    assert_drawn(tmp_path / "confusion.png")
+
+
+@pytest.mark.parametrize("shape", [(5, 5, 1, 32), (5, 5, 1, 1), (3, 3, 3, 7), (784, 10)])
+def test_filters_of_any_shape(tmp_path, shape):
+    weights = np.random.default_rng(4).normal(0, 0.1, shape).astype(np.float32)
+    report.draw_filters(weights, tmp_path / "filters.png")
+    assert_drawn(tmp_path / "filters.png")
+
+
+def test_filters_share_one_scale_centred_at_zero(tmp_path):
+    weights = np.zeros((5, 5, 1, 2))
+    weights[..., 1] = -2.0
+    report.draw_filters(weights, tmp_path / "negative.png")
+    assert contains(tmp_path / "negative.png", report.SIGNED[0])  # the smallest weight
+    grey = np.array([int(report.SIGNED[2][i : i + 2], 16) for i in (1, 3, 5)])
+    near = (np.abs(pixels(tmp_path / "negative.png") - grey) < 3).all(axis=2)
+    assert near.sum() > 80 * 80  # a whole tile of zeros in the colour of zero
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan])
+def test_filters_that_are_all_the_same(tmp_path, value):
+    report.draw_filters(np.full((5, 5, 1, 8), value), tmp_path / "filters.png")
+    assert_drawn(tmp_path / "filters.png")
+
+
+@pytest.mark.parametrize("shape", [(), (10,), (783, 10), (5, 5, 32), (0, 10), (5, 5, 0, 3)])
+def test_weights_that_are_no_pictures_are_refused(tmp_path, shape):
+    with pytest.raises(ValueError, match="weights"):
+        report.draw_filters(np.zeros(shape), tmp_path / "filters.png")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("images", "mistakes"), [(0, 0), (5, 0), (5, 1), (60, 40)])
+def test_mistakes_few_and_many(tmp_path, images, mistakes):
+    report.draw_mistakes(*answers(images, mistakes), tmp_path / "mistakes.png", title="Mistakes")
+    assert_drawn(tmp_path / "mistakes.png")
+
+
+def test_the_picture_of_mistakes_grows_with_their_count(tmp_path):
+    for count in (5, 30):
+        report.draw_mistakes(*answers(60, 40), tmp_path / f"{count}.png", count=count)
+    heights = [png_size(tmp_path / f"{count}.png")[1] for count in (5, 30)]
+    assert heights[0] < heights[1]
+
+
+def test_only_the_most_confident_mistake_is_drawn(tmp_path):
+    images, labels, probabilities = answers(60, 40)
+    images[:] = 0  # white paper
+    images[17] = 255
+    probabilities[17] *= 1.05
+    report.draw_mistakes(images, labels, probabilities, tmp_path / "black.png", count=1)
+    probabilities[17] /= 1.5
+    report.draw_mistakes(images, labels, probabilities, tmp_path / "white.png", count=1)
+    assert contains(tmp_path / "black.png", "#000000")
+    assert not contains(tmp_path / "white.png", "#000000")
+
+
+def test_mistakes_need_a_label_and_an_answer_for_each_image(tmp_path):
+    images, labels, probabilities = answers(10, 3)
+    with pytest.raises(ValueError, match="9 labels"):
+        report.draw_mistakes(images, labels[:9], probabilities, tmp_path / "mistakes.png")
+
+
+@pytest.mark.parametrize("title", ["$x_$ and \\frac\nin two lines", "long " * 100])
+def test_a_title_is_text_whatever_it_says(tmp_path, title):
+    report.draw_confusion(np.arange(10), np.arange(10), tmp_path / "confusion.png", title)
+    assert_drawn(tmp_path / "confusion.png")
+
+
+# ------------------------------------------------------------------------------------------ files
+
+
+def test_a_picture_replaces_the_old_one_and_has_ordinary_permissions(tmp_path):
+    path = tmp_path / "confusion.png"
+    path.write_text("old")
+    report.draw_confusion(np.arange(10), np.arange(10), str(path))
+    assert_drawn(path)
+    ordinary = tmp_path / "ordinary"
+    ordinary.touch()
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(ordinary.stat().st_mode)
+
+
+def test_a_failed_picture_leaves_the_old_one(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError("disk full")
+
+    path = tmp_path / "confusion.png"
+    path.write_text("old")
+    monkeypatch.setattr(os, "replace", fail)
+    with pytest.raises(OSError, match="disk full"):
+        report.draw_confusion(np.arange(10), np.arange(10), path)
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_drawing_leaves_matplotlib_as_it_was(tmp_path):
+    import matplotlib
+
+    logger = logging.getLogger("matplotlib")
+    settings, level = dict(matplotlib.rcParams), logger.level
+    report.draw_curves(run_of(30), tmp_path / "curves.png")
+    assert dict(matplotlib.rcParams) == settings
+    assert logger.level == level
+
+
+def python(code: str, *arguments: str, **environment: str) -> None:
+    """Run code in a fresh Python, which must succeed and write nothing."""
+    result = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, **environment}, cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_importing_the_module_does_not_import_matplotlib():
+    python("import sys, minicnn.report; assert 'matplotlib' not in sys.modules")
+
+
+def test_drawing_needs_no_home_no_display_no_pyplot_and_is_silent(tmp_path):
+    code = (
+        "import sys, os; os.environ.pop('DISPLAY', None); os.environ.pop('HOME', None)\n"
+        "import numpy, minicnn.report as report\n"
+        "report.draw_confusion(numpy.arange(10), numpy.arange(10), sys.argv[1])\n"
+        "assert 'matplotlib.pyplot' not in sys.modules"
+    )
+    path = tmp_path / "confusion.png"
+    python(code, str(path), MPLCONFIGDIR="/dev/null/unwritable")
+    assert_drawn(path)
