@@ -1,14 +1,36 @@
 """minicnn: a convolutional network engine to read, to check gradients with, and to train on a CPU."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from minicnn._version import __version__
-from minicnn.data import load_mnist
-from minicnn.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, MaxPool2D, ReLU
-from minicnn.losses import SoftmaxCrossEntropy
-from minicnn.network import Sequential, load_network
-from minicnn.optimizers import SGD, Adam
-from minicnn.tutorial import softmax_regression, tutorial_network
 
+if TYPE_CHECKING:
+    from minicnn.data import load_mnist
+    from minicnn.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, MaxPool2D, ReLU
+    from minicnn.losses import SoftmaxCrossEntropy
+    from minicnn.network import Sequential, load_network
+    from minicnn.optimizers import SGD, Adam
+    from minicnn.tutorial import softmax_regression, tutorial_network
 
+# Where the public names live. They are imported when first used: `minicnn --version` needs no compiler.
+_HOMES = {
+    "SGD": "optimizers",
+    "Adam": "optimizers",
+    "Conv2D": "layers",
+    "ConvReLUPool": "layers",
+    "Dense": "layers",
+    "Dropout": "layers",
+    "Flatten": "layers",
+    "MaxPool2D": "layers",
+    "ReLU": "layers",
+    "Sequential": "network",
+    "SoftmaxCrossEntropy": "losses",
+    "load_mnist": "data",
+    "load_network": "network",
+    "softmax_regression": "tutorial",
+    "tutorial_network": "tutorial",
+}
 
 __all__ = [
     "SGD",
@@ -28,3 +50,13 @@ __all__ = [
     "softmax_regression",
     "tutorial_network",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'minicnn' has no attribute {name!r}")
+    return getattr(import_module(f"minicnn.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

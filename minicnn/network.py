@@ -18,6 +18,7 @@ from minicnn.kernels.buffers import aligned_empty
 from minicnn.layers import Layer, Parameter
 from minicnn.layers.base import WeightedLayer
 
+OPTIMIZER_STATE = ("adam.", "sgd.")  # what a run's checkpoint holds besides the parameters
 CHUNK = 200  # images that predict works on at once: their feature maps still fit a processor's cache
 
 
@@ -201,11 +202,15 @@ def build(architecture: dict, ops: str = "kernels") -> Sequential:
 
 
 def load_network(path: str | os.PathLike, ops: str = "kernels") -> Sequential:
-    """The network that `Sequential.save` wrote. Raises ValueError, naming the file, if it is not one."""
+    """The network in a file that `Sequential.save` wrote, or in the checkpoint of a run.
+
+    Raises ValueError, naming the file, if there is none in it.
+    """
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             described = (file.metadata() or {}).get("minicnn")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = [n for n in file.keys() if not n.startswith(OPTIMIZER_STATE)]  # noqa: SIM118
+            arrays = {name: file.get_tensor(name) for name in names}
     except OSError as error:
         raise ValueError(f"{os.fspath(path)}: {error.strerror or error}") from None
     except safetensors.SafetensorError as error:

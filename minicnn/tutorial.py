@@ -94,3 +94,8 @@ class Recipe:
 RECIPES = {
     "tutorial": Recipe(steps=10_000, batch_size=50, learning_rate=1e-4, keep_prob=0.5),
 }
+
+# The baseline as TensorFlow's "MNIST for ML Beginners" trained it: 0.912 to 0.922 over 24 seeds.
+SOFTMAX_RECIPE = Recipe(
+    steps=1_000, batch_size=100, learning_rate=0.5, keep_prob=1.0, reduction="mean", optimizer="sgd"
+)

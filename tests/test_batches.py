@@ -177,9 +177,7 @@ def test_out_is_filled_and_returned():
     np.testing.assert_array_equal(out, to_float(ALL_PIXELS))
 
 
-@pytest.mark.parametrize(
-    "out", [np.empty((2, 8, 16), np.float32), np.empty((2, 8, 16, 1), np.float64)]
-)
+@pytest.mark.parametrize("out", [np.empty((2, 8, 16), np.float32), np.empty((2, 8, 16, 1), np.float64)])
 def test_an_out_of_another_shape_or_dtype_is_refused(out):
     with pytest.raises(ValueError, match="^out: expected float32 of shape .*, given float"):
         to_float(ALL_PIXELS, out=out)

@@ -224,9 +224,7 @@ def peak_memory(call) -> int:
 @pytest.mark.parametrize("shape", [(2**32 - 1,) * 3, (2**30 + 1,), (2**16,) * 4])
 def test_a_promise_beyond_max_bytes_is_refused_at_once(read, shape):
     # 65536 ** 4 is 2 ** 64, which is 0 in 64 bits
-    assert complaint(read, header(*shape)).startswith(
-        "array too large, expected at most 1073741824"
-    )
+    assert complaint(read, header(*shape)).startswith("array too large, expected at most 1073741824")
 
 
 @pytest.mark.parametrize("wrap", [bytes, zipped], ids=["raw", "gzipped"])
@@ -389,9 +387,7 @@ def labels(count: int) -> np.ndarray:
     return (np.arange(count) % 10).astype(np.uint8)
 
 
-def write_dataset(
-    directory: Path, train: int = 24, test: int = 5, name="{}-{}-idx{}-ubyte"
-) -> Path:
+def write_dataset(directory: Path, train: int = 24, test: int = 5, name="{}-{}-idx{}-ubyte") -> Path:
     for which, count in (("train", train), ("t10k", test)):
         for what, array in (("images", images(count)), ("labels", labels(count))):
             path = directory / name.format(which, what, array.ndim)

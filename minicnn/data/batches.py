@@ -50,9 +50,7 @@ class Batches:
         return current[1]
 
 
-def to_float(
-    images: np.ndarray, dtype: DTypeLike = np.float32, out: np.ndarray | None = None
-) -> np.ndarray:
+def to_float(images: np.ndarray, dtype: DTypeLike = np.float32, out: np.ndarray | None = None) -> np.ndarray:
     """Return pixels / 255 as a network wants them: uint8 [N, H, W] -> dtype [N, H, W, 1].
 
     `out`, if given, is an array of that shape and dtype: it is filled and returned.

@@ -6,9 +6,9 @@ checked in Python before the call, arrays come from `buffers.empty`.
 
 What the wrapper guards against:
 
-- Machine code is cached on disk, in a directory named after a digest of all kernel sources, so that
-  an edit in one file never runs stale code from another. No writable place for it, or a damaged or
-  deleted cache, costs a compilation and one warning, never a crash.
+- Machine code is cached on disk, in a directory named after a digest of all kernel sources, because
+  Numba itself would not notice an edit in another file than the kernel's. No writable place for it,
+  or a damaged or deleted cache, costs a compilation and one warning, never a crash.
 - Numba's fallback threading layer aborts when two threads start parallel kernels at once: a lock.
 - After a fork, OpenMP's threads are gone and a parallel kernel would kill the child: the child runs
   the same loops serially. Blocks of work have a fixed size, so the bits are the same.
@@ -55,6 +55,7 @@ def _cache_directory() -> str | None:
     digest = hashlib.sha256()
     for source in sorted(here.glob("*.py")):
         digest.update(source.read_bytes())
+    digest.update(os.environ.get("MINICNN_VECTOR_BITS", "").encode())  # see tile.py
     name = f"minicnn-kernels-{digest.hexdigest()[:12]}"
     places = [here / "__pycache__"]
     try:

@@ -47,6 +47,7 @@ from numba.extending import intrinsic
 
 from minicnn.kernels.jit import helper
 
+Array = np.ndarray
 VECTORS = 2  # vectors of B in a tile
 INDEX = ir.IntType(64)
 
@@ -83,8 +84,19 @@ def panel_width(dtype: np.dtype | type) -> int:
 
 
 def plain_tile(
-    rows, a, row_stride, k_stride, outer, outer_stride, inner, b, start, start_stride, c, c_stride
-):
+    rows: int,
+    a: Array,
+    row_stride: int,
+    k_stride: int,
+    outer: int,
+    outer_stride: int,
+    inner: int,
+    b: Array,
+    start: Array,
+    start_stride: int,
+    c: Array,
+    c_stride: int,
+) -> None:
     """c[r, :] = start[r, :] + sum over o, k of a[r, o, k] * b[o * inner + k, :], for `rows` rows.
 
     All arguments but the sizes are flat arrays that begin at the tile's first entry:
@@ -101,7 +113,16 @@ def plain_tile(
         c[r * c_stride : r * c_stride + width] = total
 
 
-def plain_gather_sum(vectors, value, offset, count, base, base_at, acc, acc_at):
+def plain_gather_sum(
+    vectors: int,
+    value: Array,
+    offset: Array,
+    count: int,
+    base: Array,
+    base_at: Array,
+    acc: Array,
+    acc_at: Array,
+) -> None:
     """acc[acc_at[j] :] += sum over t < count of value[t] * base[offset[t] + base_at[j] :].
 
     For each j < vectors, one vector register wide. Offsets are int32, places int64.

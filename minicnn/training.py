@@ -1,0 +1,107 @@
+"""The training loop: batch, forward, loss, backward, step, and now and then a measurement.
+
+One step of it is `Run.train_one_batch`; what is saved where is in `minicnn.run`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+
+from minicnn.run import Measurement, Run, RunError
+
+
+class Stopped(Exception):  # noqa: N818
+    """A signal asked the training to stop; the run was saved at `step`."""
+
+    def __init__(self, signal_number: int, step: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.signal_number, self.step = signal_number, step
+
+
+def train(
+    run: Run,
+    log: Callable[[Measurement], None] = lambda measurement: None,
+    progress: Callable[[int], None] = lambda images: None,
+) -> None:
+    """Train `run` until it has made all its steps, and leave it saved.
+
+    `log` gets a measurement every `log_every` steps and after the last; `progress` the number of
+    images of every step. Ctrl-C and SIGTERM end the training after the current step: the run is
+    saved and Stopped is raised. Raises Diverged, with the last good state still saved, when a loss
+    or a weight is not finite, and RunError if the run cannot be written.
+    """
+    steps, log_every = run.settings.steps, run.settings.log_every
+    with _alone_in(run.directory), StopSignals() as stop, np.errstate(all="ignore"):
+        run.prepare_directory()
+        while run.step < steps and stop.received is None:
+            loss = run.train_one_batch()
+            progress(run.settings.batch_size)
+            if run.step % log_every == 0 or run.step == steps:
+                measurement = run.measure(loss)
+                run.append_metrics(measurement)
+                log(measurement)
+            if run.save_is_due():
+                run.save()
+        run.save()
+    if run.step < steps:
+        raise Stopped(stop.received, run.step)
+
+
+@contextlib.contextmanager
+def _alone_in(directory: Path) -> Iterator[None]:
+    """Hold a lock on the run directory, which the system lifts whatever becomes of this process.
+
+    Raises RunError if another process holds it.
+    """
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise RunError(f"{directory}: another process is training this run") from None
+    except OSError:  # a file system without locks
+        pass
+    try:
+        yield
+    finally:
+        os.close(handle)
+
+
+class StopSignals:
+    """While in use, the first Ctrl-C or SIGTERM is noted in `received` instead of ending the process.
+
+    The second does what it always did. Outside the main thread, where Python allows no handlers,
+    signals are left alone.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignals:
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._restore()
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = number
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self._before = {}

@@ -1,0 +1,310 @@
+"""A checkpoint is whole or refused, and a crash at any moment of a save leaves a whole one."""
+
+import hashlib
+import json
+import os
+import random
+import resource
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.numpy
+
+from minicnn import checkpoint
+from minicnn.checkpoint import NEWEST, PREVIOUS, CheckpointError
+
+
+def arrays_of(step):
+    """The state of step `step`: every entry tells the step."""
+    rng = np.random.default_rng(0)
+    return {
+        "conv1.weight": rng.normal(size=(5, 5, 1, 4)).astype(np.float32) + step,
+        "adam.m.conv1.weight": np.full((5, 5, 1, 4), step, np.float32),
+        "fc.weight": rng.normal(size=(7, 3)) + step,
+    }
+
+
+def save(directory, step):
+    checkpoint.save(directory, arrays_of(step), {"step": step, "config": {"seed": 0}})
+
+
+def no_warning(line):
+    pytest.fail(f"unexpected warning: {line}")
+
+
+def load(directory, warn=no_warning):
+    return checkpoint.load(directory, arrays_of(0), warn)
+
+
+def assert_is_step(found, step):
+    assert found.facts["step"] == step
+    for name, array in arrays_of(step).items():
+        np.testing.assert_array_equal(found.arrays[name], array)
+
+
+# --- what is saved is what is loaded ---
+
+
+def test_arrays_and_facts_come_back(tmp_path):
+    save(tmp_path, 3)
+    found = load(tmp_path)
+    assert_is_step(found, 3)
+    assert found.facts == {"step": 3, "config": {"seed": 0}}
+
+
+@pytest.mark.parametrize("view", [np.transpose, np.asfortranarray, lambda a: np.repeat(a, 2, 0)[::2]])
+def test_strided_arrays_come_back(tmp_path, view):
+    array = view(np.arange(12, dtype=np.float32).reshape(3, 4))
+    checkpoint.save(tmp_path, {"a": array}, {})
+    np.testing.assert_array_equal(checkpoint.load(tmp_path, {"a": array}, no_warning).arrays["a"], array)
+
+
+def test_opens_with_plain_safetensors(tmp_path):
+    save(tmp_path, 3)
+    arrays = safetensors.numpy.load_file(tmp_path / NEWEST)
+    np.testing.assert_array_equal(arrays["conv1.weight"], arrays_of(3)["conv1.weight"])
+    with safetensors.safe_open(tmp_path / NEWEST, framework="numpy") as file:
+        assert json.loads(file.metadata()["step"]) == 3
+
+
+def test_opens_with_pytorch(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file
+
+    save(tmp_path, 3)
+    found = load_file(tmp_path / NEWEST)["conv1.weight"]
+    assert torch.equal(found, torch.from_numpy(arrays_of(3)["conv1.weight"]))
+
+
+def test_the_digest_can_be_checked_by_hand(tmp_path):
+    save(tmp_path, 3)
+    data = (tmp_path / NEWEST).read_bytes()
+    with safetensors.safe_open(tmp_path / NEWEST, framework="numpy") as file:
+        digest = file.metadata()["sha256"].encode()
+    assert hashlib.sha256(data.replace(digest, b"0" * 64, 1)).hexdigest().encode() == digest
+
+
+# --- generations ---
+
+
+def test_the_generation_before_is_kept(tmp_path):
+    for step in (1, 2, 3):
+        save(tmp_path, step)
+    assert_is_step(checkpoint.read(tmp_path / NEWEST, arrays_of(0)), 3)
+    assert_is_step(checkpoint.read(tmp_path / PREVIOUS, arrays_of(0)), 2)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([NEWEST, PREVIOUS])
+
+
+def test_a_damaged_newest_falls_back_with_one_warning(tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    (tmp_path / NEWEST).write_bytes(b"nonsense")
+    warnings = []
+    found = load(tmp_path, warnings.append)
+    assert_is_step(found, 1)
+    assert len(warnings) == 1
+    assert NEWEST in warnings[0]
+    assert PREVIOUS in warnings[0]
+
+
+def test_a_missing_newest_falls_back(tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    (tmp_path / NEWEST).unlink()
+    assert_is_step(load(tmp_path, lambda line: None), 1)
+
+
+def test_after_falling_back_the_next_save_keeps_the_whole_one(tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    (tmp_path / NEWEST).write_bytes(b"nonsense")
+    checkpoint.go_back_to(load(tmp_path, lambda line: None).path)
+    save(tmp_path, 3)
+    assert_is_step(checkpoint.read(tmp_path / PREVIOUS, arrays_of(0)), 1)
+
+
+def test_two_damaged_generations_are_refused(tmp_path):
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    for name in (NEWEST, PREVIOUS):
+        (tmp_path / name).write_bytes(b"nonsense")
+    with pytest.raises(CheckpointError, match=NEWEST):
+        load(tmp_path)
+
+
+def test_a_file_system_without_links_keeps_generations_too(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    save(tmp_path, 1)
+    save(tmp_path, 2)
+    assert_is_step(checkpoint.read(tmp_path / PREVIOUS, arrays_of(0)), 1)
+    assert_is_step(load(tmp_path), 2)
+
+
+# --- crashes ---
+
+IO_CALLS = ("open", "fdopen", "fchmod", "fsync", "link", "replace")
+
+
+def crash_at(number, directory, step):
+    """In a child process, save and die at I/O call `number`. Returns whether the save was completed."""
+    child = os.fork()
+    if child == 0:
+        calls = iter(range(10**6))
+        for name in IO_CALLS:
+            original = getattr(os, name)
+
+            def call(*args, original=original, **kwargs):
+                if next(calls) == number:
+                    os._exit(1)
+                return original(*args, **kwargs)
+
+            setattr(os, name, call)
+        save(directory, step)
+        os._exit(0)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_kill_at_any_io_call_of_a_save_leaves_a_whole_checkpoint(tmp_path):
+    save(tmp_path, 0)
+    save(tmp_path, 1)
+    number, step = 0, 1
+    while not crash_at(number, tmp_path, step + 1):
+        found = load(tmp_path)
+        assert found.facts["step"] in (step, step + 1)
+        assert_is_step(found, found.facts["step"])
+        checkpoint.read(tmp_path / PREVIOUS, arrays_of(0))
+        step = found.facts["step"]
+        number += 1
+    assert number >= 8
+    checkpoint.remove_leftovers(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([NEWEST, PREVIOUS])
+
+
+def test_data_is_on_the_disk_before_its_name_and_the_name_on_return(tmp_path, monkeypatch):
+    save(tmp_path, 1)
+    events = []
+    fsync, replace = os.fsync, os.replace
+
+    def record_fsync(handle):
+        events.append("sync directory" if stat.S_ISDIR(os.fstat(handle).st_mode) else "sync file")
+        fsync(handle)
+
+    def record_replace(source, target):
+        events.append(f"name {Path(target).name}")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "replace", record_replace)
+    save(tmp_path, 2)
+    assert events[0] == "sync file"
+    assert events[-2:] == [f"name {NEWEST}", "sync directory"]
+    assert events.index(f"name {PREVIOUS}") < events.index(f"name {NEWEST}")
+
+
+@pytest.mark.parametrize("limit", [0, 1, 100, 1000])
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path, limit):
+    save(tmp_path, 1)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            save(tmp_path, 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert_is_step(load(tmp_path), 1)
+    assert [path.name for path in tmp_path.iterdir()] == [NEWEST]
+
+
+# --- bad files ---
+
+
+def mutant(data, rng):
+    """`data` with some damage."""
+    kind = rng.randrange(5)
+    at = rng.randrange(len(data)) if rng.random() < 0.5 else rng.randrange(min(len(data), 700))
+    if kind == 0:  # a bit
+        return data[:at] + bytes([data[at] ^ (1 << rng.randrange(8))]) + data[at + 1 :]
+    if kind == 1:  # cut short
+        return data[:at]
+    if kind == 2:  # longer
+        return data + rng.randbytes(rng.randrange(1, 100))
+    if kind == 3:  # a piece overwritten
+        return data[:at] + rng.randbytes(8) + data[at + 8 :]
+    return data[:at] + data[at + 1 :]  # a byte lost
+
+
+@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.long)])
+def test_no_altered_file_is_accepted(tmp_path, count):
+    save(tmp_path, 1)
+    path, rng = tmp_path / NEWEST, random.Random(0)
+    data = path.read_bytes()
+    for _ in range(count):
+        altered = mutant(data, rng)
+        path.write_bytes(altered)
+        with pytest.raises(CheckpointError) as caught:
+            checkpoint.read(path, arrays_of(0))
+        assert str(caught.value).startswith(f"{path}: ")
+        assert "\n" not in str(caught.value)
+
+
+def sealed(path, header, payload=b""):
+    """A file with any header, and a right digest if the header has a place for one."""
+    text = json.dumps(header, separators=(",", ":")).encode()
+    data = len(text).to_bytes(8, "little") + text + payload
+    path.write_bytes(data.replace(b"0" * 64, hashlib.sha256(data).hexdigest().encode(), 1))
+
+
+@pytest.mark.parametrize(
+    ("metadata", "entry"),
+    [
+        ({"format": "minicnn checkpoint 1"}, {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}),
+        ({"format": "minicnn checkpoint 1"}, {"dtype": "F32", "shape": [1 << 60], "data_offsets": [0, 8]}),
+        ({"format": "minicnn checkpoint 1"}, {"dtype": "F99", "shape": [2], "data_offsets": [0, 8]}),
+        ({"format": "minicnn checkpoint 1"}, {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}),
+        ({"format": "minicnn checkpoint 2"}, {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}),
+        (
+            {"format": "minicnn checkpoint 1", "step": "{"},
+            {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+        ),
+    ],
+)
+def test_a_forged_file_with_a_right_digest_is_refused(tmp_path, metadata, entry):
+    header = {"__metadata__": {**metadata, "sha256": "0" * 64}, "a": entry}
+    sealed(tmp_path / NEWEST, header, bytes(8))
+    with pytest.raises(CheckpointError):
+        checkpoint.read(tmp_path / NEWEST, {"a": np.zeros(2, np.float32)})
+
+
+def test_an_enormous_file_is_refused_unread(tmp_path):
+    with open(tmp_path / NEWEST, "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(CheckpointError, match="bytes of arrays"):
+        load(tmp_path)
+
+
+def test_an_enormous_header_is_refused(tmp_path):
+    payload = sum(array.nbytes for array in arrays_of(0).values())
+    (tmp_path / NEWEST).write_bytes((1 << 62).to_bytes(8, "little") + bytes(payload + 100))
+    with pytest.raises(CheckpointError, match="header"):
+        load(tmp_path)
+
+
+def test_a_named_pipe_does_not_hang(tmp_path):
+    os.mkfifo(tmp_path / NEWEST)
+    with pytest.raises(CheckpointError, match="regular file"):
+        load(tmp_path)
+
+
+def test_another_network_is_refused_by_name(tmp_path):
+    arrays = arrays_of(1)
+    arrays["conv2.weight"] = arrays.pop("conv1.weight")
+    checkpoint.save(tmp_path, arrays, {})
+    with pytest.raises(CheckpointError, match=r"conv1\.weight"):
+        load(tmp_path)

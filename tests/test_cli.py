@@ -1,0 +1,412 @@
+"""The commands as a user meets them: what they print, which files they leave, how they end."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from minicnn import __version__, cli
+from minicnn.cli import PICTURES, build_parser, main
+from minicnn.data.idx import idx_header
+from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE
+
+FILES = {"config.json", "metrics.csv", "checkpoint.safetensors", *PICTURES}
+NUMBER = r"\d+\.\d{4}"
+RESULT = r"test accuracy \d\.\d{4} \(\d+ of 20\)"
+
+
+def write_idx(path, array):
+    path.write_bytes(idx_header(array.shape) + array.tobytes())
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """A directory with a tiny data set: digits are bright squares in ten places, and noise."""
+    directory, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for name, count in (("train", 60), ("t10k", 20)):
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        images = rng.integers(0, 100, (count, 28, 28), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[5 * (label // 5) :, 5 * (label % 5) :][:5, :5] = 255
+        write_idx(directory / f"{name}-images-idx3-ubyte", images)
+        write_idx(directory / f"{name}-labels-idx1-ubyte", labels)
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def in_an_empty_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def pictures():
+    """For the tests in which pictures are drawn; it takes a second."""
+
+
+@pytest.fixture(autouse=True)
+def no_pictures_unless_asked_for(request, monkeypatch):
+    if "pictures" not in request.fixturenames:
+        monkeypatch.setattr(cli, "_draw_pictures", lambda run, probabilities: None)
+
+
+def options(data, *more):
+    small = ["--model", "softmax", "--ops", "reference", "--batch-size", "5", "--learning-rate", "0.1"]
+    return [*small, "--data", str(data), *map(str, more)]
+
+
+def run_main(capsys, *argv):
+    """Exit code, lines of stdout, lines of stderr."""
+    code = main([str(a) for a in argv])
+    out, err = capsys.readouterr()
+    return code, out.splitlines(), err.splitlines()
+
+
+def assert_usage_error(result, *words):
+    code, out, err = result
+    assert code == 2
+    assert out == []
+    assert len(err) == 1
+    assert err[0].startswith("minicnn: error: ")
+    for word in words:
+        assert str(word) in err[0]
+
+
+def start(*argv, **popen):
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "minicnn", *map(str, argv)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **popen}
+    return subprocess.Popen(command, **pipes)
+
+
+# --- train ---
+
+
+def test_training_prints_log_lines_and_ends_with_the_result(capsys, data):
+    code, out, err = run_main(capsys, "train", *options(data, "--steps", 20, "--log-every", 10))
+    assert (code, err) == (0, [])
+    line = rf"step \d+  loss {NUMBER}  training accuracy {NUMBER}  test accuracy {NUMBER}"
+    steps = [line for line in out if line.startswith("step ")]
+    assert [line.split()[1] for line in steps] == ["10", "20"]
+    assert all(re.fullmatch(line, step) for step in steps)
+    assert re.fullmatch(RESULT, out[-1])
+
+
+def test_the_first_lines_say_what_happens(capsys, data, tmp_path):
+    _, out, _ = run_main(capsys, *options(data, "--steps", 2, "--run-dir", "here"))
+    said = "\n".join(out[:12])
+    for words in (str(data), "55 training", "20 test", "7,850", "2 steps of 5 images", "files go to here"):
+        assert words in said
+
+
+def test_the_last_lines_say_where_the_files_are_and_what_to_type_next(capsys, data):
+    _, out, _ = run_main(capsys, *options(data, "--steps", 2, "--run-dir", "my run"))
+    assert "weights, metrics and pictures are in my run" in out
+    assert "more about the result: python -m minicnn evaluate 'my run'" in out
+
+
+@pytest.mark.usefixtures("pictures")
+def test_a_run_leaves_its_files(data, tmp_path):
+    main(options(data, "--steps", 4, "--run-dir", "r"))
+    assert {path.name for path in (tmp_path / "r").iterdir()} >= FILES
+    for name in PICTURES:
+        assert (tmp_path / "r" / name).read_bytes().startswith(b"\x89PNG")
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert config["minicnn"] == __version__
+    assert config["steps"] == 4
+    header = (tmp_path / "r" / "metrics.csv").read_text().splitlines()[0]
+    assert header == "step,loss,training_accuracy,test_accuracy,seconds"
+
+
+def test_train_is_the_default_command_and_runs_the_default_directory(capsys, data, tmp_path):
+    for argv in (["--steps", "2"], ["train", "--steps", "2"]):
+        assert main([*argv, *options(data)]) == 0
+    assert len(list((tmp_path / "runs").iterdir())) == 2
+
+
+def test_quiet_prints_the_result_alone(capsys, data):
+    code, out, err = run_main(capsys, *options(data, "--steps", 2, "--quiet"))
+    assert (code, err) == (0, [])
+    assert len(out) == 1
+    assert re.fullmatch(RESULT, out[0])
+
+
+def test_the_help_tells_the_recipes_defaults():
+    text = build_parser()._subparsers._group_actions[0].choices["train"].format_help()
+    recipe = RECIPES["tutorial"]
+    for value in (recipe.steps, recipe.batch_size, f"{recipe.learning_rate:.4f}", recipe.keep_prob):
+        assert f"({value})" in text
+    assert f"({recipe.log_every})" in text
+    softmax = SOFTMAX_RECIPE
+    assert (
+        f"softmax: {softmax.steps} steps of {softmax.batch_size}, learning rate {softmax.learning_rate}"
+        in text
+    )
+
+
+def test_a_bar_is_drawn_on_a_terminal_only(capsys, data, monkeypatch):
+    _, _, err = run_main(capsys, *options(data, "--steps", 2))
+    assert err == []
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", lambda *_: os.terminal_size((0, 0)))
+    monkeypatch.setattr(sys.stderr, "fileno", lambda: 2)
+    _, out, err = run_main(capsys, *options(data, "--steps", 2))
+    assert "images/s" in "".join(err)
+    assert re.fullmatch(RESULT, out[-1])
+
+
+# --- bad usage ---
+
+
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        (["--steps", "0"], "steps"),
+        (["--steps", "many"], "--steps"),
+        (["--steps", "1.5"], "--steps"),
+        (["--batch-size", "-5"], "batch_size"),
+        (["--learning-rate", "nan"], "learning_rate"),
+        (["--learning-rate", "inf"], "learning_rate"),
+        (["--learning-rate", "0"], "learning_rate"),
+        (["--keep-prob", "0"], "keep_prob"),
+        (["--keep-prob", "1.01"], "keep_prob"),
+        (["--seed", "-1"], "seed"),
+        (["--log-every", "0"], "log_every"),
+        (["--recipe", "none"], "tutorial"),
+        (["--model", "rnn"], "softmax"),
+        (["--ops", "blas"], "reference"),
+        (["--threads", "0"], "threads"),
+        (["--threads", "100000"], "threads"),
+        (["--step", "3"], "--step"),
+        (["--data", ""], "data"),
+        (["--run-dir", ""], "--run-dir"),
+        (["--resume", ""], "--resume"),
+        (["--model", "softmax", "--keep-prob", "0.5"], "keep_prob"),
+        (["--resume", "a", "--run-dir", "b"], "--resume"),
+        (["--resume", "nowhere"], "nowhere"),
+        (["--data", "nowhere"], "nowhere"),
+        (["--data", "two\nlines"], "two\\nlines"),
+        (["fly"], "fly"),
+        (["evaluate"], "RUN"),
+        (["evaluate", "nowhere"], "nowhere"),
+        (["evaluate", "a", "b"], "b"),
+    ],
+)
+def test_bad_usage_is_one_line_and_leaves_nothing(capsys, tmp_path, argv, word):
+    assert_usage_error(run_main(capsys, *argv), word)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_data_is_one_line_and_leaves_nothing(capsys, tmp_path, data):
+    bad = tmp_path / "bad"
+    bad.mkdir()
+    for file in data.iterdir():
+        (bad / file.name).write_bytes(file.read_bytes())
+    write_idx(bad / "t10k-labels-idx1-ubyte", np.full(20, 77, np.uint8))
+    assert_usage_error(run_main(capsys, *options(bad, "--run-dir", "r")), "t10k-labels", "77")
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_directory_with_a_run_is_refused(capsys, data):
+    main(options(data, "--steps", 2, "--run-dir", "r"))
+    capsys.readouterr()
+    assert_usage_error(run_main(capsys, *options(data, "--run-dir", "r")), "r: already", "--resume")
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_the_training(capsys, data, tmp_path):
+    (tmp_path / "file").write_text("")
+    result = run_main(capsys, *options(data, "--run-dir", "file/r"))
+    assert_usage_error(result, "file/r", "Not a directory")
+
+
+def test_runs_being_a_file_is_refused(capsys, data, tmp_path):
+    (tmp_path / "runs").write_text("")
+    assert_usage_error(run_main(capsys, *options(data)), "runs")
+
+
+@pytest.mark.parametrize("argv", [["--version"], ["--help"], ["train", "--help"], ["evaluate", "--help"]])
+def test_version_and_help(capsys, argv):
+    code, out, err = run_main(capsys, *argv)
+    assert (code, err) == (0, [])
+    if argv == ["--version"]:
+        assert out == [f"minicnn {__version__}"]
+    else:
+        assert out[0].startswith("usage: minicnn")
+        assert len(argv) == 1 or any("example" in line for line in out)
+
+
+# --- resume ---
+
+
+def test_a_finished_run_says_so(capsys, data):
+    _, before, _ = run_main(capsys, *options(data, "--steps", 3, "--run-dir", "r"))
+    code, out, err = run_main(capsys, "--resume", "r")
+    assert (code, err) == (0, [])
+    assert any("finished" in line for line in out)
+    assert out[-1] == before[-1]
+    assert not any(line.startswith("step ") for line in out)
+
+
+@pytest.mark.usefixtures("pictures")
+def test_more_steps_go_on(capsys, data, tmp_path):
+    main(options(data, "--steps", 4, "--log-every", 2, "--run-dir", "r"))
+    capsys.readouterr()
+    code, out, _ = run_main(capsys, "train", "--resume", "r", "--steps", 8)
+    assert code == 0
+    assert [line.split()[1] for line in out if line.startswith("step ")] == ["6", "8"]
+    main(options(data, "--steps", 8, "--log-every", 2, "--run-dir", "whole"))
+    metrics = [(tmp_path / run / "metrics.csv").read_text() for run in ("r", "whole")]
+    assert re.sub(r",[\d.]+$", "", metrics[0], flags=re.M) == re.sub(r",[\d.]+$", "", metrics[1], flags=re.M)
+    for name in PICTURES:
+        assert (tmp_path / "r" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    "option", [["--seed", "5"], ["--steps", "2"], ["--plain"], ["--model", "cnn"], ["--learning-rate", "0.2"]]
+)
+def test_a_contradicting_option_is_refused(capsys, data, option):
+    main(options(data, "--steps", 3, "--run-dir", "r"))
+    capsys.readouterr()
+    assert_usage_error(run_main(capsys, "--resume", "r", *option), option[0])
+
+
+def test_options_that_say_the_same_are_accepted(capsys, data):
+    argv = options(data, "--steps", 3)
+    main([*argv, "--run-dir", "r"])
+    assert main([*argv, "--resume", "r"]) == 0
+
+
+def test_other_data_is_refused(capsys, data, tmp_path):
+    main(options(data, "--steps", 3, "--run-dir", "r"))
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in data.iterdir():
+        content = bytearray(file.read_bytes())
+        content[-1] ^= 1
+        (other / file.name).write_bytes(content)
+    capsys.readouterr()
+    code, _, err = run_main(capsys, "--resume", "r", "--data", other, "--steps", 5)
+    assert code == 2
+    assert len(err) == 1
+    assert "other data" in err[0]
+
+
+def test_a_damaged_checkpoint_costs_one_warning(capsys, data, tmp_path):
+    main(options(data, "--steps", 3, "--run-dir", "r"))
+    (tmp_path / "r" / "checkpoint.safetensors").write_bytes(b"nonsense")
+    capsys.readouterr()
+    code, out, err = run_main(capsys, "--resume", "r")
+    assert code == 0
+    assert re.fullmatch(RESULT, out[-1])
+    assert len(err) == 1
+    assert err[0].startswith("minicnn: warning: r/checkpoint.safetensors: ")
+
+
+# --- evaluate ---
+
+
+def test_evaluate_measures_what_training_measured(capsys, data):
+    _, trained, _ = run_main(capsys, *options(data, "--steps", 3, "--run-dir", "r"))
+    code, out, err = run_main(capsys, "evaluate", "r")
+    assert (code, err) == (0, [])
+    assert out[0] == trained[-1]
+    for digit in range(10):
+        assert re.fullmatch(rf"class {digit}  accuracy \d\.\d{{4}} \(\d of 2\)", out[1 + digit])
+    assert len(out) > 11
+    for line in out[11:]:
+        assert re.fullmatch(r"class \d taken for \d: \d of 2", line)
+
+
+def test_evaluate_on_other_data(capsys, data, tmp_path):
+    main(options(data, "--steps", 3, "--run-dir", "r"))
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in data.iterdir():
+        os.link(file, other / file.name)
+    (other / "t10k-labels-idx1-ubyte").unlink()
+    write_idx(other / "t10k-labels-idx1-ubyte", np.zeros(20, np.uint8))
+    capsys.readouterr()
+    code, out, _ = run_main(capsys, "evaluate", "r", "--data", other)
+    assert code == 0
+    assert out[1].endswith("of 20)")
+
+
+def test_evaluate_changes_no_file(capsys, data, tmp_path):
+    main(options(data, "--steps", 3, "--run-dir", "r"))
+    before = {path: path.read_bytes() for path in (tmp_path / "r").iterdir()}
+    main(["evaluate", "r"])
+    assert {path: path.read_bytes() for path in (tmp_path / "r").iterdir()} == before
+
+
+def test_evaluate_refuses_a_checkpoint_of_another_network(capsys, data, tmp_path):
+    main(options(data, "--steps", 3, "--run-dir", "r"))
+    config = tmp_path / "r" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model": "cnn"}))
+    capsys.readouterr()
+    assert_usage_error(run_main(capsys, "evaluate", "r"), "checkpoint.safetensors", "not a checkpoint of")
+
+
+# --- the end of a run that does not end well ---
+
+
+def test_diverging_is_exit_code_1_and_one_line(capsys, data):
+    argv = options(data, "--steps", 50, "--run-dir", "r")
+    argv[argv.index("--learning-rate") + 1] = "1e38"
+    code, _, err = run_main(capsys, *argv)
+    assert code == 1
+    assert len(err) == 1
+    assert re.match(r"minicnn: training diverged at step \d+: the loss is (nan|inf); try .*learning", err[0])
+    assert main(["evaluate", "r"]) == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_saves_the_run(capsys, data, number, code):
+    argv = options(data, "--steps", 1_000_000, "--log-every", 50, "--run-dir", "r")
+    process = start(*argv)
+    while not process.stdout.readline().startswith("step 100 "):
+        pass
+    process.send_signal(number)
+    _, err = process.communicate()
+    assert process.returncode == code
+    found = re.fullmatch(r"minicnn: stopped at step (\d+); r has .* go on with: (.*)\n", err)
+    assert int(found[1]) >= 100
+    assert found[2] == "python -m minicnn train --resume r"
+    code, _, err = run_main(capsys, "evaluate", "r")
+    assert (code, err) == (0, [])
+
+
+def test_a_kill_loses_nothing_that_was_saved(data, tmp_path):
+    process = start(*options(data, "--steps", 1_000_000, "--log-every", 50, "--run-dir", "r"))
+    while not process.stdout.readline().startswith("step 100 "):
+        pass
+    process.kill()
+    process.communicate()
+    assert main(["evaluate", "r"]) == 0
+
+
+def test_a_reader_that_goes_away_ends_the_run_quietly(data):
+    process = start(*options(data, "--steps", 1_000_000, "--log-every", 1))
+    process.stdout.readline()
+    process.stdout.close()
+    assert process.stderr.read() == ""
+    assert process.wait() == 141
+
+
+def test_a_full_disk_under_stdout_is_one_line(data):
+    with open("/dev/full", "w") as full:
+        process = start(*options(data, "--steps", 2), stdout=full)
+        _, err = process.communicate()
+    assert process.returncode == 2
+    assert re.fullmatch(r"minicnn: error: .*No space left on device\n", err)
+
+
+def test_the_console_script_is_the_module(data):
+    script = os.path.join(os.path.dirname(sys.executable), "minicnn")
+    if not os.path.exists(script):
+        pytest.skip("the package is not installed beside this Python")
+    found = subprocess.run([script, "--version"], capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, f"minicnn {__version__}\n")

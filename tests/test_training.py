@@ -1,0 +1,520 @@
+"""A run: the loop, its measurements, its directory, and going on where it stopped."""
+
+import dataclasses
+import json
+import math
+import os
+import re
+import resource
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from minicnn import checkpoint, training
+from minicnn import run as run_module
+from minicnn.checkpoint import NEWEST, PREVIOUS
+from minicnn.data import Dataset, Split
+from minicnn.layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
+from minicnn.network import Sequential
+from minicnn.run import CONFIG, METRICS, Diverged, Run, RunError, build_network, read_config
+from minicnn.settings import settings_for
+from minicnn.training import Stopped, train
+from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE, softmax_regression, tutorial_network
+
+BUILD_NETWORK = build_network
+
+
+def split(count, seed):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
+    return Split(images, (np.arange(count) % 10).astype(np.uint8))
+
+
+DATA = Dataset(train=split(13, 0), validation=split(2, 1), test=split(10, 2))
+SOFTMAX = {"model": "softmax", "ops": "reference", "batch_size": 4, "log_every": 2}
+CNN = {"model": "cnn", "ops": "reference", "batch_size": 4, "log_every": 2}
+
+
+def small_network(settings):
+    """Every kind of layer that has a state or parameters, but few of them."""
+    if settings.model == "softmax":
+        return softmax_regression(ops=settings.ops)
+    rng = np.random.default_rng(settings.seed)
+    layers = [
+        Conv2D(1, 2, 3, stride=2, name="conv1", rng=rng),
+        ReLU(name="conv1.relu"),
+        MaxPool2D(name="conv1.pool"),
+        Flatten(),
+        Dense(98, 8, name="fc1", rng=rng),
+        Dropout(settings.keep_prob, rng=rng.spawn(1)[0]),
+        Dense(8, 10, name="fc2", rng=rng),
+    ]
+    network = Sequential(layers, (28, 28, 1))
+    network.use_ops(settings.ops)
+    return network
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_networks():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run_module, "build_network", small_network)
+        yield
+
+
+def new_run(directory, steps=9, **changes):
+    return Run.create(settings_for(**{**SOFTMAX, "steps": steps, **changes}), DATA, directory)
+
+
+def new_cnn_run(directory, steps, **changes):
+    return Run.create(settings_for(**{**CNN, "steps": steps, **changes}), DATA, directory)
+
+
+def reopen(directory, warn=pytest.fail, **changes):
+    settings, _ = read_config(directory)
+    return Run.open(dataclasses.replace(settings, **changes), DATA, directory, warn)
+
+
+def metrics_but_seconds(directory):
+    return [line.rsplit(",", 1)[0] for line in (directory / METRICS).read_text().splitlines()]
+
+
+def stop_at(run, step, number=signal.SIGINT):
+    """Train until a signal arrives during that step."""
+
+    def progress(images):
+        if run.step == step:
+            os.kill(os.getpid(), number)
+
+    with pytest.raises(Stopped) as caught:
+        train(run, progress=progress)
+    assert caught.value.step == run.step == step
+    assert caught.value.signal_number == number
+
+
+@pytest.fixture
+def save_every_step(monkeypatch):
+    monkeypatch.setattr(run_module, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(run_module, "SAVE_SHARE", math.inf)
+
+
+# --- the loop ---
+
+
+def test_a_run_learns(tmp_path):
+    run = new_run(tmp_path / "r", steps=40)
+    logged = []
+    train(run, log=logged.append)
+    assert logged[-1].loss < 0.5 * logged[0].loss
+    assert logged[-1].training_accuracy == 1
+    assert run.finished
+
+
+def test_the_log_line(tmp_path):
+    logged = []
+    train(new_run(tmp_path / "r", steps=2), log=logged.append)
+    assert len(logged) == 1
+    number = r"\d+\.\d{4}"
+    line = rf"step 2  loss {number}  training accuracy {number}  test accuracy {number}"
+    assert re.fullmatch(line, str(logged[0]))
+
+
+def test_the_last_step_is_logged_too(tmp_path):
+    logged = []
+    train(new_run(tmp_path / "r", steps=5), log=logged.append)
+    assert [m.step for m in logged] == [2, 4, 5]
+
+
+def test_metrics_have_the_numbers_of_the_log(tmp_path):
+    logged = []
+    train(new_run(tmp_path / "r"), log=logged.append)
+    lines = (tmp_path / "r" / METRICS).read_text().splitlines()
+    assert lines[0] == "step,loss,training_accuracy,test_accuracy,seconds"
+    for line, m in zip(lines[1:], logged, strict=True):
+        wanted = [m.step, m.loss, m.training_accuracy, m.test_accuracy, m.seconds]
+        assert [float(field) for field in line.split(",")] == pytest.approx(wanted, abs=0.01)
+
+
+def test_the_logged_loss_is_the_mean_per_image_for_either_reduction(tmp_path):
+    losses = {}
+    for reduction, rate in (("mean", 0.4), ("sum", 0.1)):  # the same steps
+        logged = []
+        train(new_run(tmp_path / reduction, reduction=reduction, learning_rate=rate), log=logged.append)
+        losses[reduction] = [m.loss for m in logged]
+    assert losses["sum"] == pytest.approx(losses["mean"], rel=1e-5)
+
+
+def test_the_batches_are_those_of_the_seed(tmp_path):
+    run = new_run(tmp_path / "r")
+    x, labels = run._batch(5)
+    chosen = run.batches.indices(5)
+    np.testing.assert_array_equal(labels, DATA.train.labels[chosen])
+    np.testing.assert_array_equal(x[..., 0], DATA.train.images[chosen] / np.float32(255))
+
+
+def test_a_step_reuses_the_memory_of_its_batch(tmp_path):
+    run = new_run(tmp_path / "r")
+    assert run._batch(0)[0] is run._batch(1)[0]
+
+
+def test_the_test_images_are_evaluated_once_a_step(tmp_path, monkeypatch):
+    run, calls = new_run(tmp_path / "r", steps=4), []
+    predict = run.network.predict
+    monkeypatch.setattr(run.network, "predict", lambda images: calls.append(1) or predict(images))
+    train(run)
+    run.test_probabilities()
+    assert len(calls) == 2  # steps 2 and 4
+
+
+def test_seeds_differ(tmp_path):
+    for seed in (0, 1):
+        train(new_run(tmp_path / str(seed), seed=seed))
+    assert metrics_but_seconds(tmp_path / "0") != metrics_but_seconds(tmp_path / "1")
+
+
+def test_the_model_is_the_tutorials():
+    for changes in ({"plain": True}, {"plain": False}):
+        network = BUILD_NETWORK(settings_for(**changes, seed=3, keep_prob=0.7, ops="reference"))
+        wanted = tutorial_network(3, 0.7, fused=not changes["plain"])
+        np.testing.assert_array_equal(network.values, wanted.values)
+        assert network.architecture() == wanted.architecture()
+
+
+# --- settings ---
+
+
+@pytest.mark.parametrize(("model", "recipe"), [("cnn", RECIPES["tutorial"]), ("softmax", SOFTMAX_RECIPE)])
+def test_the_recipes_numbers_are_used(model, recipe):
+    assert dataclasses.asdict(settings_for(model=model)).items() >= dataclasses.asdict(recipe).items()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("steps", 0), ("steps", 1.5), ("steps", True), ("batch_size", 0), ("batch_size", 10_001),
+        ("learning_rate", 0), ("learning_rate", float("nan")), ("learning_rate", float("inf")),
+        ("learning_rate", -1), ("keep_prob", 0), ("keep_prob", 1.1), ("keep_prob", float("nan")),
+        ("seed", -1), ("seed", 2**32), ("log_every", 0), ("recipe", "none"), ("model", "rnn"),
+        ("ops", "blas"), ("optimizer", "adagrad"), ("reduction", "max"), ("plain", 1), ("data", ""),
+        ("data", 3), ("learning_rate", "0.1"),
+    ],
+)  # fmt: skip
+def test_a_bad_setting_is_named(name, value):
+    with pytest.raises(ValueError, match=f"^{name}: expected .*, got "):
+        settings_for(**{name: value})
+
+
+def test_the_softmax_model_has_no_dropout():
+    with pytest.raises(ValueError, match="keep_prob"):
+        settings_for(model="softmax", keep_prob=0.5)
+
+
+# --- the directory ---
+
+
+def test_a_new_run_holds_its_settings_and_a_first_checkpoint(tmp_path):
+    run = new_run(tmp_path / "r")
+    assert read_config(run.directory)[0] == run.settings
+    assert reopen(run.directory).step == 0
+
+
+def test_default_directories_are_unique(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    runs = [new_run(None) for _ in range(3)]
+    assert len({run.directory for run in runs}) == 3
+    for run in runs:
+        assert re.fullmatch(r"runs/\d{8}-\d{6}-softmax-seed0(-\d)?", str(run.directory))
+
+
+def test_a_directory_with_a_run_is_refused(tmp_path):
+    new_run(tmp_path / "r")
+    before = {path: path.read_bytes() for path in (tmp_path / "r").iterdir()}
+    with pytest.raises(RunError, match="already holds a run"):
+        new_run(tmp_path / "r")
+    assert {path: path.read_bytes() for path in (tmp_path / "r").iterdir()} == before
+
+
+def test_an_existing_directory_without_a_run_will_do(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    train(new_run(tmp_path))
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_a_file_in_place_of_the_directory_is_refused(tmp_path):
+    (tmp_path / "r").write_text("")
+    for directory in (tmp_path / "r", tmp_path / "r" / "deeper"):
+        with pytest.raises(RunError, match="r"):
+            new_run(directory)
+
+
+def test_a_disk_that_is_full_at_the_start_leaves_nothing_behind(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # enough for config.json
+    try:
+        with pytest.raises(RunError, match="cannot be written"):
+            new_run(tmp_path / "r")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path):
+    run = new_run(tmp_path / "r", log_every=100)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+    try:
+        with pytest.raises(RunError, match="cannot be written"):
+            train(run)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert reopen(run.directory).step == 0
+
+
+def test_two_processes_do_not_train_one_run(tmp_path):
+    run = new_run(tmp_path / "r")
+    with training._alone_in(run.directory), pytest.raises(RunError, match="another process"):
+        train(run)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "", "{", "[]", "null", '{"steps": 1}', "[" * 100_000, "\0", '{"steps": 1e999}',
+        '{"unknown": 1}', "9" * 5000,
+    ],
+)  # fmt: skip
+def test_a_bad_config_is_refused_by_name(tmp_path, text):
+    (tmp_path / CONFIG).write_text(text)
+    with pytest.raises(RunError, match=CONFIG):
+        read_config(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "value"), [("steps", 0), ("seed", "x"), ("model", []), ("extra", 1)])
+def test_a_bad_value_in_the_config_is_named(tmp_path, name, value):
+    path = new_run(tmp_path / "r").directory / CONFIG
+    path.write_text(json.dumps(json.loads(path.read_text()) | {name: value}))
+    with pytest.raises(RunError, match=f"{CONFIG}.*{name}"):
+        read_config(tmp_path / "r")
+
+
+# --- going on ---
+
+
+def assert_same_state(one, other):
+    for name, array in one._arrays().items():
+        np.testing.assert_array_equal(array, other._arrays()[name], err_msg=name)
+    assert one._facts() | {"seconds": 0} == other._facts() | {"seconds": 0}
+    assert metrics_but_seconds(one.directory) == metrics_but_seconds(other.directory)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    run = new_run(tmp_path_factory.mktemp("whole") / "r", steps=10, log_every=1)
+    train(run)
+    return run
+
+
+@pytest.mark.parametrize("step", range(1, 10))  # three passes over the 13 images
+def test_stopped_at_any_step_and_resumed_is_never_stopped(tmp_path, uninterrupted, step):
+    stop_at(new_run(tmp_path / "r", steps=10, log_every=1), step)
+    run = reopen(tmp_path / "r")
+    assert run.step == step
+    train(run)
+    assert_same_state(run, uninterrupted)
+
+
+def test_adam_and_dropout_resume_to_the_bit(tmp_path):
+    whole = new_cnn_run(tmp_path / "whole", steps=9)
+    train(whole)
+    stop_at(new_cnn_run(tmp_path / "r", steps=9), 4, signal.SIGTERM)
+    run = reopen(tmp_path / "r")
+    train(run)
+    assert "dropout" in run._facts()["random"]
+    assert any(name.startswith("adam.v.") for name in run._arrays())
+    assert_same_state(run, whole)
+
+
+def test_a_checkpoint_names_weights_and_moments(tmp_path):
+    run = new_cnn_run(tmp_path / "r", steps=1)
+    arrays = checkpoint.read(run.directory / NEWEST, run._arrays()).arrays
+    weights = {p.name: p.value.shape for p in run.network.parameters()}
+    moments = {f"adam.{kind}.{name}": shape for name, shape in weights.items() for kind in "mv"}
+    assert {name: array.shape for name, array in arrays.items()} == weights | moments
+
+
+def test_rows_that_the_checkpoint_does_not_know_are_written_again(tmp_path, uninterrupted):
+    run = new_run(tmp_path / "r", steps=10, log_every=1)
+    stop_at(run, 4)
+    with open(tmp_path / "r" / METRICS, "a") as file:
+        file.write("5,9.9,0.1,0.1,3.00\n6,9.9,0.1")  # killed while writing
+    run = reopen(tmp_path / "r")
+    train(run)
+    assert_same_state(run, uninterrupted)
+
+
+def test_more_steps_are_the_steps_of_a_longer_run(tmp_path, uninterrupted):
+    train(new_run(tmp_path / "r", steps=5, log_every=1))
+    run = reopen(tmp_path / "r", steps=10)
+    train(run)
+    assert_same_state(run, uninterrupted)
+    assert read_config(tmp_path / "r")[0].steps == 10
+
+
+def test_more_steps_leave_no_row_of_the_former_end(tmp_path):
+    train(new_run(tmp_path / "r", steps=5, log_every=3))
+    train(reopen(tmp_path / "r", steps=7))
+    assert [row.split(",")[0] for row in metrics_but_seconds(tmp_path / "r")] == ["step", "3", "6", "7"]
+
+
+def test_a_finished_run_stays_as_it_is(tmp_path):
+    train(new_run(tmp_path / "r"))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()}
+    run = reopen(tmp_path / "r")
+    assert run.finished
+    train(run)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()} == before
+
+
+@pytest.mark.usefixtures("save_every_step")
+def test_a_damaged_checkpoint_costs_one_interval(tmp_path, uninterrupted):
+    run = new_run(tmp_path / "r", steps=10, log_every=1)
+    stop_at(run, 6)
+    (tmp_path / "r" / NEWEST).write_bytes(b"nonsense")
+    warnings = []
+    run = reopen(tmp_path / "r", warnings.append)
+    assert run.step == 5
+    assert len(warnings) == 1
+    train(run)
+    assert_same_state(run, uninterrupted)
+
+
+def test_without_a_checkpoint_a_run_begins_again(tmp_path, uninterrupted):
+    stop_at(new_run(tmp_path / "r", steps=10, log_every=1), 4)
+    for name in (NEWEST, PREVIOUS):
+        (tmp_path / "r" / name).unlink()
+    warnings = []
+    run = reopen(tmp_path / "r", warnings.append)
+    assert len(warnings) == 1
+    train(run)
+    assert_same_state(run, uninterrupted)
+
+
+def test_the_checkpoint_of_another_run_is_refused(tmp_path):
+    new_run(tmp_path / "r")
+    new_run(tmp_path / "other", seed=1)
+    os.replace(tmp_path / "other" / NEWEST, tmp_path / "r" / NEWEST)
+    with pytest.raises(RunError, match="seed"):
+        reopen(tmp_path / "r")
+
+
+@pytest.fixture(scope="module")
+def cnn_run():
+    return Run(settings_for(**CNN), DATA, "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("step", -1), ("step", "3"), ("seconds", None), ("random", []), ("random", {}), ("config", 3),
+        ("random", {"dropout": {"bit_generator": "PCG64", "state": {"state": 1 << 300, "inc": 1}}}),
+        ("random", {"dropout": {"bit_generator": "MT19937"}}), ("config", {}),
+    ],
+)  # fmt: skip
+def test_a_forged_state_changes_nothing(cnn_run, name, value):
+    arrays = {name: np.ones_like(array) for name, array in cnn_run._arrays().items()}
+    before = cnn_run.network.values.copy(), cnn_run._facts() | {"seconds": 0}
+    forged = checkpoint.Checkpoint(arrays, cnn_run._facts() | {name: value}, cnn_run.directory / NEWEST)
+    with pytest.raises(RunError, match=NEWEST):
+        cnn_run._restore(forged)
+    np.testing.assert_array_equal(cnn_run.network.values, before[0])
+    assert cnn_run._facts() | {"seconds": 0} == before[1]
+
+
+def test_other_data_is_refused_before_anything_is_written(tmp_path):
+    train(new_run(tmp_path / "r"))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()}
+    settings, _ = read_config(tmp_path / "r")
+    other = dataclasses.replace(DATA, train=split(13, 9))
+    run = Run.open(dataclasses.replace(settings, steps=20), other, tmp_path / "r")
+    with pytest.raises(RunError, match="other data"):
+        train(run)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()} == before
+
+
+# --- stopping ---
+
+
+def test_signals_are_left_as_they_were(tmp_path):
+    before = signal.getsignal(signal.SIGINT)
+    stop_at(new_run(tmp_path / "r"), 2)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_the_second_ctrl_c_ends_at_once(tmp_path):
+    run = new_run(tmp_path / "r")
+
+    def progress(images):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(run, progress=progress)
+    assert reopen(run.directory).step == 0
+
+
+def test_a_run_trains_outside_the_main_thread(tmp_path):
+    run = new_run(tmp_path / "r")
+    thread = threading.Thread(target=train, args=(run,))
+    thread.start()
+    thread.join()
+    assert run.finished
+
+
+# --- diverging ---
+
+
+@pytest.mark.usefixtures("save_every_step")
+def test_a_loss_that_is_not_finite_stops_the_run_within_a_step(tmp_path):
+    run = new_run(tmp_path / "r")
+
+    def progress(images):
+        if run.step == 3:
+            run.network.values[0] = np.nan
+
+    with pytest.raises(Diverged, match="step") as caught:
+        train(run, progress=progress)
+    assert caught.value.step in (3, 4)
+    kept = reopen(run.directory)
+    assert kept.step == 2
+    assert np.isfinite(kept.network.values).all()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize("name", ["conv1.weight", "conv1.bias", "fc1.weight", "fc2.bias"])
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_a_bad_number_in_a_gradient_is_found_at_the_next_step(name, bad, monkeypatch):
+    run = Run(settings_for(**CNN), DATA, "nowhere")
+    parameter = next(p for p in run.network.parameters() if p.name == name)
+    step = run.optimizer.step
+
+    def spoiled_step():
+        parameter.grad.flat[0] = bad
+        step()
+
+    monkeypatch.setattr(run.optimizer, "step", spoiled_step)
+    run.train_one_batch()
+    with pytest.raises(Diverged, match="step 2"), np.errstate(all="ignore"):
+        run.train_one_batch()
+
+
+def test_no_checkpoint_holds_a_number_that_is_not_finite(tmp_path):
+    run = new_run(tmp_path / "r", steps=3)
+
+    def progress(images):
+        if run.step == 3:  # after the last loss
+            run.network.values[5] = np.inf
+
+    with pytest.raises(Diverged, match=r"fc\.weight"):
+        train(run, progress=progress)
+    assert reopen(run.directory).step == 0
