@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import numpy as np
 
@@ -50,15 +48,18 @@ class Buffers:
         return sum(memory.nbytes for memory in self._memory.values())
 
 
-@contextmanager
-def reuse(buffers: Buffers) -> Iterator[None]:
-    """Let the kernels that this thread calls take their arrays from `buffers`."""
-    before = getattr(_local, "buffers", None)
-    _local.buffers = buffers
-    try:
-        yield
-    finally:
-        _local.buffers = before
+class reuse:  # noqa: N801  (used like a function)
+    """`with reuse(buffers):` lets the kernels that this thread calls take their arrays from `buffers`."""
+
+    def __init__(self, buffers: Buffers) -> None:
+        self._buffers = buffers
+
+    def __enter__(self) -> None:
+        self._before = getattr(_local, "buffers", None)
+        _local.buffers = self._buffers
+
+    def __exit__(self, *exception: object) -> None:
+        _local.buffers = self._before
 
 
 def empty(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
@@ -74,4 +75,7 @@ def ready(array: np.ndarray) -> np.ndarray:
 
     Each other kind of array would be a compilation of its own.
     """
+    flags = array.flags
+    if flags.c_contiguous and flags.aligned and flags.writeable:
+        return array
     return np.require(array, requirements="CAW")

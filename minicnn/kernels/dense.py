@@ -12,8 +12,6 @@ from minicnn.kernels.products import matmul
 from minicnn.kernels.sparse import sparse_dense_backward
 from minicnn.reference import Cache
 
-MOSTLY_ZEROS = 0.5  # share of nonzeros in dy below which skipping the others pays
-
 
 @kernel(parallel=True)
 def _sum_rows(dy, db):
@@ -50,8 +48,9 @@ def dense_backward(
     dy = ready(dy)
     # y = x @ w + b
     db = sum_rows(dy)
-    if np.count_nonzero(dy) < MOSTLY_ZEROS * dy.size:
-        return (*sparse_dense_backward(dy, x, ready(w), input_gradient), db)
+    skipping_zeros = sparse_dense_backward(dy, x, ready(w), input_gradient)
+    if skipping_zeros is not None:
+        return (*skipping_zeros, db)
     dw = matmul("dw", x.T, dy)
     dx = matmul("dx", dy, w.T) if input_gradient else None
     return dx, dw, db

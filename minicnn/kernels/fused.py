@@ -12,6 +12,8 @@ Three ideas, each explained where it is used:
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
@@ -22,6 +24,7 @@ from minicnn.kernels.tile import (
     MAX_ROWS,
     address,
     advance,
+    copy_tile_row,
     gather_sum,
     lanes,
     panel_width,
@@ -33,7 +36,7 @@ from minicnn.reference import Cache, window_geometry
 
 POOL_ROWS = 4  # rows of the pooled map in one block of work
 SLICE = 4096  # numbers of packed weights that share the nearest cache with everything else
-FILTERS = 4  # filters in one block of work of the weight gradient
+FILTERS = 8  # filters in one block of work of the weight gradient
 
 # --- forward -------------------------------------------------------------------------------------
 
@@ -61,9 +64,12 @@ def _pack_panels(w, panels):
     count, _, width = panels.shape
     for p in range(count):
         for k in range(K):
-            for j in range(width):
-                f = p * width + j
-                panels[p, k, j] = w[k, f] if f < F else 0
+            to, row = address(panels, (p * K + k) * width), address(w, k * F + p * width)
+            if (p + 1) * width <= F:
+                copy_tile_row(row, to)
+            else:
+                for j in range(width):
+                    to[j] = row[j] if p * width + j < F else 0
 
 
 @helper
@@ -184,7 +190,7 @@ def conv_relu_pool_forward(
 
 def _with_slack(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array behind which a vector load may run over the end."""
-    size = int(np.prod(shape))
+    size = math.prod(shape)
     return empty(name, (size + lanes(dtype),), dtype)[:size].reshape(shape)
 
 

@@ -15,35 +15,47 @@ from __future__ import annotations
 import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
-from minicnn.kernels.buffers import empty
+from minicnn.kernels.buffers import CACHE_LINE, empty
 from minicnn.kernels.jit import kernel
-from minicnn.kernels.tile import GATHER_VECTORS, address, gather_sum, lanes
+from minicnn.kernels.tile import GATHER_VECTORS, address, advance, gather_sum, lanes, prefetch
 
 UNITS = 64  # columns of w that are transposed at once
+MOSTLY_ZEROS = 0.5  # share of nonzeros in dy below which skipping the others pays
+AHEAD = 12  # rows of w between the one that is transposed and the one that is fetched
 
 
 @kernel(parallel=False)
-def _list_nonzeros(dy, value, offset, start, step, part):
-    """The nonzeros of each row of dy, part by part of its columns.
+def _list_nonzeros(dy, of_image, start, of_unit, count, step, part):
+    """The nonzeros of dy, by image and by unit, each a list of values and a list of offsets.
 
-    offset is column % part * step; start[n, p] counts the nonzeros before part p.
+    An image's offset is unit % part * step, and start[n, p] counts its nonzeros before part p of the
+    units. A unit's offset is image * step, and count[j] counts its nonzeros.
     """
     N, F = dy.shape
+    values, offsets = of_image
+    unit_values, unit_offsets = of_unit
     zero = dy.dtype.type(0)
+    counts = address(count, 0)
+    for j in range(F):
+        counts[j] = 0
     for n in range(N):
-        row, values, offsets = address(dy, n * F), address(value, n * F), address(offset, n * F)
-        count = 0
-        for j in range(F):
-            if j % part == 0:
-                start[n, j // part] = count
-            values[count] = row[j]
-            offsets[count] = (j % part) * step
-            count += row[j] != zero
-        start[n, (F + part - 1) // part] = count
+        row = address(dy, n * F)
+        value, offset = address(values, n * F), address(offsets, n * F)
+        found = 0
+        for j0 in range(0, F, part):
+            start[n, j0 // part] = found
+            for j in range(j0, min(F, j0 + part)):
+                g, at = row[j], j * N + counts[j]
+                value[found], offset[found] = g, (j - j0) * step
+                unit_values[at], unit_offsets[at] = g, n * step
+                # A zero is overwritten by what comes next.
+                found += g != zero
+                counts[j] += g != zero
+        start[n, (F + part - 1) // part] = found
 
 
 @kernel(parallel=True)
-def _input_gradient(w, value, offset, start, dx, vectors, slot, units, scratch):
+def _input_gradient(w, value, offset, start, dx, vectors, slot, units, line, ahead, scratch):
     D, F = w.shape
     N, _ = dx.shape
     width = slot[1] * vectors
@@ -58,6 +70,8 @@ def _input_gradient(w, value, offset, start, dx, vectors, slot, units, scratch):
         for j0 in range(0, F, units):
             for d in range(columns):
                 row, to = address(w, (d0 + d) * F + j0), address(block, d)
+                for j in range(0, units, line):
+                    prefetch(advance(row, ahead * F + j))
                 for j in range(min(units, F - j0)):
                     to[j * width] = row[j]
             for n in range(N):
@@ -76,7 +90,7 @@ def _input_gradient(w, value, offset, start, dx, vectors, slot, units, scratch):
 
 
 @kernel(parallel=True)
-def _weight_gradient(x, value, offset, start, dw, vectors, slot, units, scratch):
+def _weight_gradient(x, value, offset, count, dw, vectors, slot, units, line, scratch):
     N, D = x.shape
     _, F = dw.shape
     width = slot[1] * vectors
@@ -91,47 +105,50 @@ def _weight_gradient(x, value, offset, start, dw, vectors, slot, units, scratch)
                 to[d] = row[d]
         rows = address(block, units * width)
         for j0 in range(0, F, units):
-            count = min(units, F - j0)
-            for i in range(count * width):
+            here = min(units, F - j0)
+            for d in range(columns):
+                for j in range(0, units, line):
+                    prefetch(address(dw, (d0 + d) * F + j0 + j))
+            for i in range(here * width):
                 block[i] = zero
-            for j in range(count):
+            for j in range(here):
                 terms, places = address(value, (j0 + j) * N), address(offset, (j0 + j) * N)
                 acc = address(block, j * width)
                 # dw[:, j] += dy[n, j] * x[n]
                 gather_sum(
-                    vectors, terms, places, start[j0 + j, 1], rows, address(slot, 0), acc, address(slot, 0)
+                    vectors, terms, places, count[j0 + j], rows, address(slot, 0), acc, address(slot, 0)
                 )
             for d in range(columns):
                 column, to = address(block, d), address(dw, (d0 + d) * F + j0)
-                for j in range(count):
+                for j in range(here):
                     to[j] = column[j * width]
-
-
-def _lists(kind: str, dy: np.ndarray, step: int, part: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    N, F = dy.shape
-    value = empty(f"values of {kind}", (N, F), dy.dtype)
-    offset = empty(f"offsets of {kind}", (N, F), np.int32)
-    start = empty(f"starts of {kind}", (N, -(-F // part) + 1), np.int64)
-    _list_nonzeros(dy, value, offset, start, step, part)
-    return value, offset, start
 
 
 def sparse_dense_backward(
     dy: np.ndarray, x: np.ndarray, w: np.ndarray, input_gradient: bool
-) -> tuple[np.ndarray | None, np.ndarray]:
-    """dx [N, D] (or None) and dw [D, F] of y = x @ w + b, for a dy [N, F] that is mostly zeros."""
+) -> tuple[np.ndarray | None, np.ndarray] | None:
+    """dx [N, D] (or None) and dw [D, F] of y = x @ w + b, for dy [N, F].
+
+    None if too few entries of dy are zero for this to be worth while.
+    """
     (N, D), (_, F), dtype = x.shape, w.shape, x.dtype
     vectors = GATHER_VECTORS[0]
     slot = np.arange(vectors) * lanes(dtype)
-    width = vectors * lanes(dtype)
-    scratch = empty("blocks", (get_num_threads(), (UNITS + N) * width), dtype)
+    width, line = vectors * lanes(dtype), CACHE_LINE // dtype.itemsize
 
-    columns = empty("dy transposed", (F, N), dtype)
-    columns[...] = dy.T
+    of_image = empty("values of images", (N, F), dtype), empty("offsets of images", (N, F), np.int32)
+    of_unit = empty("values of units", (F * N + 1,), dtype), empty("offsets of units", (F * N + 1,), np.int32)
+    start = empty("starts of images", (N, -(-F // UNITS) + 1), np.int64)
+    count = empty("counts of units", (F,), np.int64)
+    _list_nonzeros(dy, of_image, start, of_unit, count, width, UNITS)
+    if count.sum() > MOSTLY_ZEROS * dy.size:
+        return None
+
+    scratch = empty("blocks", (get_num_threads(), (UNITS + N) * width), dtype)
     dw = empty("dw", (D, F), dtype)
-    _weight_gradient(x, *_lists("units", columns, width, N), dw, vectors, slot, UNITS, scratch)
+    _weight_gradient(x, *of_unit, count, dw, vectors, slot, UNITS, line, scratch)
     if not input_gradient:
         return None, dw
     dx = empty("dx", (N, D), dtype)
-    _input_gradient(w, *_lists("images", dy, width, UNITS), dx, vectors, slot, UNITS, scratch)
+    _input_gradient(w, *of_image, start, dx, vectors, slot, UNITS, line, AHEAD, scratch)
     return dx, dw
