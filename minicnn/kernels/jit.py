@@ -28,9 +28,11 @@ from typing import Any
 import numba
 from numba.core import config, errors, event
 
-# Fusing a * b + c into one rounding is the only liberty taken. "nnan" and "ninf" would break the
-# detection of training that diverges, "reassoc" the promise of the same bits everywhere.
-FLAGS: dict[str, Any] = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
+# No fast-math flag at all. "nnan" and "ninf" would hide training that diverges; "reassoc" and even
+# "contract" let the compiler round differently in the serial and the parallel variant of one kernel,
+# and so break the promise of the same bits everywhere. The register tile asks for fused
+# multiply-adds by name; the other loops wait for memory, not for arithmetic.
+FLAGS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
 _parallel_lock = threading.RLock()
 _forked = False

@@ -1,0 +1,106 @@
+"""The bottom of the chain of trust: operations as loops over single numbers, to be believed by reading.
+
+Nothing here is shared with minicnn, not even how padding is counted. Also here: numerical gradients,
+and the values to take them at.
+"""
+
+import math
+from itertools import product
+
+import numpy as np
+
+
+def first_pixels(size, kernel, stride, padding):
+    """Where the windows along one axis begin; a "same" window may begin before 0 and end after size."""
+    if padding == "valid":
+        return list(range(0, size - kernel + 1, stride))
+    count = math.ceil(size / stride)
+    missing = max(0, (count - 1) * stride + kernel - size)
+    return [i * stride - missing // 2 for i in range(count)]
+
+
+def pixel(image, row, column, channel, outside):
+    """One number of an image [H, W, C]; `outside` beyond its border."""
+    H, W, _ = image.shape
+    return image[row, column, channel] if 0 <= row < H and 0 <= column < W else outside
+
+
+def conv2d(x, w, b, stride, padding):
+    """x [N, H, W, C], w [kh, kw, C, F], b [F] -> y [N, Ho, Wo, F]."""
+    kh, kw, C, F = w.shape
+    rows = first_pixels(x.shape[1], kh, stride, padding)
+    columns = first_pixels(x.shape[2], kw, stride, padding)
+    y = np.zeros((len(x), len(rows), len(columns), F))
+    for n, i, j, f in np.ndindex(y.shape):
+        y[n, i, j, f] = b[f]
+        for u, v, c in product(range(kh), range(kw), range(C)):
+            y[n, i, j, f] += pixel(x[n], rows[i] + u, columns[j] + v, c, 0) * w[u, v, c, f]
+    return y
+
+
+def max_pool2d(x, size, stride, padding):
+    """x [N, H, W, C] -> y [N, Ho, Wo, C], and for each entry of y the (row, column) that won it."""
+    rows = first_pixels(x.shape[1], size, stride, padding)
+    columns = first_pixels(x.shape[2], size, stride, padding)
+    y = np.full((len(x), len(rows), len(columns), x.shape[3]), -np.inf)
+    winners = {}
+    for n, i, j, c in np.ndindex(y.shape):
+        for u, v in product(range(size), range(size)):
+            value = pixel(x[n], rows[i] + u, columns[j] + v, c, -np.inf)
+            if value > y[n, i, j, c]:
+                y[n, i, j, c] = value
+                winners[n, i, j, c] = rows[i] + u, columns[j] + v
+    return y, winners
+
+
+def max_pool2d_backward(dy, winners, x_shape):
+    """Each entry of dy is added at the pixel that won it."""
+    dx = np.zeros(x_shape)
+    for (n, i, j, c), (row, column) in winners.items():
+        dx[n, row, column, c] += dy[n, i, j, c]
+    return dx
+
+
+def dense(x, w, b):
+    """x [N, D], w [D, F], b [F] -> y [N, F]."""
+    y = np.zeros((len(x), len(b)))
+    for n, f in np.ndindex(y.shape):
+        y[n, f] = b[f]
+        for d in range(len(w)):
+            y[n, f] += x[n, d] * w[d, f]
+    return y
+
+
+def softmax_cross_entropy(logits, labels):
+    """The loss of each row: minus the logarithm of the probability of its label."""
+    losses = []
+    for row, label in zip(logits, labels, strict=True):
+        exponentials = [math.exp(z) for z in row]
+        losses.append(-math.log(exponentials[label] / sum(exponentials)))
+    return losses
+
+
+def numerical_gradient(f, x, dy, h=1e-6):
+    """dL/dx of L = sum(dy * f(x)) by central differences. f must not keep its argument."""
+    x = x.copy()
+    dx = np.empty(x.shape)
+    for index in np.ndindex(x.shape):
+        middle = x[index]
+        x[index] = middle + h
+        above = np.array(f(x))
+        x[index] = middle - h
+        below = np.array(f(x))
+        x[index] = middle
+        dx[index] = np.sum(dy * (above - below)) / (2 * h)
+    return dx
+
+
+def separated(rng, *shape):
+    """Shuffled values between -1 and 1.2 that differ from each other and from 0 by at least 0.4 / size.
+
+    So no difference quotient with a small h meets the kink of a ReLU or a tie in a pool window.
+    """
+    size = math.prod(shape)
+    steps = np.arange(size) - size // 2  # a distance of 1 from each other
+    jitter = rng.uniform(-0.1, 0.1, size)
+    return (rng.permutation(steps + 0.3 + jitter) * 2 / size).reshape(shape)

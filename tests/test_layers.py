@@ -1,0 +1,538 @@
+"""Layers: the protocol that all of them keep, tested on every one that is exported; then each its own."""
+
+import inspect
+
+import naive
+import numpy as np
+import pytest
+
+from minicnn import layers
+from minicnn.initializers import constant
+from minicnn.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, Layer, MaxPool2D, Parameter, ReLU
+
+# A small one of each kind, and the shape of one of its inputs. New layers must be entered here.
+SMALL = {
+    Conv2D: ({"in_channels": 2, "filters": 3, "kernel_size": (3, 2)}, (5, 4, 2)),
+    ConvReLUPool: ({"in_channels": 2, "filters": 3, "kernel_size": 3}, (5, 4, 2)),
+    Dense: ({"in_features": 6, "out_features": 4}, (6,)),
+    Dropout: ({"keep_prob": 0.5}, (6,)),
+    Flatten: ({}, (2, 3, 2)),
+    MaxPool2D: ({}, (5, 4, 2)),
+    ReLU: ({}, (3, 4)),
+}
+WEIGHTED = [Conv2D, ConvReLUPool, Dense]
+every_layer = pytest.mark.parametrize("kind", SMALL)
+weighted_layers = pytest.mark.parametrize("kind", WEIGHTED)
+both_ops = pytest.mark.parametrize("ops", ["kernels", "reference"])
+
+
+def make(kind, ops="kernels", dtype=np.float32):
+    """The small layer of this kind, and a function that draws batches for it."""
+    settings, shape = SMALL[kind]
+    layer = kind(**settings, ops=ops, **({"dtype": dtype} if kind in WEIGHTED else {}))
+    rng = np.random.default_rng(0)
+
+    def batch(N=3):
+        return naive.separated(rng, N, *shape).astype(dtype)
+
+    return layer, batch
+
+
+def upstream(y):
+    return np.random.default_rng(1).standard_normal(y.shape).astype(y.dtype)
+
+
+def gradients(layer):
+    return [parameter.grad.copy() for parameter in layer.parameters]
+
+
+def test_every_exported_layer_is_tested_here():
+    exported = {
+        c for c in map(vars(layers).get, layers.__all__) if inspect.isclass(c) and issubclass(c, Layer)
+    }
+    assert exported - {Layer} == set(SMALL)
+
+
+# --- what all layers do --------------------------------------------------------------------------
+
+
+@both_ops
+@every_layer
+def test_output_shape_is_the_shape_of_the_output(kind, ops):
+    layer, batch = make(kind, ops)
+    x = batch()
+    assert layer.forward(x).shape == (len(x), *layer.output_shape(x.shape[1:]))
+
+
+@both_ops
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@every_layer
+def test_the_dtype_is_kept(kind, ops, dtype):
+    layer, batch = make(kind, ops, dtype)
+    y = layer.forward(batch(), training=True)
+    dx = layer.backward(upstream(y))
+    assert {array.dtype for array in (y, dx, *gradients(layer))} == {np.dtype(dtype)}
+
+
+@both_ops
+@every_layer
+def test_backward_is_the_numerical_gradient(kind, ops):
+    layer, batch = make(kind, ops, np.float64)
+    x = batch()
+    if kind is Dropout:
+        layer.fixed_mask = np.random.default_rng(0).random(x.shape) < 0.5
+
+    def numerical(f, a):
+        return naive.numerical_gradient(f, a, dy)
+
+    def with_parameter(parameter, value):
+        before = parameter.value.copy()
+        parameter.value[...] = value
+        y = layer.forward(x, training=True).copy()
+        parameter.value[...] = before
+        return y
+
+    y = layer.forward(x, training=True)
+    dy = upstream(y)
+    dx, grads = layer.backward(dy).copy(), gradients(layer)
+    close = {"rtol": 1e-6, "atol": 1e-7}
+    np.testing.assert_allclose(dx, numerical(lambda a: layer.forward(a, training=True), x), **close)
+    for parameter, grad in zip(layer.parameters, grads, strict=True):
+        expected = numerical(lambda a, p=parameter: with_parameter(p, a), parameter.value)
+        np.testing.assert_allclose(grad, expected, **close)
+
+
+@every_layer
+def test_kernels_and_reference_give_the_same(kind):
+    results = []
+    for ops in "kernels", "reference":
+        layer, batch = make(kind, ops, np.float64)
+        y = layer.forward(batch(), training=True)
+        results.append([y.copy(), layer.backward(upstream(y)), *gradients(layer)])
+    for kernel, reference in zip(*results, strict=True):
+        np.testing.assert_allclose(kernel, reference, rtol=1e-12, atol=1e-12)
+
+
+@every_layer
+def test_the_ops_can_be_changed(kind):
+    layer, batch = make(kind, "kernels")
+    x = batch()
+    expected = layer.forward(x).copy()
+    layer.use_ops("reference")
+    assert layer.ops.__name__ == "minicnn.reference"
+    np.testing.assert_allclose(layer.forward(x), expected, rtol=1e-5, atol=1e-6)
+
+
+@every_layer
+def test_inputs_are_not_changed(kind):
+    layer, batch = make(kind)
+    x = batch()
+    x_before = x.copy()
+    y = layer.forward(x, training=True)
+    dy = upstream(y)
+    dy_before = dy.copy()
+    layer.backward(dy)
+    np.testing.assert_array_equal(x, x_before)
+    np.testing.assert_array_equal(dy, dy_before)
+
+
+@every_layer
+def test_any_memory_layout_will_do(kind):
+    layer, batch = make(kind)
+    x = batch()
+    expected_y = layer.forward(x).copy()
+    expected_dx = layer.backward(upstream(expected_y)).copy()
+    y = layer.forward(np.asfortranarray(x))
+    dx = layer.backward(np.asfortranarray(upstream(y)))
+    np.testing.assert_array_equal(y, expected_y)
+    np.testing.assert_array_equal(dx, expected_dx)
+
+
+@every_layer
+def test_evaluation_gives_the_same_every_time(kind):
+    layer, batch = make(kind)
+    x = batch()
+    np.testing.assert_array_equal(layer.forward(x).copy(), layer.forward(x))
+
+
+@every_layer
+def test_an_image_alone_gives_the_same_as_in_a_batch(kind):
+    layer, batch = make(kind, dtype=np.float64)
+    x = batch()
+    together = layer.forward(x).copy()
+    np.testing.assert_allclose(layer.forward(x[1:2]), together[1:2], rtol=1e-12)
+
+
+@every_layer
+def test_batches_of_any_size_follow_each_other(kind):
+    layer, batch = make(kind, dtype=np.float64)
+    for N in 3, 2, 5:
+        x = batch(N)
+        fresh, _ = make(kind, dtype=np.float64)
+        y, expected = layer.forward(x), fresh.forward(x)
+        np.testing.assert_array_equal(y, expected)
+        np.testing.assert_array_equal(layer.backward(upstream(y)), fresh.backward(upstream(y)))
+        np.testing.assert_equal(gradients(layer), gradients(fresh))
+
+
+@every_layer
+def test_two_layers_do_not_share_their_buffers(kind):
+    (first, batch), (second, _) = make(kind), make(kind)
+    y = first.forward(batch())
+    before = y.copy()
+    second.forward(batch())
+    np.testing.assert_array_equal(y, before)
+
+
+@weighted_layers
+def test_gradients_are_overwritten_not_accumulated(kind):
+    layer, batch = make(kind)
+    x = batch()
+    for _ in range(2):
+        y = layer.forward(x, training=True)
+        layer.backward(upstream(y))
+        grads = gradients(layer)
+    layer.parameters[0].grad[:] = np.nan
+    layer.forward(x, training=True)
+    layer.backward(upstream(y))
+    np.testing.assert_equal(gradients(layer), grads)
+
+
+@both_ops
+@weighted_layers
+def test_gradients_arrive_without_the_gradient_of_the_input(kind, ops):
+    layer, batch = make(kind, ops)
+    x = batch()
+    y = layer.forward(x, training=True)
+    layer.backward(upstream(y))
+    expected = gradients(layer)
+    layer.forward(x, training=True)
+    assert layer.backward(upstream(y), input_gradient=False) is None
+    np.testing.assert_equal(gradients(layer), expected)
+
+
+# --- what all layers refuse ----------------------------------------------------------------------
+
+
+@every_layer
+def test_backward_without_forward_is_refused(kind):
+    layer, batch = make(kind)
+    shape = layer.output_shape(batch().shape[1:])
+    with pytest.raises(RuntimeError, match=f"{layer.name}.backward: no matching forward"):
+        layer.backward(np.ones((3, *shape), np.float32))
+
+
+@every_layer
+def test_a_second_backward_is_refused(kind):
+    layer, batch = make(kind)
+    y = layer.forward(batch(), training=True)
+    layer.backward(upstream(y))
+    with pytest.raises(RuntimeError, match="no matching forward"):
+        layer.backward(upstream(y))
+
+
+@pytest.mark.parametrize("evaluations", [1, 2])
+@every_layer
+def test_backward_is_refused_after_an_evaluation_in_between(kind, evaluations):
+    layer, batch = make(kind)
+    x = batch()
+    y = layer.forward(x, training=True)
+    for _ in range(evaluations):
+        layer.forward(x)
+    with pytest.raises(RuntimeError, match="no matching forward"):
+        layer.backward(upstream(y))
+
+
+@every_layer
+def test_training_goes_on_after_an_evaluation(kind):
+    layer, batch = make(kind)
+    x = batch()
+    layer.forward(x, training=True)
+    layer.forward(x)
+    y = layer.forward(x, training=True)
+    assert layer.backward(upstream(y)).shape == x.shape
+
+
+@every_layer
+def test_backward_is_refused_after_the_ops_changed(kind):
+    layer, batch = make(kind)
+    y = layer.forward(batch(), training=True)
+    layer.use_ops("reference")
+    with pytest.raises(RuntimeError, match="no matching forward"):
+        layer.backward(upstream(y))
+
+
+@every_layer
+def test_backward_is_refused_after_forget(kind):
+    layer, batch = make(kind)
+    y = layer.forward(batch(), training=True)
+    layer.forget()
+    with pytest.raises(RuntimeError, match="no matching forward"):
+        layer.backward(upstream(y))
+
+
+@every_layer
+def test_a_dy_of_another_shape_or_dtype_is_refused_and_the_right_one_taken(kind):
+    layer, batch = make(kind)
+    y = layer.forward(batch(), training=True)
+    dy = upstream(y)
+    for wrong in dy[1:], dy[..., :-1], dy.astype(np.float64):
+        with pytest.raises(ValueError, match=r"dy: expected float32 \[3, .*\], got float") as refusal:
+            layer.backward(wrong)
+        assert str(refusal.value).endswith(f"got {wrong.dtype} {list(wrong.shape)}")
+    layer.backward(dy)
+
+
+@every_layer
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.complex64])
+def test_an_input_of_another_dtype_is_refused(kind, dtype):
+    layer, batch = make(kind)
+    with pytest.raises(TypeError, match=f"{layer.name}: x: expected float32.*, got {np.dtype(dtype)}"):
+        layer.forward(batch().astype(dtype))
+
+
+@weighted_layers
+def test_an_input_of_another_precision_than_the_weights_is_refused(kind):
+    layer, batch = make(kind)
+    with pytest.raises(TypeError, match=f"{layer.name}: x: expected float32, got float64"):
+        layer.forward(batch().astype(np.float64))
+
+
+@every_layer
+def test_an_input_that_is_not_an_array_is_refused(kind):
+    layer, batch = make(kind)
+    with pytest.raises(TypeError, match=f"{layer.name}: x: expected a NumPy array, got list"):
+        layer.forward(batch().tolist())
+
+
+@every_layer
+def test_an_empty_batch_is_refused(kind):
+    layer, batch = make(kind)
+    with pytest.raises(ValueError, match=f"{layer.name}: x: expected a batch .* at least 1, got \\[0, "):
+        layer.forward(batch()[:0])
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "message"),
+    [
+        (Conv2D, (3, 5, 4), r"conv: x: expected shape \[N, H, W, 2\], got \[N, 5, 4\]"),
+        (Conv2D, (3, 5, 4, 1), r"conv: x: expected shape \[N, H, W, 2\], got \[N, 5, 4, 1\]"),
+        (ConvReLUPool, (3, 5, 4, 1), r"conv: x: expected shape \[N, H, W, 2\], got \[N, 5, 4, 1\]"),
+        (Dense, (3, 5), r"dense: x: expected shape \[N, 6\], got \[N, 5\]"),
+        (Dense, (3, 2, 3), r"dense: x: expected shape \[N, 6\], got \[N, 2, 3\]"),
+        (MaxPool2D, (3, 5), r"pool: x: expected shape \[N, H, W, C\], got \[N, 5\]"),
+        (ReLU, (3,), r"relu: x: expected a batch \[N, ...\] of at least 1, got \[3\]"),
+    ],
+)
+def test_an_input_of_another_shape_is_refused(kind, shape, message):
+    layer, _ = make(kind)
+    with pytest.raises(ValueError, match=message):
+        layer.forward(np.ones(shape, np.float32))
+
+
+@every_layer
+def test_unknown_ops_are_refused(kind):
+    with pytest.raises(ValueError, match="ops: expected one of kernels, reference, got 'cuda'"):
+        make(kind, "cuda")
+
+
+# --- each its own --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layer", "weight", "bias"),
+    [
+        (Conv2D(2, 3, (5, 4), name="c"), (5, 4, 2, 3), (3,)),
+        (ConvReLUPool(2, 3, 5, name="c"), (5, 5, 2, 3), (3,)),
+        (Dense(6, 4, name="c"), (6, 4), (4,)),
+    ],
+)
+def test_parameters_are_called_after_their_layer(layer, weight, bias):
+    assert [(p.name, p.value.shape) for p in layer.parameters] == [("c.weight", weight), ("c.bias", bias)]
+
+
+@weighted_layers
+def test_weights_start_within_two_standard_deviations_and_biases_at_a_tenth(kind):
+    layer, _ = make(kind, dtype=np.float64)
+    assert 0.05 < np.abs(layer.weight.value).max() <= 0.2
+    assert (layer.bias.value == 0.1).all()
+
+
+@weighted_layers
+def test_initializers_can_be_chosen(kind):
+    layer = kind(**SMALL[kind][0], weight_init=constant(3), bias_init=constant(4))
+    assert (layer.weight.value == 3).all()
+    assert (layer.bias.value == 4).all()
+
+
+@weighted_layers
+def test_the_seed_decides_the_weights(kind):
+    first, again, other = (kind(**SMALL[kind][0], rng=seed) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first.weight.value, again.weight.value)
+    assert not np.array_equal(first.weight.value, other.weight.value)
+
+
+@weighted_layers
+def test_float32_weights_are_the_float64_weights_rounded(kind):
+    (single, _), (double, _) = make(kind), make(kind, dtype=np.float64)
+    np.testing.assert_array_equal(single.weight.value, double.weight.value.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings"),
+    [
+        (Conv2D, {"in_channels": 2, "filters": 3, "kernel_size": [3, 2], "stride": 2, "padding": "valid"}),
+        (
+            ConvReLUPool,
+            {"in_channels": 2, "filters": 3, "kernel_size": [3, 2], "stride": 2, "padding": "valid"},
+        ),
+        (Dense, {"in_features": 6, "out_features": 4}),
+        (Dropout, {"keep_prob": 0.25}),
+        (MaxPool2D, {"size": 3, "stride": 1, "padding": "valid"}),
+        (ReLU, {}),
+        (Flatten, {}),
+    ],
+)
+def test_settings_are_the_arguments_that_make_the_layer_again(kind, settings):
+    named = settings | {"name": "one"}
+    assert kind(**named).settings() == named
+
+
+def test_a_parameter_shows_what_it_is():
+    assert repr(Parameter("fc.bias", np.zeros(3, np.float32))) == "Parameter('fc.bias', [3], float32)"
+
+
+@pytest.mark.parametrize("kind", [Conv2D, ConvReLUPool])
+@pytest.mark.parametrize(
+    "wrong", [{"in_channels": 0}, {"filters": 0}, {"kernel_size": (3, 0)}, {"stride": 0}]
+)
+def test_convolution_refuses_sizes_below_1(kind, wrong):
+    (name,) = wrong
+    with pytest.raises(ValueError, match=f"{name}: expected at least 1, got 0"):
+        kind(**(SMALL[kind][0] | wrong))
+
+
+@pytest.mark.parametrize("wrong", [{"in_features": 0}, {"out_features": -1}])
+def test_dense_refuses_sizes_below_1(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected at least 1"):
+        Dense(**(SMALL[Dense][0] | wrong))
+
+
+@pytest.mark.parametrize("layer", [lambda p: Conv2D(1, 1, padding=p), lambda p: MaxPool2D(padding=p)])
+def test_an_unknown_padding_is_refused(layer):
+    with pytest.raises(ValueError, match="padding: expected"):
+        layer("full")
+
+
+@pytest.mark.parametrize("wrong", [{"size": 0}, {"size": 16}, {"stride": 0}])
+def test_max_pool_refuses_impossible_windows(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected"):
+        MaxPool2D(**wrong)
+
+
+def test_the_largest_pool_window_works():
+    x = np.zeros((1, 15, 15, 1), np.float32)
+    x[0, 14, 14, 0] = 1  # the window's last position, number 224
+    layer = MaxPool2D(15, 15)
+    assert layer.forward(x).ravel() == [1]
+    np.testing.assert_array_equal(layer.backward(np.ones((1, 1, 1, 1), np.float32)), x)
+
+
+def test_a_kernel_larger_than_the_image_is_refused():
+    with pytest.raises(ValueError, match="kernel: expected at most the image's 4 pixels, got 5"):
+        Conv2D(1, 1, 5, padding="valid").forward(np.ones((1, 4, 4, 1), np.float32))
+
+
+def test_the_block_is_its_three_layers_in_a_row():
+    x = np.random.default_rng(0).standard_normal((2, 7, 6, 3))
+    block = ConvReLUPool(3, 4, 5, dtype=np.float64)
+    row = [Conv2D(3, 4, 5, dtype=np.float64), ReLU(), MaxPool2D()]
+    y = x
+    for layer in row:
+        y = layer.forward(y, training=True)
+    np.testing.assert_allclose(block.forward(x, training=True), y, rtol=1e-12)
+    dy = dx = upstream(y)
+    for layer in reversed(row):
+        dx = layer.backward(dx)
+    np.testing.assert_allclose(block.backward(dy), dx, rtol=1e-12, atol=1e-12)
+    for one, other in zip(gradients(block), gradients(row[0]), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
+
+
+def test_flatten_keeps_the_order_of_the_numbers():
+    x = np.arange(24, dtype=np.float32).reshape(2, 3, 2, 2)
+    assert Flatten().forward(x).tolist() == [list(range(12)), list(range(12, 24))]
+
+
+# --- dropout -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("keep_prob", [0.1, 0.5, 0.9])
+def test_dropout_keeps_a_share_of_keep_prob_scaled_by_its_inverse(keep_prob):
+    y = Dropout(keep_prob).forward(np.ones((100, 1000)), training=True)
+    assert set(np.unique(y)) == {0, 1 / keep_prob}
+    deviation = np.sqrt(keep_prob * (1 - keep_prob) / y.size)
+    assert np.mean(y > 0) == pytest.approx(keep_prob, abs=5 * deviation)
+
+
+def test_dropout_does_nothing_in_evaluation():
+    x = np.random.default_rng(0).standard_normal((3, 4))
+    np.testing.assert_array_equal(Dropout(0.5).forward(x), x)
+
+
+def test_dropout_that_keeps_all_does_nothing():
+    layer, x = Dropout(1.0), np.random.default_rng(0).standard_normal((3, 4))
+    np.testing.assert_array_equal(layer.forward(x, training=True), x)
+    np.testing.assert_array_equal(layer.backward(x), x)
+
+
+def test_dropout_draws_a_new_mask_each_time():
+    layer, x = Dropout(0.5), np.ones((1, 100), np.float32)
+    assert not np.array_equal(layer.forward(x, training=True).copy(), layer.forward(x, training=True))
+
+
+def test_dropout_uses_the_mask_of_forward_in_backward():
+    layer, x = Dropout(0.5), np.ones((4, 100), np.float32)
+    y = layer.forward(x, training=True).copy()
+    np.testing.assert_array_equal(layer.backward(x), y)
+
+
+@both_ops
+def test_the_seed_of_dropout_decides_its_masks(ops):
+    x = np.ones((4, 100), np.float32)
+    first, again, other = (Dropout(0.5, rng=seed, ops=ops).forward(x, training=True) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_mask_does_not_depend_on_ops_or_dtype():
+    masks = [
+        Dropout(0.5, ops=ops).forward(np.ones((4, 100), dtype), training=True) > 0
+        for ops in ("kernels", "reference")
+        for dtype in (np.float32, np.float64)
+    ]
+    for mask in masks[1:]:
+        np.testing.assert_array_equal(mask, masks[0])
+
+
+def test_a_generator_can_be_shared_with_dropout():
+    rng = np.random.default_rng(3)
+    layer = Dropout(0.5, rng=rng)
+    before = rng.bit_generator.state
+    layer.forward(np.ones((1, 8), np.float32), training=True)
+    assert layer.rng is rng
+    assert rng.bit_generator.state != before
+
+
+def test_a_fixed_mask_replaces_the_draw():
+    layer = Dropout(0.5)
+    layer.fixed_mask = np.array([[True, False, True]])
+    state = layer.rng.bit_generator.state
+    assert layer.forward(np.ones((1, 3)), training=True).tolist() == [[2, 0, 2]]
+    assert layer.rng.bit_generator.state == state
+
+
+@pytest.mark.parametrize("keep_prob", [0, -0.5, 1.5, float("nan")])
+def test_an_impossible_keep_prob_is_refused(keep_prob):
+    with pytest.raises(ValueError, match="keep_prob: expected a number above 0 and at most 1, got"):
+        Dropout(keep_prob)

@@ -1,0 +1,593 @@
+"""Networks: parameters in one array, prediction, files, and the tutorial's network computed anew."""
+
+import json
+import struct
+import threading
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from numpy.lib.stride_tricks import sliding_window_view
+
+from minicnn import (
+    Conv2D,
+    ConvReLUPool,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+    load_network,
+    network,
+    softmax_regression,
+    tutorial_network,
+)
+from minicnn.network import build
+
+NAMES = [f"{layer}.{array}" for layer in ("conv1", "conv2", "fc1", "fc2") for array in ("weight", "bias")]
+
+
+def small(dtype=np.float32, keep_prob=0.5, seed=0):
+    """A network with a layer of every kind, for images of 6 x 5 x 1."""
+    rng = np.random.default_rng(seed)
+    return Sequential(
+        [
+            ConvReLUPool(1, 2, 3, name="block", rng=rng, dtype=dtype),  # 3 x 3 x 2
+            Conv2D(2, 3, (2, 1), name="conv", rng=rng, dtype=dtype),
+            MaxPool2D(3, 1, name="pool"),
+            Flatten(),
+            Dense(27, 4, name="dense", rng=rng, dtype=dtype),
+            ReLU(),
+            Dropout(keep_prob),
+            Dense(4, 3, name="scores", rng=rng, dtype=dtype),
+        ],
+        (6, 5, 1),
+        "small",
+    )
+
+
+def batch(N=4, dtype=np.float32):
+    return np.random.default_rng(1).random((N, 6, 5, 1)).astype(dtype)
+
+
+def gradients(net):
+    return [p.grad.copy() for p in net.parameters()]
+
+
+# --- parameters ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_tutorial_network_has_its_parameters_in_order(fused):
+    net = tutorial_network(fused=fused)
+    assert [p.name for p in net.parameters()] == NAMES
+    assert [p.value.shape for p in net.parameters()] == [
+        (5, 5, 1, 32),
+        (32,),
+        (5, 5, 32, 64),
+        (64,),
+        (3136, 1024),
+        (1024,),
+        (1024, 10),
+        (10,),
+    ]
+    assert net.values.size == 3_274_634
+
+
+def test_softmax_regression_has_7850_parameters_that_are_zero():
+    net = softmax_regression()
+    assert net.values.size == 7850
+    assert not net.values.any()
+
+
+def test_parameters_and_gradients_are_views_of_one_array_each_without_gaps():
+    net = small()
+    for whole, parts in (
+        (net.values, [p.value for p in net.parameters()]),
+        (net.grads, [p.grad for p in net.parameters()]),
+    ):
+        whole[:] = np.arange(whole.size)
+        np.testing.assert_array_equal(np.concatenate([part.ravel() for part in parts]), whole)
+
+
+def test_gathering_keeps_the_values_and_gradients_of_the_layers():
+    layer = Dense(3, 2, rng=4)
+    before = layer.weight.value.copy()
+    layer.weight.grad[:] = 7
+    net = Sequential([layer], (3,))
+    np.testing.assert_array_equal(net.parameters()[0].value, before)
+    assert (net.parameters()[0].grad == 7).all()
+    assert np.shares_memory(layer.weight.value, net.values)
+
+
+@pytest.mark.parametrize("ops", ["kernels", "reference"])
+def test_backward_writes_into_the_array_of_gradients(ops):
+    net = small()
+    net.use_ops(ops)
+    net.grads[:] = np.nan
+    net.backward(np.ones_like(net.forward(batch(), training=True)))
+    assert np.isfinite(net.grads).all()
+
+
+def test_weights_come_from_the_seed_and_are_alike_plain_and_fused_in_both_dtypes():
+    first = tutorial_network(seed=3).values
+    np.testing.assert_array_equal(first, tutorial_network(seed=3, fused=False, ops="reference").values)
+    np.testing.assert_array_equal(first, tutorial_network(seed=3, dtype=np.float64).values.astype(np.float32))
+    assert not np.array_equal(first, tutorial_network(seed=4).values)
+
+
+def test_weights_are_truncated_normal_and_biases_a_tenth():
+    for p in tutorial_network(dtype=np.float64).parameters():
+        if p.name.endswith("bias"):
+            assert (p.value == 0.1).all()
+        else:
+            assert np.abs(p.value).max() <= 0.2
+            assert p.value.std() == pytest.approx(0.088, rel=0.1)
+
+
+def test_the_dropout_of_the_tutorial_follows_the_seed():
+    x = np.ones((2, 28, 28, 1), np.float32)
+    first, again, other = (tutorial_network(seed).forward(x, training=True) for seed in (0, 0, 1))
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_the_summary_lists_layers_shapes_and_the_total(capsys):
+    tutorial_network(fused=False).summary()
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["conv1", "(Conv2D)", "(N,", "28,", "28,", "32)", "832"] in lines
+    assert ["conv2.pool", "(MaxPool2D)", "(N,", "7,", "7,", "64)", "0"] in lines
+    assert ["fc1", "(Dense)", "(N,", "1024)", "3,212,288"] in lines
+    assert ["Total", "parameters:", "3,274,634", "(13.1", "MB)"] in lines
+
+
+# --- forward and backward ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_dtype_goes_through_the_network(dtype):
+    net = small(dtype)
+    y = net.forward(batch(dtype=dtype), training=True)
+    dx = net.backward(np.ones_like(y))
+    assert {net.dtype, net.values.dtype, net.grads.dtype, y.dtype, dx.dtype} == {np.dtype(dtype)}
+
+
+@pytest.mark.parametrize("make", [small, softmax_regression], ids=["small", "softmax"])
+def test_gradients_are_the_same_without_the_gradient_of_the_input(make):
+    net = make()
+    x = np.random.default_rng(0).random((4, *net.input_shape)).astype(np.float32)
+    for layer in net.layers:
+        if isinstance(layer, Dropout):
+            layer.keep_prob = 1.0
+    dy = np.random.default_rng(1).standard_normal(net.forward(x, training=True).shape).astype(np.float32)
+    assert net.backward(dy).shape == x.shape
+    expected = gradients(net)
+    net.grads[:] = np.nan
+    net.forward(x, training=True)
+    assert net.backward(dy, input_gradient=False) is None
+    np.testing.assert_equal(gradients(net), expected)
+
+
+def test_without_the_gradient_of_the_input_nothing_below_the_first_parameters_is_computed(monkeypatch):
+    net, asked = softmax_regression(), []
+    flatten, dense = net.layers
+    monkeypatch.setattr(flatten, "backward", lambda *args: asked.append("flatten"))
+    monkeypatch.setattr(dense, "backward", lambda dy, input_gradient: asked.append(input_gradient))
+    net.backward(np.ones((1, 10), np.float32), input_gradient=False)
+    assert asked == [False]
+
+
+def test_training_switches_dropout_on():
+    net, x = small(), batch()
+    evaluated = net.forward(x).copy()
+    np.testing.assert_array_equal(net.forward(x), evaluated)
+    assert not np.array_equal(net.forward(x, training=True), evaluated)
+
+
+def test_a_network_without_parameters_works():
+    net = Sequential([ReLU(), Flatten()], (2, 2))
+    x = np.array([[[1, -1], [-2, 2]]], np.float32)
+    assert net.forward(x, training=True).tolist() == [[1, 0, 0, 2]]
+    assert net.backward(np.ones((1, 4), np.float32)).tolist() == [[[1, 0], [0, 1]]]
+
+
+def test_kernels_and_reference_give_the_same():
+    results = []
+    for ops in "kernels", "reference":
+        net = small(np.float64)
+        net.use_ops(ops)
+        y = net.forward(batch(dtype=np.float64), training=True)
+        results.append([y.copy(), net.backward(np.ones_like(y)), *gradients(net)])
+    for kernel, reference in zip(*results, strict=True):
+        np.testing.assert_allclose(kernel, reference, rtol=1e-11, atol=1e-12)
+
+
+def test_backward_before_forward_is_refused():
+    with pytest.raises(RuntimeError, match=r"scores.backward: no matching forward"):
+        small().backward(np.ones((4, 3), np.float32))
+
+
+@pytest.mark.parametrize("evaluations", [1, 2])
+def test_backward_after_an_evaluation_in_between_is_refused(evaluations):
+    net, x = small(), batch()
+    dy = np.ones_like(net.forward(x, training=True))
+    for _ in range(evaluations):
+        net.forward(x)
+    with pytest.raises(RuntimeError, match="no matching forward"):
+        net.backward(dy)
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (4, 6, 5), (4, 6, 5, 2), (4, 30)])
+def test_an_input_of_another_shape_is_refused(shape):
+    with pytest.raises(ValueError, match=r"block: x: expected "):
+        small().forward(np.ones(shape, np.float32))
+
+
+def test_layers_that_do_not_fit_are_refused_when_the_network_is_built():
+    with pytest.raises(ValueError, match=r"b: x: expected shape \[N, 5\], got \[N, 4\]"):
+        Sequential([Dense(3, 4, name="a"), Dense(5, 2, name="b")], (3,))
+
+
+def test_an_input_shape_that_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match=r"conv: x: expected shape \[N, H, W, 1\], got \[N, 28, 28\]"):
+        Sequential([Conv2D(1, 2)], (28, 28))
+
+
+def test_no_layers_are_refused():
+    with pytest.raises(ValueError, match="layers: expected at least one, got none"):
+        Sequential([], (3,))
+
+
+def test_a_name_used_twice_is_refused():
+    with pytest.raises(ValueError, match="layers: expected different names, got 'relu' twice"):
+        Sequential([ReLU(), ReLU()], (3, 3))
+
+
+def test_two_dtypes_are_refused():
+    layers = [Dense(3, 3, name="a"), Dense(3, 3, name="b", dtype=np.float64)]
+    with pytest.raises(ValueError, match=r"layers: expected one dtype, got .*float32.*float64"):
+        Sequential(layers, (3,))
+
+
+# --- the whole network, computed anew ------------------------------------------------------------
+# Shares nothing with minicnn: windows by strides instead of im2col, einsum instead of products of
+# matrices, dx as a convolution with the flipped kernel instead of col2im, pooling by reshape.
+
+
+def windows(x):
+    """x [N, H, W, C] -> [N, H, W, C, 5, 5], the pixels around each pixel."""
+    return sliding_window_view(np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0))), (5, 5), axis=(1, 2))
+
+
+def pool(x):
+    """Of each 2 x 2 block the largest, and a one-hot map of the first place where it stood."""
+    N, H, W, C = x.shape
+    blocks = x.reshape(N, H // 2, 2, W // 2, 2, C).transpose(0, 1, 3, 5, 2, 4).reshape(-1, 4)
+    first = np.eye(4)[blocks.argmax(axis=1)]
+    return blocks.max(axis=1).reshape(N, H // 2, W // 2, C), first
+
+
+def unpool(dy, first):
+    N, H, W, C = dy.shape
+    spread = (first * dy.reshape(-1, 1)).reshape(N, H, W, C, 2, 2)
+    return spread.transpose(0, 1, 4, 2, 5, 3).reshape(N, 2 * H, 2 * W, C)
+
+
+def logits_and_gradients(p, images, dlogits):
+    """Logits of the tutorial's network, and dL/dp for each of its eight parameters by name."""
+    kept = {}
+    x = images
+    for name in "conv1", "conv2":
+        patches = windows(x)
+        z = np.einsum("nijcuv,uvcf->nijf", patches, p[f"{name}.weight"], optimize=True) + p[f"{name}.bias"]
+        pooled, first = pool(z * (z > 0))
+        kept[name] = patches, z, first
+        x = pooled
+    flat = x.reshape(len(x), -1)
+    hidden = flat @ p["fc1.weight"] + p["fc1.bias"]
+    active = hidden * (hidden > 0)
+    logits = active @ p["fc2.weight"] + p["fc2.bias"]
+
+    g = {"fc2.weight": active.T @ dlogits, "fc2.bias": dlogits.sum(0)}
+    dhidden = (dlogits @ p["fc2.weight"].T) * (hidden > 0)
+    g |= {"fc1.weight": flat.T @ dhidden, "fc1.bias": dhidden.sum(0)}
+    dx = (dhidden @ p["fc1.weight"].T).reshape(x.shape)
+    for name in "conv2", "conv1":
+        patches, z, first = kept[name]
+        dz = unpool(dx, first) * (z > 0)
+        g[f"{name}.weight"] = np.einsum("nijcuv,nijf->uvcf", patches, dz, optimize=True)
+        g[f"{name}.bias"] = dz.sum((0, 1, 2))
+        flipped = p[f"{name}.weight"][::-1, ::-1]
+        dx = np.einsum("nijfuv,uvcf->nijc", windows(dz), flipped, optimize=True)
+    return logits, g
+
+
+@pytest.fixture(scope="module")
+def anew():
+    """Images, dL/dlogits, and the logits and gradients that belong to them."""
+    rng = np.random.default_rng(5)
+    images = np.zeros((6, 28, 28, 1))
+    images[:, 4:24, 4:24] = rng.random((6, 20, 20, 1))  # with a blank border, like a digit
+    images[0] = 0
+    dlogits = rng.standard_normal((6, 10))
+    parameters = {p.name: p.value for p in tutorial_network(dtype=np.float64).parameters()}
+    return images, dlogits, *logits_and_gradients(parameters, images, dlogits)
+
+
+@pytest.mark.parametrize("ops", ["kernels", "reference"])
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "plain"])
+def test_the_tutorial_network_equals_an_independent_computation(anew, fused, ops):
+    images, dlogits, logits, expected = anew
+    net = tutorial_network(keep_prob=1, dtype=np.float64, fused=fused, ops=ops)
+    actual = net.forward(images, training=True)
+    assert np.abs(actual - logits).max() < 1e-9 * np.abs(logits).max()
+    net.backward(dlogits)
+    assert [p.name for p in net.parameters()] == NAMES
+    for p in net.parameters():
+        g = expected[p.name]
+        assert np.abs(p.grad - g).max() < 1e-9 * np.abs(g).max(), p.name
+
+
+# --- prediction ----------------------------------------------------------------------------------
+
+
+def digits(N=5):
+    return np.random.default_rng(2).integers(0, 256, (N, 6, 5), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_predictions_are_probabilities(dtype):
+    p = small(dtype).predict(digits())
+    assert p.shape == (5, 3)
+    assert p.dtype == dtype
+    assert (p > 0).all()
+    np.testing.assert_allclose(p.sum(axis=1), 1, rtol=1e-6)
+
+
+def test_predictions_are_the_softmax_of_the_logits():
+    net = small(np.float64)
+    z = np.exp(net.forward(batch(dtype=np.float64)))
+    np.testing.assert_allclose(net.predict(batch(dtype=np.float64)), z / z.sum(1, keepdims=True))
+
+
+def test_bytes_and_floats_predict_the_same():
+    net, images = small(), digits()
+    expected = net.predict(images)
+    np.testing.assert_array_equal(net.predict(images[..., None]), expected)
+    floats = images[..., None].astype(np.float32) / 255
+    np.testing.assert_array_equal(net.predict(floats), expected)
+    np.testing.assert_allclose(net.predict(floats.astype(np.float64)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 4, 5])
+def test_predicting_in_chunks_equals_predicting_at_once(monkeypatch, chunk):
+    net = small(np.float64)
+    expected = net.predict(digits())
+    monkeypatch.setattr(network, "CHUNK", chunk)
+    np.testing.assert_allclose(net.predict(digits()), expected, rtol=1e-12)
+
+
+def test_predictions_are_not_overwritten_by_the_next():
+    net = small()
+    first = net.predict(digits())
+    before = first.copy()
+    net.predict(255 - digits())
+    np.testing.assert_array_equal(first, before)
+
+
+def test_predict_leaves_the_images_and_the_dropout_alone():
+    net, images = small(), digits()
+    before, state = images.copy(), net.layers[6].rng.bit_generator.state
+    net.predict(images)
+    np.testing.assert_array_equal(images, before)
+    assert net.layers[6].rng.bit_generator.state == state
+
+
+@pytest.mark.parametrize("training_before", [True, False])
+def test_backward_after_predict_is_refused(training_before):
+    net, dy = small(), np.ones((4, 3), np.float32)
+    if training_before:
+        net.forward(batch(), training=True)
+    net.predict(digits(4))
+    with pytest.raises(RuntimeError, match="no matching forward"):
+        net.backward(dy)
+
+
+def test_threads_can_predict_at_the_same_time(monkeypatch):
+    net = small()
+    monkeypatch.setattr(network, "CHUNK", 1)  # many chances to get in each other's way
+    inputs = [digits(N) for N in (30, 50, 70, 90)]
+    expected = [net.predict(images) for images in inputs]
+    wrong = []
+
+    def work(images, right):
+        for _ in range(5):
+            if not np.array_equal(net.predict(images), right):
+                wrong.append(len(images))
+
+    threads = [threading.Thread(target=work, args=pair) for pair in zip(inputs, expected, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("shape", [(0, 6, 5), (6, 5), (4, 5, 6), (4, 6, 5, 3)])
+def test_images_of_another_shape_are_refused(shape):
+    with pytest.raises(ValueError, match=r"images: expected \[N, 6, 5, 1\] with N >= 1, got"):
+        small().predict(np.zeros(shape, np.uint8))
+
+
+@pytest.mark.parametrize("dtype", [np.int64, bool, complex])
+def test_images_of_another_dtype_are_refused(dtype):
+    with pytest.raises(TypeError, match="images: expected uint8 or floats, got"):
+        small().predict(np.zeros((4, 6, 5, 1), dtype))
+
+
+# --- files ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_saved_network_comes_back_the_same(tmp_path, dtype):
+    net = small(dtype, keep_prob=0.75)
+    net.save(tmp_path / "net.safetensors")
+    loaded = load_network(tmp_path / "net.safetensors")
+    assert loaded.architecture() == net.architecture()
+    assert loaded.values.dtype == dtype
+    np.testing.assert_array_equal(loaded.values, net.values)
+    np.testing.assert_array_equal(loaded.predict(digits()), net.predict(digits()))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_the_tutorial_network_comes_back_the_same(tmp_path, fused):
+    net = tutorial_network(seed=1, keep_prob=0.7, fused=fused)
+    net.save(tmp_path / "net")
+    loaded = load_network(str(tmp_path / "net"), ops="reference")
+    assert loaded.architecture() == net.architecture()
+    np.testing.assert_array_equal(loaded.values, net.values)
+    assert {layer.ops.__name__ for layer in loaded.layers} == {"minicnn.reference"}
+
+
+def test_a_saved_network_can_be_read_by_others(tmp_path):
+    net = small()
+    net.save(tmp_path / "net")
+    arrays = safetensors.numpy.load_file(tmp_path / "net")
+    assert set(arrays) == {p.name for p in net.parameters()}
+    for p in net.parameters():
+        np.testing.assert_array_equal(arrays[p.name], p.value)
+
+
+def test_saving_replaces_an_older_file(tmp_path):
+    small(seed=1).save(tmp_path / "net")
+    small(seed=2).save(tmp_path / "net")
+    np.testing.assert_array_equal(load_network(tmp_path / "net").values, small(seed=2).values)
+    assert [file.name for file in tmp_path.iterdir()] == ["net"]
+
+
+def test_values_that_do_not_fit_are_refused_and_change_nothing():
+    net = small()
+    before = net.values.copy()
+    arrays = {p.name: p.value + 1 for p in net.parameters()}
+    for wrong in (
+        arrays | {"more": np.zeros(1)},
+        {name: arrays[name] for name in list(arrays)[1:]},
+        arrays | {"scores.bias": np.zeros(4, np.float32)},
+        arrays | {"scores.bias": np.zeros(3, np.float64)},
+    ):
+        with pytest.raises(ValueError, match=r"more|block.weight|scores.bias"):
+            net.load_values(wrong)
+        np.testing.assert_array_equal(net.values, before)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """The bytes of a small saved network."""
+    path = tmp_path_factory.mktemp("saved") / "net"
+    Sequential([Dense(2, 3, name="a"), ReLU(), Dropout(0.5), Dense(3, 1, name="b")], (2,)).save(path)
+    return path.read_bytes()
+
+
+def refused(path, content):
+    """Whether load_network refuses this content by a ValueError that names the file."""
+    path.write_bytes(content)
+    try:
+        load_network(path)
+    except ValueError as error:
+        return str(path) in str(error)
+    return False
+
+
+def described(architecture, **arrays):
+    text = architecture if isinstance(architecture, str) else json.dumps(architecture)
+    return safetensors.numpy.save(arrays, {"minicnn": text})
+
+
+def test_a_truncated_file_is_refused_by_name(tmp_path, saved):
+    for length in range(len(saved)):
+        assert refused(tmp_path / "net", saved[:length]), length
+
+
+def test_a_damaged_file_causes_no_other_error(tmp_path, saved):
+    rng = np.random.default_rng(0)
+    for _ in range(500):
+        damaged = bytearray(saved)
+        damaged[rng.integers(len(saved))] = rng.integers(256)
+        refused(tmp_path / "net", bytes(damaged))  # or it is still valid: a weight has changed
+
+
+DENSE = {"type": "Dense", "name": "a", "in_features": 2, "out_features": 1}
+GOOD = {"name": "n", "input_shape": [2], "dtype": "float32", "layers": [DENSE]}
+ARRAYS = {"a.weight": np.zeros((2, 1), np.float32), "a.bias": np.zeros(1, np.float32)}
+
+
+def test_the_description_that_the_next_test_spoils_is_good(tmp_path):
+    assert not refused(tmp_path / "net", described(GOOD, **ARRAYS))
+
+
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        "",
+        "{",
+        "null",
+        "[1]",
+        "[" * 100_000,
+        {},
+        GOOD | {"layers": []},
+        GOOD | {"layers": 5},
+        GOOD | {"layers": [5]},
+        GOOD | {"layers": [DENSE, DENSE]},
+        GOOD | {"layers": [DENSE, {"type": "Layer", "name": "b"}]},
+        GOOD | {"layers": [DENSE | {"type": "os"}]},
+        GOOD | {"layers": [DENSE | {"type": None}]},
+        GOOD | {"layers": [DENSE | {"in_features": "2"}]},
+        GOOD | {"layers": [DENSE | {"in_features": 3}]},
+        GOOD | {"layers": [DENSE | {"in_features": 10**15}]},
+        GOOD | {"layers": [DENSE | {"surprise": 1}]},
+        GOOD | {"input_shape": [3]},
+        GOOD | {"input_shape": None},
+        GOOD | {"dtype": "float64"},
+        GOOD | {"dtype": "int32"},
+        GOOD | {"dtype": "nonsense"},
+    ],
+    ids=lambda a: (a if isinstance(a, str) else json.dumps(a))[:100].replace('"', ""),
+)
+def test_a_file_with_another_description_is_refused_by_name(tmp_path, architecture):
+    assert refused(tmp_path / "net", described(architecture, **ARRAYS))
+
+
+@pytest.mark.parametrize("dtype", ["F64", "I32", "BF16", "F8_E5M2"])
+def test_a_file_with_arrays_of_another_dtype_is_refused_by_name(tmp_path, dtype):
+    size = {"F64": 8, "I32": 4, "BF16": 2, "F8_E5M2": 1}[dtype]
+    header = {
+        "__metadata__": {"minicnn": json.dumps(GOOD)},
+        "a.weight": {"dtype": dtype, "shape": [2, 1], "data_offsets": [0, 2 * size]},
+        "a.bias": {"dtype": dtype, "shape": [1], "data_offsets": [2 * size, 3 * size]},
+    }
+    text = json.dumps(header).encode()
+    assert refused(tmp_path / "net", struct.pack("<Q", len(text)) + text + bytes(3 * size))
+
+
+def test_a_file_of_another_program_is_refused(tmp_path):
+    path = tmp_path / "other"
+    path.write_bytes(safetensors.numpy.save(ARRAYS))
+    with pytest.raises(ValueError, match="other: not a network saved by minicnn"):
+        load_network(path)
+
+
+def test_a_missing_file_is_refused_by_name(tmp_path):
+    with pytest.raises(ValueError, match="absent: No such file"):
+        load_network(tmp_path / "absent")
+
+
+def test_a_directory_is_refused_by_name(tmp_path):
+    with pytest.raises(ValueError, match=str(tmp_path)):
+        load_network(tmp_path)
+
+
+def test_a_network_can_be_built_from_its_description_as_plain_json():
+    net = build(json.loads(json.dumps(small(np.float64).architecture())))
+    assert net.architecture() == small(np.float64).architecture()
+    assert [p.value.shape for p in net.parameters()] == [p.value.shape for p in small().parameters()]

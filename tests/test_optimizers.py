@@ -1,0 +1,228 @@
+"""Optimizers: they apply the update of the reference to every parameter, in one array or in many."""
+
+import numpy as np
+import pytest
+
+from minicnn import SGD, Adam, reference
+from minicnn.layers import Dense, Parameter
+from minicnn.network import Sequential
+
+both_ops = pytest.mark.parametrize("ops", ["kernels", "reference"])
+OPTIMIZERS = [
+    lambda parameters, ops="kernels": Adam(parameters, 0.01, 0.8, 0.9, 1e-3, ops=ops),
+    lambda parameters, ops="kernels": SGD(parameters, 0.01, 0.5, ops=ops),
+]
+both_optimizers = pytest.mark.parametrize("make", OPTIMIZERS, ids=["Adam", "SGD"])
+
+
+def separate(dtype=np.float64):
+    """Three parameters, each with memory of its own."""
+    rng = np.random.default_rng(0)
+    shapes = {"w": (3, 4), "b": (4,), "v": (4, 2)}
+    return [Parameter(name, rng.standard_normal(shape).astype(dtype)) for name, shape in shapes.items()]
+
+
+def side_by_side(dtype=np.float64):
+    """The same parameters as views of one array."""
+    parameters = separate(dtype)
+    values, grads = (np.empty(sum(p.value.size for p in parameters), dtype) for _ in "vg")
+    start = 0
+    for p in parameters:
+        part = slice(start, start + p.value.size)
+        values[part] = p.value.ravel()
+        p.value, p.grad = values[part].reshape(p.value.shape), grads[part].reshape(p.value.shape)
+        start = part.stop
+    return parameters
+
+
+def train(optimizer, parameters, steps=3):
+    """Values after some steps along random gradients, the same ones at each call."""
+    rng = np.random.default_rng(1)
+    for _ in range(steps):
+        for p in parameters:
+            p.grad[...] = rng.standard_normal(p.grad.shape)
+        optimizer.step()
+    return [p.value.copy() for p in parameters]
+
+
+def assert_same(actual, expected):
+    for a, e in zip(actual, expected, strict=True):
+        np.testing.assert_allclose(a, e, rtol=1e-13, atol=1e-15)
+
+
+@both_ops
+def test_adam_is_the_update_of_the_reference_counted_from_step_1(ops):
+    parameters = separate()
+    value, m, v = parameters[0].value.copy(), np.zeros((3, 4)), np.zeros((3, 4))
+    optimizer = Adam(parameters[:1], 0.01, 0.8, 0.9, 1e-3, ops=ops)
+    for step in 1, 2, 3:
+        parameters[0].grad[...] = step
+        optimizer.step()
+        reference.adam_update(value, np.full((3, 4), float(step)), m, v, step, 0.01, 0.8, 0.9, 1e-3)
+        assert optimizer.steps == step
+    assert_same([parameters[0].value], [value])
+
+
+@both_ops
+def test_sgd_is_the_update_of_the_reference(ops):
+    parameters = separate()
+    value, velocity = parameters[0].value.copy(), np.zeros((3, 4))
+    optimizer = SGD(parameters[:1], 0.01, 0.5, ops=ops)
+    for step in 1, 2, 3:
+        parameters[0].grad[...] = step
+        optimizer.step()
+        reference.sgd_update(value, np.full((3, 4), float(step)), velocity, 0.01, 0.5)
+    assert_same([parameters[0].value], [value])
+
+
+@both_ops
+@both_optimizers
+def test_one_array_is_updated_like_its_parts(make, ops):
+    apart, together = separate(), side_by_side()
+    flat = make(together, ops)
+    assert all(len(arrays) == 1 for arrays in flat.state.values())
+    assert_same(train(flat, together), train(make(apart, ops), apart))
+
+
+@both_optimizers
+def test_the_parameters_of_a_network_are_one_array(make):
+    network = Sequential([Dense(3, 4, name="a"), Dense(4, 2, name="b")], (3,))
+    optimizer = make(network.parameters())
+    assert [a.size for a in next(iter(optimizer.state.values()))] == [network.values.size]
+
+
+@both_optimizers
+@pytest.mark.parametrize("chosen", [[2, 1, 0], [0, 2], [1], [1, 2]])
+def test_some_of_the_parameters_in_any_order_are_updated_and_no_others(make, chosen):
+    apart, together = separate(), side_by_side()
+    before = [p.value.copy() for p in together]
+    actual = train(make([together[i] for i in chosen]), [together[i] for i in chosen])
+    assert_same(actual, train(make([apart[i] for i in chosen]), [apart[i] for i in chosen]))
+    for i in {0, 1, 2} - set(chosen):
+        np.testing.assert_array_equal(together[i].value, before[i])
+
+
+@both_optimizers
+def test_a_gap_between_parameters_is_left_alone(make):
+    memory = np.arange(10.0)
+    parameters = [Parameter("a", memory[:3]), Parameter("b", memory[5:8])]
+    train(make(parameters), parameters)
+    assert memory[[3, 4, 8, 9]].tolist() == [3, 4, 8, 9]
+
+
+@both_optimizers
+@pytest.mark.parametrize("count", [1, 2])
+def test_every_second_column_of_an_array_is_updated_alone(make, count):
+    memory, grads = np.arange(24.0).reshape(3, 8), np.zeros((3, 8))
+    parameters = [Parameter("even", memory[:, ::2]), Parameter("odd", memory[:, 1::2])][:count]
+    apart = [Parameter(p.name, p.value.copy()) for p in parameters]
+    for i, p in enumerate(parameters):
+        p.grad = grads[:, i::2]
+    actual = train(make(parameters, "reference"), parameters)
+    assert_same(actual, train(make(apart, "reference"), apart))
+    if count == 1:
+        np.testing.assert_array_equal(memory[:, 1::2], np.arange(24.0).reshape(3, 8)[:, 1::2])
+
+
+@both_ops
+@both_optimizers
+def test_a_single_parameter_may_be_a_view(make, ops):
+    (apart, *_), view = separate(), Parameter("w", separate()[0].value.ravel().reshape(3, 4))
+    assert_same(train(make([view], ops), [view]), train(make([apart], ops), [apart]))
+
+
+@both_ops
+@both_optimizers
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_dtype_is_kept(make, ops, dtype):
+    parameters = separate(dtype)
+    optimizer = make(parameters, ops)
+    train(optimizer, parameters)
+    arrays = [p.value for p in parameters] + [a for state in optimizer.state.values() for a in state]
+    assert {a.dtype for a in arrays} == {np.dtype(dtype)}
+
+
+@both_ops
+@both_optimizers
+def test_gradients_are_not_changed(make, ops):
+    parameters = separate()
+    for p in parameters:
+        p.grad[...] = 0.5
+    make(parameters, ops).step()
+    assert all((p.grad == 0.5).all() for p in parameters)
+
+
+@both_optimizers
+def test_the_learning_rate_can_be_changed_on_the_way(make):
+    parameters = separate()
+    optimizer = make(parameters)
+    expected = train(optimizer, parameters)
+    optimizer.learning_rate = 0.0
+    optimizer.momentum = 0.0
+    assert_same(train(optimizer, parameters), expected)
+
+
+def test_the_state_is_there_by_name_and_starts_at_zero():
+    assert set(Adam(separate()).state) == {"m", "v"}
+    assert set(SGD(separate()).state) == {"velocity"}
+    assert not any(a.any() for arrays in Adam(separate()).state.values() for a in arrays)
+
+
+@both_optimizers
+def test_a_restored_state_continues_as_if_never_interrupted(make):
+    parameters = side_by_side()
+    expected = train(make(parameters), parameters, steps=6)
+
+    parameters = side_by_side()
+    rng = np.random.default_rng(1)
+    optimizer = make(parameters)
+    for step in range(6):
+        if step == 3:
+            restored = make(parameters)
+            restored.steps = optimizer.steps
+            for name, arrays in restored.state.items():
+                for mine, saved in zip(arrays, optimizer.state[name], strict=True):
+                    mine[...] = saved
+            optimizer = restored
+        for p in parameters:
+            p.grad[...] = rng.standard_normal(p.grad.shape)
+        optimizer.step()
+    assert_same([p.value for p in parameters], expected)
+
+
+@pytest.mark.parametrize("optimizer", [Adam, SGD])
+def test_no_parameters_are_refused(optimizer):
+    with pytest.raises(ValueError, match="parameters: expected at least one, got none"):
+        optimizer([])
+
+
+@pytest.mark.parametrize("optimizer", [Adam, SGD])
+@pytest.mark.parametrize("rate", [0, -1e-4, float("nan")])
+def test_an_impossible_learning_rate_is_refused(optimizer, rate):
+    with pytest.raises(ValueError, match=f"learning_rate: expected a number above 0, got {rate}"):
+        optimizer(separate(), rate)
+
+
+@pytest.mark.parametrize("name", ["beta1", "beta2"])
+@pytest.mark.parametrize("beta", [-0.1, 1, float("nan")])
+def test_an_impossible_beta_is_refused(name, beta):
+    with pytest.raises(ValueError, match=f"{name}: expected 0 <= {name} < 1, got {beta}"):
+        Adam(separate(), **{name: beta})
+
+
+@pytest.mark.parametrize("epsilon", [0, -1e-8, float("nan")])
+def test_an_impossible_epsilon_is_refused(epsilon):
+    with pytest.raises(ValueError, match="epsilon: expected a number above 0, got"):
+        Adam(separate(), epsilon=epsilon)
+
+
+@pytest.mark.parametrize("momentum", [-0.1, 1, float("nan")])
+def test_an_impossible_momentum_is_refused(momentum):
+    with pytest.raises(ValueError, match="momentum: expected 0 <= momentum < 1, got"):
+        SGD(separate(), momentum=momentum)
+
+
+@pytest.mark.parametrize("optimizer", [Adam, SGD])
+def test_unknown_ops_are_refused(optimizer):
+    with pytest.raises(ValueError, match="ops: expected one of kernels, reference, got 'cuda'"):
+        optimizer(separate(), ops="cuda")
