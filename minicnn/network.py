@@ -13,7 +13,7 @@ import safetensors.numpy
 
 from minicnn import layers as layer_types
 from minicnn.files import write_whole
-from minicnn.initializers import constant
+from minicnn.initializers import Initializer, constant
 from minicnn.kernels.buffers import aligned_empty
 from minicnn.layers import Layer, Parameter
 from minicnn.layers.base import WeightedLayer
@@ -164,41 +164,51 @@ class Sequential:
             "layers": [{"type": type(layer).__name__, **layer.settings()} for layer in self.layers],
         }
 
-    def load_values(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take over parameter values by name. Raises ValueError, changing nothing, if one does not fit."""
-        parameters = {p.name: p for p in self.parameters()}
-        if set(arrays) != set(parameters):
-            wrong = sorted(set(arrays) ^ set(parameters))
-            raise ValueError(f"parameters: expected {sorted(parameters)}, differing in {wrong}")
-        for name, p in parameters.items():
-            if arrays[name].shape != p.value.shape or arrays[name].dtype != p.value.dtype:
-                raise ValueError(
-                    f"{name}: expected {p.value.dtype} {list(p.value.shape)}, "
-                    f"got {arrays[name].dtype} {list(arrays[name].shape)}"
-                )
-        for name, p in parameters.items():
-            p.value[...] = arrays[name]
 
+def build(
+    architecture: dict, arrays: dict[str, np.ndarray] | None = None, ops: str = "kernels"
+) -> Sequential:
+    """The network that `Sequential.architecture` described, with these values by name (None: zeros).
 
-def build(architecture: dict, ops: str = "kernels") -> Sequential:
-    """The network that `Sequential.architecture` described, its weights zero.
-
-    Raises ValueError for anything that is not such a description.
+    Takes no more memory than the arrays do. Raises ValueError for anything that is not such a
+    description, or for values that do not fit it.
     """
     try:
-        built = []
+        built, wanted = [], set()
         for described in architecture["layers"]:
             settings = dict(described)
             kind = settings.pop("type")
             if kind not in layer_types.__all__ or kind in ("Layer", "Parameter"):
-                raise ValueError(f"unknown layer type {kind!r}")
+                raise ValueError(f"architecture: unknown layer type {kind!r}")
             layer_class = getattr(layer_types, kind)
             if issubclass(layer_class, WeightedLayer):
-                settings |= {"weight_init": constant(0), "dtype": np.dtype(architecture["dtype"])}
+                settings["dtype"] = np.dtype(architecture["dtype"])
+                if arrays is None:
+                    settings |= {"weight_init": constant(0), "bias_init": constant(0)}
+                else:
+                    weight, bias = f"{settings['name']}.weight", f"{settings['name']}.bias"
+                    settings["weight_init"] = _values_of(arrays, weight, settings["dtype"])
+                    settings["bias_init"] = _values_of(arrays, bias, settings["dtype"])
+                    wanted |= {weight, bias}
             built.append(layer_class(**settings, ops=ops))
+        if arrays is not None and set(arrays) != wanted:
+            raise ValueError(f"parameters: expected {sorted(wanted)}, got {sorted(arrays)}")
         return Sequential(built, tuple(architecture["input_shape"]), architecture["name"])
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"architecture: not a description of a network ({error!r})") from None
+
+
+def _values_of(arrays: dict[str, np.ndarray], name: str, dtype: np.dtype) -> Initializer:
+    """An initializer that takes a layer's first values from a file."""
+
+    def take(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+        array = arrays.get(name)
+        if array is None or array.shape != shape or array.dtype != dtype:
+            got = "none" if array is None else f"{array.dtype} {list(array.shape)}"
+            raise ValueError(f"{name}: expected {dtype} {list(shape)}, got {got}")
+        return array
+
+    return take
 
 
 def load_network(path: str | os.PathLike, ops: str = "kernels") -> Sequential:
@@ -211,15 +221,13 @@ def load_network(path: str | os.PathLike, ops: str = "kernels") -> Sequential:
             described = (file.metadata() or {}).get("minicnn")
             names = [n for n in file.keys() if not n.startswith(OPTIMIZER_STATE)]  # noqa: SIM118
             arrays = {name: file.get_tensor(name) for name in names}
+        if described is None:
+            raise ValueError("not a network saved by minicnn (no architecture in it)")
+        return build(json.loads(described), arrays, ops)
     except OSError as error:
         raise ValueError(f"{os.fspath(path)}: {error.strerror or error}") from None
     except safetensors.SafetensorError as error:
         raise ValueError(f"{os.fspath(path)}: not a safetensors file ({error})") from None
-    if described is None:
-        raise ValueError(f"{os.fspath(path)}: not a network saved by minicnn (no architecture in it)")
-    try:
-        network = build(json.loads(described), ops)
-        network.load_values(arrays)
-    except ValueError as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        # NumPy has no name for some types of numbers, and no limit for the depth of JSON.
         raise ValueError(f"{os.fspath(path)}: {error}") from None
-    return network

@@ -55,7 +55,7 @@ class Layer:
         self.use_ops(ops)
         self._cache: Any = None
         self._output: tuple[tuple[int, ...], np.dtype] | None = None
-        self._for_training = False
+        self._awaited = False  # whether a training forward waits for its backward
 
     def use_ops(self, ops: str) -> None:
         """Compute with "kernels" or "reference" from here on."""
@@ -73,12 +73,13 @@ class Layer:
         Raises ValueError or TypeError, naming what was expected, for an input that does not fit.
         """
         self._check_input(x)
-        # An evaluation between a training forward and its backward spoils that backward.
-        spoiled = self._cache is not None and self._for_training and not training
+        # Between a training forward and its backward, an evaluation leaves nothing to differentiate:
+        # what backward would return is not what the caller waits for.
+        self._awaited = training or self._awaited
         with reuse(self._buffers):
             y, cache = self._forward(x, training)
-        self._cache = None if spoiled else cache
-        self._output, self._for_training = (y.shape, y.dtype), training
+        self._cache = cache if training or not self._awaited else None
+        self._output = (y.shape, y.dtype)
         return y
 
     def backward(self, dy: np.ndarray, input_gradient: bool = True) -> np.ndarray | None:
@@ -97,7 +98,7 @@ class Layer:
             raise ValueError(
                 f"{self.name}.backward: dy: expected {dtype} {list(shape)}, got {dy.dtype} {list(dy.shape)}"
             )
-        cache, self._cache = self._cache, None
+        cache, self._cache, self._awaited = self._cache, None, False
         with reuse(self._buffers):
             return self._backward(dy, cache, input_gradient)
 
