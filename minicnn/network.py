@@ -164,6 +164,14 @@ class Sequential:
             "layers": [{"type": type(layer).__name__, **layer.settings()} for layer in self.layers],
         }
 
+    def load_values(self, arrays: dict[str, np.ndarray]) -> None:
+        """Take over parameter values by name. Raises ValueError, changing nothing, if one does not fit."""
+        parameters = {p.name: p.value for p in self.parameters()}
+        _expect_names(arrays, set(parameters))
+        taken = {n: _values_of(arrays, n, value.dtype)(None, value.shape) for n, value in parameters.items()}
+        for name, value in parameters.items():
+            value[...] = taken[name]
+
 
 def build(
     architecture: dict, arrays: dict[str, np.ndarray] | None = None, ops: str = "kernels"
@@ -191,17 +199,22 @@ def build(
                     settings["bias_init"] = _values_of(arrays, bias, settings["dtype"])
                     wanted |= {weight, bias}
             built.append(layer_class(**settings, ops=ops))
-        if arrays is not None and set(arrays) != wanted:
-            raise ValueError(f"parameters: expected {sorted(wanted)}, got {sorted(arrays)}")
+        if arrays is not None:
+            _expect_names(arrays, wanted)
         return Sequential(built, tuple(architecture["input_shape"]), architecture["name"])
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"architecture: not a description of a network ({error!r})") from None
 
 
+def _expect_names(arrays: dict[str, np.ndarray], wanted: set[str]) -> None:
+    if set(arrays) != wanted:
+        raise ValueError(f"parameters: expected {sorted(wanted)}, got {sorted(arrays)}")
+
+
 def _values_of(arrays: dict[str, np.ndarray], name: str, dtype: np.dtype) -> Initializer:
     """An initializer that takes a layer's first values from a file."""
 
-    def take(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    def take(rng: np.random.Generator | None, shape: tuple[int, ...]) -> np.ndarray:
         array = arrays.get(name)
         if array is None or array.shape != shape or array.dtype != dtype:
             got = "none" if array is None else f"{array.dtype} {list(array.shape)}"

@@ -474,7 +474,7 @@ def test_saving_replaces_an_older_file(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["net"]
 
 
-def test_values_that_do_not_fit_are_refused():
+def test_values_that_do_not_fit_are_refused_and_change_nothing():
     net = small()
     arrays = {p.name: p.value + 1 for p in net.parameters()}
     for wrong in (
@@ -485,6 +485,15 @@ def test_values_that_do_not_fit_are_refused():
     ):
         with pytest.raises(ValueError, match=r"more|block.weight|scores.bias"):
             build(net.architecture(), wrong)
+        with pytest.raises(ValueError, match=r"more|block.weight|scores.bias"):
+            net.load_values(wrong)
+    np.testing.assert_array_equal(net.values, small().values)
+
+
+def test_values_are_taken_over_by_name():
+    net, other = small(seed=1), small(seed=2)
+    net.load_values({p.name: p.value for p in reversed(other.parameters())})
+    np.testing.assert_array_equal(net.values, other.values)
 
 
 @pytest.fixture(scope="module")
