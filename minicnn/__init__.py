@@ -7,6 +7,7 @@ from minicnn._version import __version__
 
 if TYPE_CHECKING:
     from minicnn.data import load_mnist
+    from minicnn.gradcheck import gradient_check
     from minicnn.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, MaxPool2D, ReLU
     from minicnn.losses import SoftmaxCrossEntropy
     from minicnn.network import Sequential, load_network
@@ -26,6 +27,7 @@ _HOMES = {
     "ReLU": "layers",
     "Sequential": "network",
     "SoftmaxCrossEntropy": "losses",
+    "gradient_check": "gradcheck",
     "load_mnist": "data",
     "load_network": "network",
     "softmax_regression": "tutorial",
