@@ -1,0 +1,75 @@
+"""The fourth link: the fused block is convolution, ReLU and max-pool in a row.
+
+The numbers are small integers and fractions, whose products and sums are exact in any order. So ties
+stay ties, and the two sides are equal to the last bit.
+"""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minicnn import Conv2D, ConvReLUPool, MaxPool2D, ReLU
+
+KINDS = ["any", "ties", "blank", "negative"]
+
+
+def images(rng, kind, shape):
+    if kind == "ties":
+        return rng.integers(0, 2, shape).astype(float)
+    values = rng.integers(-32, 33, shape) / 16
+    if kind == "blank":  # some images wholly, others in part
+        values *= rng.random((shape[0], 1, 1, 1)) < 0.7
+        values[:, shape[1] // 2 :] = 0
+    return values
+
+
+@st.composite
+def cases(draw, kind):
+    """A block, the row of three layers with the same parameters, and a batch."""
+    N, C, F, H, W = (draw(st.integers(1, most)) for most in (3, 4, 35, 11, 11))
+    kernel = draw(st.integers(1, 5)), draw(st.integers(1, 5))
+    stride, padding = draw(st.integers(1, 3)), draw(st.sampled_from(["same", "valid"]))
+    ops, dtype = (
+        draw(st.sampled_from(["kernels", "reference"])),
+        draw(st.sampled_from([np.float32, np.float64])),
+    )
+    if padding == "valid":
+        H, W = max(H, kernel[0]), max(W, kernel[1])
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    settings = {"kernel_size": kernel, "stride": stride, "padding": padding, "dtype": dtype}
+    block = ConvReLUPool(C, F, **settings, ops=ops)
+    row = [Conv2D(C, F, **settings, ops="reference"), ReLU(ops="reference"), MaxPool2D(ops="reference")]
+    weight = rng.integers(-3, 4, block.weight.value.shape)
+    bias = rng.integers(-1, 2, F) / 4 - (1000 if kind == "negative" else 0)
+    for layer in block, row[0]:
+        layer.weight.value[...], layer.bias.value[...] = weight, bias
+    return block, row, images(rng, kind, (N, H, W, C)).astype(dtype)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(data=st.data())
+def test_the_block_equals_its_three_layers(kind, data):
+    block, row, x = data.draw(cases(kind))
+    y = x
+    for layer in row:
+        y = layer.forward(y, training=True)
+    np.testing.assert_array_equal(block.forward(x, training=True), y, strict=True)
+
+    dy = np.random.default_rng(1).integers(-16, 17, y.shape).astype(x.dtype) / 8
+    dx = dy
+    for layer in reversed(row):
+        dx = layer.backward(dx)
+    np.testing.assert_array_equal(block.backward(dy), dx, strict=True)
+    for ours, theirs in zip(block.parameters, row[0].parameters, strict=True):
+        np.testing.assert_array_equal(ours.grad, theirs.grad, strict=True)
+    if kind == "negative":
+        assert not y.any()
+        assert not dx.any()
+
+
+def test_the_kinds_have_what_they_are_named_after():
+    rng = np.random.default_rng(0)
+    assert np.unique(images(rng, "ties", (2, 8, 8, 1))).tolist() == [0, 1]
+    assert not images(rng, "blank", (2, 8, 8, 1))[:, 4:].any()
+    assert len(np.unique(images(rng, "any", (2, 8, 8, 1)))) > 20
