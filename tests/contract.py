@@ -18,7 +18,7 @@ ARGUMENTS = {
     "in_features": 6,
     "out_features": 4,
 }
-INPUTS = [(6,), (6, 5, 2)]  # of one image or row: the first that a layer takes
+INPUTS = [(6, 5, 2), (6,)]  # of one image or row: the first that a layer takes
 PROMISES = []
 
 

@@ -1,0 +1,313 @@
+"""The links of the chain of trust as functions of a package, so that they can be run on a spoiled copy.
+
+Each check takes a `Package` and raises AssertionError (or whatever the spoiled code raises) if it finds
+a fault. They are short versions of the test modules: fixed cases where those draw hundreds.
+"""
+
+from __future__ import annotations
+
+import contract
+import naive
+import numpy as np
+import test_kernels
+import test_reference
+
+from minicnn import gradcheck_suite, load_mnist
+from minicnn.gradcheck import gradient_check
+
+LAYER_OF = {"conv2d": "Conv2D", "conv_relu_pool": "ConvReLUPool", "max_pool2d": "MaxPool2D"}
+LAYER_OF |= {"relu": "ReLU", "dropout": "Dropout", "dense": "Dense"}
+
+
+class Package:
+    """minicnn or a spoiled copy of it: its modules, the ops to look at, and the operation in question.
+
+    `op` None means all. A spoiled kernel is seen only by its own operation, because every other one
+    would have to be compiled for nothing.
+    """
+
+    def __init__(self, modules, tier="reference", op=None):
+        self.tier, self.op = tier, op
+        for name in ("reference", "kernels", "layers", "losses", "optimizers", "network"):
+            setattr(self, name, modules[name])
+        self.ops = modules[tier]
+
+    def chosen(self, names):
+        return [name for name in names if self.op in (None, name)]
+
+
+# --- loops: the reference computes what nested loops compute -------------------------------------
+
+
+def loops(package):
+    """Forward values, and where a max-pool sends its gradient, against loops over single numbers."""
+    for name in package.chosen(LOOPS):
+        LOOPS[name](package.ops)
+    if package.tier == "reference":
+        logits, labels = rng().standard_normal((3, 4)), np.array([0, 3, 1])
+        loss = package.losses.SoftmaxCrossEntropy("mean", "reference")
+        close(loss.forward(logits, labels), np.mean(naive.softmax_cross_entropy(logits, labels)))
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def close(actual, expected):
+    np.testing.assert_allclose(actual, expected, rtol=1e-10, atol=1e-12)
+
+
+def conv_cases():
+    r = rng()
+    for H, W, kh, kw, stride, padding in [
+        (6, 5, 3, 2, 1, "same"),
+        (7, 6, 4, 3, 2, "same"),
+        (6, 7, 3, 4, 2, "valid"),
+    ]:
+        yield (
+            *(r.standard_normal(shape) for shape in [(2, H, W, 2), (kh, kw, 2, 3), (3,)]),
+            stride,
+            padding,
+        )
+
+
+def conv_loops(ops):
+    for case in conv_cases():
+        close(ops.conv2d_forward(*case)[0], naive.conv2d(*case))
+
+
+def block_loops(ops):
+    for case in conv_cases():
+        positive = np.maximum(naive.conv2d(*case), 0)
+        close(ops.conv_relu_pool_forward(*case)[0], naive.max_pool2d(positive, 2, 2, "same")[0])
+
+
+def pool_loops(ops):
+    for size, stride, padding in [(2, 2, "same"), (3, 2, "same"), (3, 1, "valid")]:
+        for lowest, highest in [(-2, 1), (-9, -6)]:
+            x = rng().integers(lowest, highest, (2, 7, 5, 3)).astype(float)
+            y, cache = ops.max_pool2d_forward(x, size, stride, padding)
+            expected, winners = naive.max_pool2d(x, size, stride, padding)
+            close(y, expected)
+            dy = rng().standard_normal(y.shape)
+            close(ops.max_pool2d_backward(dy, cache), naive.max_pool2d_backward(dy, winners, x.shape))
+
+
+def relu_loops(ops):
+    y, cache = ops.relu_forward(np.array([[-2.0, 0.0, 3.0]]))
+    assert y.tolist() == [[0, 0, 3]]
+    assert ops.relu_backward(np.array([[5.0, 5.0, 5.0]]), cache).tolist() == [[0, 0, 5]]
+
+
+def dropout_loops(ops):
+    y, _ = ops.dropout_forward(np.array([[1.0, 2.0, 3.0]]), np.array([[True, False, True]]), 0.25)
+    assert y.tolist() == [[4, 0, 12]]
+
+
+def dense_loops(ops):
+    x, w, b = (rng().standard_normal(shape) for shape in [(3, 5), (5, 4), (4,)])
+    close(ops.dense_forward(x, w, b)[0], naive.dense(x, w, b))
+
+
+def loss_loops(ops):
+    logits, labels = rng().standard_normal((3, 4)), np.array([0, 3, 1])
+    losses = naive.softmax_cross_entropy(logits, labels)
+    close(ops.softmax_cross_entropy_forward(logits, labels, "sum")[0], np.sum(losses))
+    close(ops.softmax_cross_entropy_forward(logits, labels, "mean")[0], np.mean(losses))
+    huge = np.array([[1e4, 0.0, -1e4]])
+    with np.errstate(all="ignore"):
+        loss, cache = ops.softmax_cross_entropy_forward(huge, np.array([1]))
+        close(loss, 1e4)
+        assert np.isfinite(ops.softmax_cross_entropy_backward(1.0, cache)).all()
+
+
+LOOPS = {
+    "conv2d": conv_loops,
+    "conv_relu_pool": block_loops,
+    "max_pool2d": pool_loops,
+    "relu": relu_loops,
+    "dropout": dropout_loops,
+    "dense": dense_loops,
+    "softmax_cross_entropy": loss_loops,
+}
+
+
+# --- gradient: a backward is the numerical gradient of its forward -------------------------------
+
+
+def gradient(package, dy=None):
+    """Difference quotients, away from kinks and ties, with a random dy."""
+    for name, special in gradcheck_suite.OPERATIONS:
+        if name in package.chosen([name]):
+            inputs, options = gradcheck_suite.OPERATIONS[name, special](rng())
+            pair = getattr(package.ops, f"{name}_forward"), getattr(package.ops, f"{name}_backward")
+            options = options if dy is None else {"dy": dy}
+            report = gradient_check(pair, *inputs, entries=150, **options)
+            assert not report.wrong, report
+
+
+def ones(package):
+    """The same with dy = 1, as many a tutorial does it. For comparison only: it misses faults."""
+    gradient(package, np.ones(()))
+
+
+def layer(package):
+    """The same through the layers, with dropout switched on."""
+    for kind in our_layers(package).values():
+        make, x = contract.maker(kind, package.tier)
+        report = gradient_check(make(), x, entries=60)
+        assert not report.wrong, report
+
+
+def our_layers(package):
+    kinds = contract.enrol(package.layers)
+    chosen = LAYER_OF.get(package.op)
+    return {name: kind for name, kind in kinds.items() if chosen is None or name == chosen}
+
+
+# --- kernels: the same results as the reference --------------------------------------------------
+
+ODD = [  # of each operation, sizes that leave remainders in blocks, tiles and vectors
+    ("conv2d", {"F": 19, "stride": 2}),
+    ("conv2d", {"N": 1, "H": 5, "W": 15, "C": 1, "F": 3, "padding": "valid"}),
+    ("conv_relu_pool", {"F": 19, "H": 9, "W": 9}),
+    ("conv_relu_pool", {"N": 1, "H": 7, "W": 15, "C": 1, "F": 35, "kh": 5}),
+    ("max_pool2d", {}),
+    ("max_pool2d", {"size": 3, "stride": 2, "padding": "valid"}),
+    ("dense", {"N": 17, "D": 40, "F": 19}),
+    ("dense", {"N": 15, "D": 300, "F": 140}),
+    ("relu", {}),
+    ("relu", {"size": 9000}),
+    ("dropout", {}),
+    ("softmax_cross_entropy", {"reduction": "mean"}),
+    ("softmax_cross_entropy", {"scale": 1000, "reduction": "sum"}),
+    ("adam", {}),
+    ("sgd", {}),
+]
+
+
+def kernels(package):
+    """Equal results of both, on numbers whose sums are exact, with ties, at sizes that leave remainders."""
+    for stem, sizes in ODD:
+        if stem not in package.chosen([stem]):
+            continue
+        for ending in ("update",) if stem in ("adam", "sgd") else ("forward", "backward"):
+            name = f"{stem}_{ending}"
+            kind = "integers" if stem not in ("adam", "sgd") else "normal"
+            case = test_kernels.build(name, test_kernels.Numbers(0, np.float64, kind), **sizes)
+            expected = test_kernels.run(package.reference, name, case.args)
+            test_kernels.assert_equal(
+                test_kernels.run(package.kernels, name, case.args), expected, length=case.length
+            )
+
+
+# --- fused: the block is its three layers in a row -----------------------------------------------
+
+
+def fused(package):
+    """Bit for bit, on integers: ties, blank images, windows of negative numbers."""
+    if not package.chosen(["conv_relu_pool"]):
+        return
+    reference = package.layers if package.tier == "reference" else contract_layers()
+    for bias, low in [(0, -3), (0, 0), (-99, -3), (1, -3)]:
+        block = package.layers.ConvReLUPool(2, 19, 3, dtype=np.float64, ops=package.tier)
+        row = [reference.Conv2D(2, 19, 3, dtype=np.float64, ops="reference")]
+        row += [reference.ReLU(ops="reference"), reference.MaxPool2D(ops="reference")]
+        for convolution in block, row[0]:
+            convolution.weight.value[...] = rng().integers(-3, 4, block.weight.value.shape)
+            convolution.bias.value[...] = bias
+        x = rng().integers(low, 4, (2, 7, 6, 2)).astype(float)
+        x[0, 3:] = 0
+        y = x
+        for part in row:
+            y = part.forward(y, training=True)
+        np.testing.assert_array_equal(block.forward(x, training=True), y)
+        dy = dx = rng().integers(-4, 5, y.shape).astype(float)
+        for part in reversed(row):
+            dx = part.backward(dx)
+        np.testing.assert_array_equal(block.backward(dy), dx)
+        for ours, theirs in zip(block.parameters, row[0].parameters, strict=True):
+            np.testing.assert_array_equal(ours.grad, theirs.grad)
+
+
+def contract_layers():
+    from minicnn import layers
+
+    return layers
+
+
+# --- contract, network, optimizer ----------------------------------------------------------------
+
+
+def promises(package):
+    """The contract of a layer, kept by all layers."""
+    for kind in our_layers(package).values():
+        contract.check_layer(*contract.maker(kind, package.tier))
+
+
+class WithLoss:
+    def __init__(self, network, loss):
+        self.network, self.loss, self.parameters = network, loss, network.parameters
+
+    def forward(self, x, labels, training):
+        return self.loss.forward(self.network.forward(x, training), labels)
+
+    def backward(self):
+        return self.network.backward(self.loss.backward())
+
+
+def network(package):
+    """A network of every kind of layer, loss included, on real digits: difference quotients again."""
+    own, r, double = package.layers, rng(), {"dtype": np.float64, "ops": package.tier}
+    parts = [
+        own.Conv2D(1, 3, 5, name="conv", rng=r, **double),
+        own.ReLU(name="relu1", ops=package.tier),
+        own.MaxPool2D(ops=package.tier),
+        own.ConvReLUPool(3, 4, 3, name="block", rng=r, **double),
+        own.Flatten(ops=package.tier),
+        own.Dense(64, 9, name="fc1", rng=r, **double),
+        own.ReLU(name="relu2", ops=package.tier),
+        own.Dropout(0.5, ops=package.tier),
+        own.Dense(9, 10, name="fc2", rng=r, **double),
+    ]
+    test = load_mnist().test
+    digits = test.images[:3, ::2, ::2, None] / 255
+    for reduction in "sum", "mean":
+        loss = package.losses.SoftmaxCrossEntropy(reduction, package.tier)
+        whole = WithLoss(package.network.Sequential(parts, (14, 14, 1)), loss)
+        report = gradient_check(whole, digits, test.labels[:3], entries=40)
+        assert not report.wrong, report
+
+
+def optimizer(package):
+    """Adam against Algorithm 1, number by number; gradient descent against its formula."""
+    for settings in [(0.1, 0.9, 0.999, 1e-8), (0.1, 0.5, 0.7, 1e-2)]:
+        value, gradients = rng().standard_normal(5), rng().standard_normal((4, 5))
+        expected = [test_reference.adam_by_hand(value[i], gradients[:, i], *settings) for i in range(5)]
+        if package.op in (None, "adam"):
+            by_class = package.layers.Parameter("value", value.copy())
+            adam = package.optimizers.Adam([by_class], *settings, ops=package.tier)
+            m, v, by_function = np.zeros(5), np.zeros(5), value.copy()
+            for t, grad in enumerate(gradients, start=1):
+                by_class.grad[...] = grad
+                adam.step()
+                package.ops.adam_update(by_function, grad, m, v, t, *settings)
+            close(by_class.value, expected)
+            close(by_function, expected)
+    if package.op in (None, "sgd"):
+        value, velocity = np.array([1.0, 2.0]), np.array([0.5, 0.0])
+        package.ops.sgd_update(value, np.array([10.0, -10.0]), velocity, 0.1, 0.5)
+        close(value, [0.25, 3])
+
+
+CHECKS = {
+    "loops": loops,
+    "dy = 1": ones,
+    "gradient": gradient,
+    "layer": layer,
+    "kernels": kernels,
+    "fused": fused,
+    "contract": promises,
+    "network": network,
+    "optimizer": optimizer,
+}

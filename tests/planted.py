@@ -1,0 +1,174 @@
+"""Who checks the checks? Bugs, planted one at a time in the real source, and the check that must find each.
+
+    python tests/planted.py            prints the matrix of bugs against checks as Markdown
+
+planted_bugs.txt holds the bugs: pieces of text in a file of the package, and what to put in their place.
+`spoiled` copies the package, replaces the text and imports the copy; `links.CHECKS` look at it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shutil
+import sys
+import tempfile
+import warnings
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import links
+import numba
+import numpy as np
+
+import minicnn
+from minicnn.kernels.jit import set_threads
+
+SOURCE = Path(minicnn.__file__).parent
+MODULES = ("reference", "kernels", "layers", "losses", "optimizers", "network")
+
+
+@dataclass(frozen=True)
+class Bug:
+    """Pieces of text of `file` and their replacements, and the check that must notice."""
+
+    file: str
+    caught_by: str
+    op: str | None  # of a kernel, the operation that it is part of
+    what: str
+    changes: tuple[tuple[str, str], ...]
+
+    @property
+    def tier(self) -> str:
+        return "kernels" if self.file.startswith("kernels") else "reference"
+
+
+def read_bugs(path: Path) -> list[Bug]:
+    """Bugs are separated by empty lines; within one, lines of - and lines of + take turns."""
+    bugs = []
+    for block in path.read_text().strip().split("\n\n")[1:]:
+        head, *lines = block.split("\n")
+        file, check, op, what = (word.strip() for word in head.split("|"))
+        turns = [
+            (sign, "\n".join(line[1:] for line in group)) for sign, group in groupby(lines, lambda x: x[0])
+        ]
+        signs = "".join(sign for sign, _ in turns)
+        assert re.fullmatch(r"(-\+)+|-", signs), f"{what}: expected lines of - and +"
+        texts = [text for _, text in turns] + [""] * (len(turns) % 2)
+        bugs.append(Bug(file, check, op or None, what, tuple(zip(texts[::2], texts[1::2], strict=True))))
+    return bugs
+
+
+BUGS = read_bugs(Path(__file__).with_name("planted_bugs.txt"))
+
+
+# --- planting ------------------------------------------------------------------------------------
+
+
+def spoil(bug: Bug, text: str) -> str:
+    """The text of bug.file with the bug in it. Each piece must be there exactly once."""
+    for old, new in bug.changes:
+        assert text.count(old) == 1, f"{bug.what}: expected {old!r} once in {bug.file}, got {text.count(old)}"
+        text = text.replace(old, new)
+    return text
+
+
+def copy_package(bug: Bug, directory: Path) -> None:
+    for path in SOURCE.rglob("*.py"):
+        file = path.relative_to(SOURCE).as_posix()
+        target = directory / "minicnn" / file
+        target.parent.mkdir(parents=True, exist_ok=True)
+        text = path.read_text()
+        target.write_text(spoil(bug, text) if file == bug.file else text)
+
+
+@contextmanager
+def spoiled(bug: Bug):
+    """A `links.Package` with the bug in it. What the bug leaves alone is the real, compiled one."""
+    ours = {name: module for name, module in sys.modules.items() if name.split(".")[0] == "minicnn"}
+    threads, directory = numba.get_num_threads(), Path(tempfile.mkdtemp(prefix="planted"))
+    try:
+        copy_package(bug, directory)
+        for name in ours:
+            del sys.modules[name]
+        sys.path.insert(0, str(directory))
+        importlib.invalidate_caches()
+        modules = {name: importlib.import_module(f"minicnn.{name}") for name in MODULES}
+        if bug.tier == "reference":
+            modules["kernels"] = ours["minicnn.kernels"]
+        else:
+            modules["reference"] = ours["minicnn.reference"]
+            set_threads(1)  # then a kernel is compiled in one variant only
+            sys.modules["minicnn.kernels.jit"].set_threads(1)
+    finally:
+        if str(directory) in sys.path:
+            sys.path.remove(str(directory))
+        for name in [name for name in sys.modules if name.split(".")[0] == "minicnn"]:
+            del sys.modules[name]
+        sys.modules.update(ours)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)
+            yield links.Package(modules, bug.tier, bug.op)
+    finally:
+        numba.set_num_threads(threads)
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def is_caught(bug: Bug, check: str, package: links.Package | None = None) -> bool:
+    """Whether the check fails, or stumbles, over the bug."""
+    if package is None:
+        with spoiled(bug) as package:
+            return is_caught(bug, check, package)
+    try:
+        with np.errstate(all="ignore"):
+            links.CHECKS[check](package)
+    except Exception:
+        return True
+    return False
+
+
+# --- the matrix ----------------------------------------------------------------------------------
+
+
+def applies(bug: Bug, check: str) -> bool:
+    """Whether the check looks at anything that the bug is in, without compiling all other kernels."""
+    if bug.tier == "reference":
+        return True
+    updates = bug.op == "adam"
+    if check in ("kernels", "optimizer"):
+        return check == "kernels" or updates
+    if check == "network" or updates:
+        return False
+    if check == "fused":
+        return bug.op == "conv_relu_pool"
+    return check not in ("layer", "contract") or bug.op in links.LAYER_OF
+
+
+def print_matrix(bugs: list[Bug]) -> bool:
+    """A row a bug, a column a check: X caught, . missed, blank not run. Returns whether all are caught."""
+    print("| planted bug | in | " + " | ".join(links.CHECKS) + " |")
+    print("| --- | --- |" + " :-: |" * len(links.CHECKS))
+    caught = dict.fromkeys(links.CHECKS, 0)
+    missed = []
+    for bug in bugs:
+        marks = {}
+        with spoiled(bug) as package:
+            for check in links.CHECKS:
+                marks[check] = " "
+                if applies(bug, check):
+                    marks[check] = "X" if is_caught(bug, check, package) else "."
+                caught[check] += marks[check] == "X"
+        if "X" not in {mark for check, mark in marks.items() if check != "dy = 1"}:
+            missed.append(bug.what)
+        print(f"| {bug.what} | {bug.file} | " + " | ".join(marks.values()) + " |", flush=True)
+    print("| **caught** | | " + " | ".join(str(n) for n in caught.values()) + " |")
+    print(f"\n{len(bugs) - len(missed)} of {len(bugs)} planted bugs caught")
+    return not missed
+
+
+if __name__ == "__main__":
+    chosen = [bug for bug in BUGS if all(word in f"{bug.file} {bug.what}" for word in sys.argv[1:])]
+    sys.exit(not print_matrix(chosen))

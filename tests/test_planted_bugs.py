@@ -1,0 +1,42 @@
+"""Who checks the checks? Each planted bug must be caught, and the package itself must pass them all."""
+
+import importlib
+
+import links
+import pytest
+from planted import BUGS, MODULES, SOURCE, is_caught, spoil, spoiled
+
+
+def real(tier):
+    return links.Package({name: importlib.import_module(f"minicnn.{name}") for name in MODULES}, tier)
+
+
+@pytest.mark.parametrize("tier", ["reference", "kernels"])
+@pytest.mark.parametrize("check", links.CHECKS)
+def test_the_package_without_bugs_passes(check, tier):
+    links.CHECKS[check](real(tier))
+
+
+@pytest.mark.parametrize("bug", BUGS, ids=lambda bug: f"{bug.file}: {bug.what}")
+def test_a_planted_bug_is_caught(bug):
+    assert is_caught(bug, bug.caught_by)
+
+
+def test_there_are_enough_and_all_are_different():
+    assert len(BUGS) >= 30
+    assert len({(bug.file, bug.what) for bug in BUGS}) == len(BUGS)
+    for file in {bug.file for bug in BUGS}:
+        text = (SOURCE / file).read_text()
+        texts = [spoil(bug, text) for bug in BUGS if bug.file == file]
+        assert len({text, *texts}) == len(texts) + 1
+
+
+def test_the_real_package_is_back_after_a_bug():
+    import minicnn
+    from minicnn import reference
+
+    before = reference.relu_backward
+    with spoiled(BUGS[0]) as package:
+        assert package.reference is not reference
+    assert importlib.import_module("minicnn.reference").relu_backward is before
+    assert importlib.import_module("minicnn") is minicnn
