@@ -47,6 +47,7 @@ __all__ = [
     "Sequential",
     "SoftmaxCrossEntropy",
     "__version__",
+    "gradient_check",
     "load_mnist",
     "load_network",
     "softmax_regression",

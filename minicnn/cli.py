@@ -1,7 +1,7 @@
 """The commands: arguments in, exit code out.
 
     0           done
-    1           training diverged
+    1           training diverged, or a gradient is wrong
     2           bad usage, bad input, or a file that cannot be written: one line on stderr
     130, 143    stopped by Ctrl-C or SIGTERM; what was trained is saved
     141         stdout was closed by its reader
@@ -310,6 +310,22 @@ def _result(labels: np.ndarray, probabilities: np.ndarray) -> str:
     return f"test accuracy {right / len(labels):.4f} ({right} of {len(labels)})"
 
 
+# --- gradcheck ---
+
+
+def gradcheck_command(args: argparse.Namespace) -> int:
+    """Check gradients; exit code 1 if one is wrong."""
+    from minicnn.gradcheck_suite import run_gradcheck
+
+    if args.seed < 0:
+        raise UsageError(f"--seed: expected 0 or more, got {args.seed}")
+    _use_threads(None)
+    try:
+        return 0 if run_gradcheck(args.layer, args.seed) else 1
+    except ValueError as error:
+        raise UsageError(f"--{error}") from None
+
+
 # --- arguments ---
 
 
@@ -330,6 +346,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_train(commands)
     _add_evaluate(commands)
+    _add_gradcheck(commands)
     return parser
 
 
@@ -386,6 +403,14 @@ def _add_evaluate(commands: Any) -> None:
     parser = _add_command(commands, "evaluate", evaluate_command, about, example)
     parser.add_argument("run", metavar="RUN", help="a directory that train has made")
     parser.add_argument("--data", metavar="DIR", help="other test images (those of the run)")
+
+
+def _add_gradcheck(commands: Any) -> None:
+    about = "check every gradient of every layer against difference quotients"
+    example = "example:\n  minicnn gradcheck --layer ConvReLUPool --seed 3"
+    parser = _add_command(commands, "gradcheck", gradcheck_command, about, example)
+    parser.add_argument("--layer", metavar="NAME", help="a layer, an operation, or network (all of them)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all random numbers (0)")
 
 
 # --- the world around ---
