@@ -1,6 +1,7 @@
 """The checker: what it accepts, what it calls wrong, and what it leaves undecided."""
 
 import inspect
+import re
 
 import naive
 import numpy as np
@@ -24,6 +25,7 @@ from minicnn import (
     load_mnist,
     reference,
 )
+from minicnn.cli import main
 from minicnn.gradcheck import GradientError
 from minicnn.gradcheck_suite import run_gradcheck
 from minicnn.initializers import constant
@@ -538,6 +540,24 @@ def test_a_wrong_gradient_fails_the_command(monkeypatch, capsys):
     out = capsys.readouterr().out
     assert "WRONG: backward is not the derivative of forward for x" in out
     assert out.endswith("gradients right in 2 of 4 checks (seed 0)\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--layer", "relu"], 0, r"(compiling kernels .*\n)?"),
+        (["--layer", "lstm"], 2, "minicnn: error: --layer: expected one of conv2d, .*got 'lstm'\n"),
+        (["--seed", "-1"], 2, "minicnn: error: --seed: expected 0 or more, got -1\n"),
+    ],
+)
+def test_the_command_ends_with_a_code(arguments, code, message, capsys):
+    assert main(["gradcheck", *arguments]) == code
+    assert re.fullmatch(message, capsys.readouterr().err)
+
+
+def test_the_command_ends_with_1_if_a_gradient_is_wrong(monkeypatch):
+    monkeypatch.setattr(reference, "relu_backward", lambda dy, cache: dy)
+    assert main(["gradcheck", "--layer", "ReLU"]) == 1
 
 
 def test_the_checker_is_at_the_front_door():
