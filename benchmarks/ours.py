@@ -1,0 +1,51 @@
+"""minicnn as a contestant: the same interface as the peers have, so that all are driven the same way."""
+
+from __future__ import annotations
+
+import importlib
+from typing import ClassVar
+
+import numpy as np
+from peers import Engine, Parameters
+
+
+class Minicnn(Engine):
+    """minicnn as it comes: convolution, ReLU and pool in one pass."""
+
+    name = "minicnn"
+    fused: ClassVar[bool] = True
+
+    @classmethod
+    def prepare(cls) -> None:
+        importlib.import_module("minicnn.kernels")
+
+    def __init__(
+        self, parameters: Parameters, threads: int = 2, keep_prob: float = 0.5, learning_rate: float = 1e-4
+    ) -> None:
+        import minicnn
+        from minicnn.kernels.jit import set_threads
+
+        set_threads(threads)
+        self.network = minicnn.tutorial_network(keep_prob=keep_prob, fused=self.fused)
+        self.network.load_values(parameters)
+        self.loss = minicnn.SoftmaxCrossEntropy("sum")
+        self.optimizer = minicnn.Adam(self.network.parameters(), learning_rate)
+
+    def step(self, x: np.ndarray, labels: np.ndarray) -> float:
+        loss = self.loss.forward(self.network.forward(x, training=True), labels)
+        self.network.backward(self.loss.backward(), input_gradient=False)
+        self.optimizer.step()
+        return loss
+
+    def predict(self, x: np.ndarray) -> np.ndarray:
+        return self.network.forward(x).copy()
+
+    def parameters(self) -> Parameters:
+        return {p.name: p.value.copy() for p in self.network.parameters()}
+
+
+class MinicnnPlain(Minicnn):
+    """minicnn with `--plain`: explicit im2col, and three layers for convolution, ReLU and pool."""
+
+    name = "minicnn --plain"
+    fused = False

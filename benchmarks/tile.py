@@ -1,0 +1,200 @@
+"""What the register tile becomes in machine code, and how near it comes to the processor's limit.
+
+    python benchmarks/tile.py [--rounds N]
+
+For each height of tile: compile it, read the assembly, find the innermost loop, and count its fused
+multiply-adds (FMA) and its accesses to the stack. A tile of r rows must have 2 r FMAs per step in k and
+touch no stack: then its sums stay in registers. One row too many, and they no longer fit ("spill").
+The speed beside it is of one thread, against a loop of nothing but FMAs. First, each tile's result is
+compared with that of its plain twin.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+from common import Contestant, Report, expect_close, parse, parser, race, repeat
+from numba import types
+from numba.extending import intrinsic
+
+from minicnn.kernels.jit import FLAGS
+from minicnn.kernels.tile import (
+    MAX_ROWS,
+    VECTOR_BITS,
+    VECTORS,
+    _Emitter,
+    _make_tile,
+    address,
+    lanes,
+    panel_width,
+    plain_tile,
+)
+
+DEPTH = (
+    160  # steps in k: what a patch row of the second convolution has, and panels stay in the nearest cache
+)
+CALLS = 20_000  # of the tile in a turn
+CHAINS = 12  # independent sums in the loop of nothing but FMAs: 2 units x 4 cycles need 8
+
+
+# --- compiled: a tile, and nothing but FMAs -------------------------------------------------------
+
+
+def compile_tile(rows: int) -> Callable[..., None]:
+    """A function (a, panel, start, c, calls) that computes the tile `calls` times."""
+    tile = _make_tile(rows)
+
+    @numba.njit(**FLAGS)
+    def run(a, panel, start, c, depth, width, calls):
+        for _ in range(calls):
+            tile(
+                address(a, 0), depth, 1, 1, 0, depth, address(panel, 0), address(start, 0), width,
+                address(c, 0), width,
+            )  # fmt: skip
+
+    return run
+
+
+@intrinsic
+def multiply_adds(typing, numbers, count):
+    """`CHAINS` vectors of sums, each `count` times s = s * x + y, with everything in registers."""
+
+    def codegen(context, builder, signature, args):
+        emit = _Emitter(builder, signature.args[0].dtype)
+        x, y = (emit.broadcast(emit.at(args[0], i)) for i in range(2))
+        first = [emit.load(emit.at(args[0], i * emit.lanes)) for i in range(CHAINS)]
+        last = emit.loop(args[1], first, lambda _, sums: [builder.call(emit.muladd, [s, x, y]) for s in sums])
+        for i, total in enumerate(last):
+            emit.store(total, emit.at(args[0], i * emit.lanes))
+        return context.get_dummy_value()
+
+    return types.void(numbers, count), codegen
+
+
+@numba.njit(**FLAGS)
+def run_multiply_adds(numbers, count):
+    multiply_adds(address(numbers, 0), count)
+
+
+# --- reading the assembly -------------------------------------------------------------------------
+
+MULTIPLY_ADD = re.compile(r"^\s*(vfn?m(add|sub)\w*p[sd]|fmla)\b")
+MULTIPLY = re.compile(r"^\s*(v?mulp[sd]|fmul)\b")  # where there is no FMA: an addition follows
+STACK = re.compile(r"\(%rsp|\[sp[,\]]")  # %rbp is a register like any other: LLVM keeps no frame pointer
+VECTOR_REGISTER = re.compile(r"%?[xyz]mm\d+|\b[vq]\d+\b")
+
+
+@dataclass(frozen=True)
+class InnerLoop:
+    """What the innermost loop of a tile consists of."""
+
+    multiply_adds: int
+    fused: bool
+    stack_accesses: int
+    instructions: int
+
+
+def read_inner_loop(assembly: str) -> InnerLoop:
+    """The loop with the most multiplications per instruction: label .. jump back to that label.
+
+    Only a stack access that moves a vector counts: a spilled pointer does no harm.
+    """
+    lines = assembly.splitlines()
+    labels = {line.split(":")[0].strip(): i for i, line in enumerate(lines) if re.match(r"^\.?L\w+:", line)}
+    loops = []
+    for end, line in enumerate(lines):
+        target = labels.get(line.split()[-1]) if re.match(r"^\s+(j|b\.|cb|tb)\w*\s", line) else None
+        if target is not None and target < end:
+            body = [text for text in lines[target + 1 : end + 1] if re.match(r"^\s+[a-z]", text)]
+            fmas = sum(bool(MULTIPLY_ADD.match(text)) for text in body)
+            others = sum(bool(MULTIPLY.match(text)) for text in body)
+            on_stack = sum(bool(STACK.search(text) and VECTOR_REGISTER.search(text)) for text in body)
+            loops.append(InnerLoop(fmas or others, fmas > 0, on_stack, len(body)))
+    return max(loops, key=lambda loop: loop.multiply_adds / (loop.instructions + 10))
+
+
+def assembly_of(function: Any) -> str:
+    (text,) = function.inspect_asm().values()
+    return text
+
+
+# --- the tables -----------------------------------------------------------------------------------
+
+
+def make_arguments(rows: int) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(0)
+    width = panel_width(np.float32)
+    a, panel = rng.random(rows * DEPTH, np.float32), rng.random(DEPTH * width, np.float32)
+    return a, panel, np.zeros(rows * width, np.float32), np.empty(rows * width, np.float32)
+
+
+def check(rows: int, run: Callable[..., None]) -> None:
+    """Raise DifferentResultsError unless the tile computes what its plain twin says."""
+    a, panel, start, c = make_arguments(rows)
+    width, expected = panel_width(np.float32), np.empty_like(c)
+    plain_tile(rows, a, DEPTH, 1, 1, 0, DEPTH, panel, start, width, expected, width)
+    run(a, panel, start, c, DEPTH, width, 1)
+    expect_close(f"tile of {rows} rows", c, expected, rtol=1e-5, atol=0)
+
+
+def contestant(rows: int, run: Callable[..., None], calls: int) -> Contestant:
+    a, panel, start, c = make_arguments(rows)
+    return repeat(lambda: run(a, panel, start, c, DEPTH, panel_width(np.float32), calls))
+
+
+def main() -> None:
+    args = parse(parser(__doc__, rounds=20))
+    report = Report("tile", __doc__, args)
+    heights = [1, MAX_ROWS, MAX_ROWS + 2] if args.quick else list(range(1, MAX_ROWS + 3))
+    calls = CALLS // 10 if args.quick else CALLS
+    width = panel_width(np.float32)
+    tiles = {rows: compile_tile(rows) for rows in heights}
+    for rows, run in tiles.items():
+        check(rows, run)
+
+    numbers, count = np.full(CHAINS * lanes(np.float32), 0.5, np.float32), calls * 50
+    run_multiply_adds(numbers, 1)
+    turns = {"fma": repeat(lambda: run_multiply_adds(numbers, count))}
+    turns |= {str(rows): contestant(rows, run, calls) for rows, run in tiles.items()}
+    times = race(turns, args.rounds, rest=0)
+    peak = 2.0 * numbers.size * count / times["fma"].median
+
+    rows_of_table = []
+    for rows, run in tiles.items():
+        loop = read_inner_loop(assembly_of(run))
+        steps = loop.multiply_adds / (rows * VECTORS)  # of k in one turn of the loop: the compiler may unroll
+        speed = 2.0 * rows * width * DEPTH * calls / times[str(rows)].median
+        verdict = "" if rows <= MAX_ROWS else "too high: not used"
+        rows_of_table.append(
+            [
+                f"{rows} x {width}",
+                f"{loop.multiply_adds / steps:.0f}",
+                f"{loop.stack_accesses / steps:.0f}",
+                f"{loop.instructions / steps:.1f}",
+                f"{speed / 1e9:.1f}",
+                f"{speed / peak:.0%}",
+                verdict,
+            ]
+        )
+        report.data[rows] = {
+            **vars(loop),
+            "steps_of_k": steps,
+            "gflops": speed / 1e9,
+            "of_peak": speed / peak,
+        }
+    report.add(
+        f"The tile's inner loop per step in k ({VECTOR_BITS}-bit vectors, float32, one thread)",
+        ["rows x columns", "FMAs", "stack accesses", "instructions", "GFLOP/s", "of FMA peak", ""],
+        rows_of_table,
+        f"FMA peak: a loop of {CHAINS} independent FMAs and nothing else, {peak / 1e9:.1f} GFLOP/s.",
+    )
+    report.write()
+
+
+if __name__ == "__main__":
+    main()
