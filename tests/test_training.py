@@ -453,13 +453,17 @@ def test_signals_are_left_as_they_were(tmp_path):
 
 def test_the_second_ctrl_c_ends_at_once(tmp_path):
     run = new_run(tmp_path / "r")
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 
     def progress(images):
         signal.raise_signal(signal.SIGINT)  # at once, where os.kill may merge two into one
         signal.raise_signal(signal.SIGINT)
 
-    with pytest.raises(KeyboardInterrupt):
-        train(run, progress=progress)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(run, progress=progress)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert reopen(run.directory).step == 0
 
 
