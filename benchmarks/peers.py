@@ -518,10 +518,12 @@ class Worker:
             self._pipe.send((method, arguments))
             answer = self._pipe.recv()
         except (EOFError, OSError) as error:
-            self._process.wait()
+            status = self._process.wait()
             self._stderr.seek(0)
             last_words = self._stderr.read().decode(errors="replace").strip()[-2000:]
-            raise RuntimeError(f"{self.name}: the worker has died: {last_words}") from error
+            raise RuntimeError(
+                f"{self.name}: the worker has died with status {status}: {last_words}"
+            ) from error
         outcome, value = answer
         if outcome == "unavailable":
             raise UnavailableError(value)
