@@ -8,15 +8,13 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from minicnn import layers as layer_types
-from minicnn.files import write_whole
 from minicnn.initializers import Initializer, constant
 from minicnn.kernels.buffers import aligned_empty
 from minicnn.layers import Layer, Parameter
 from minicnn.layers.base import WeightedLayer
+from minicnn.sealed import read_sealed, write_sealed
 
 OPTIMIZER_STATE = ("adam.", "sgd.")  # what a run's checkpoint holds besides the parameters
 CHUNK = 200  # images that predict works on at once: their feature maps still fit a processor's cache
@@ -150,10 +148,11 @@ class Sequential:
     def save(self, path: str | os.PathLike) -> None:
         """Write the network to one safetensors file; `load_network` reads it back.
 
-        Weights are stored under the parameters' names, the architecture in the metadata.
+        Weights are stored under the parameters' names, the architecture in the metadata; see
+        `minicnn.sealed`. Raises OSError, with a file that was there untouched.
         """
-        arrays = {p.name: np.ascontiguousarray(p.value) for p in self.parameters()}
-        write_whole(path, safetensors.numpy.save(arrays, {"minicnn": json.dumps(self.architecture())}))
+        arrays = {p.name: p.value for p in self.parameters()}
+        write_sealed(path, arrays, {"minicnn": json.dumps(self.architecture())})
 
     def architecture(self) -> dict:
         """What is needed, besides the weights, to build this network again. Plain JSON."""
@@ -227,20 +226,13 @@ def _values_of(arrays: dict[str, np.ndarray], name: str, dtype: np.dtype) -> Ini
 def load_network(path: str | os.PathLike, ops: str = "kernels") -> Sequential:
     """The network in a file that `Sequential.save` wrote, or in the checkpoint of a run.
 
-    Raises ValueError, naming the file, if there is none in it.
+    Raises ValueError, naming the file, if there is none in it, or if one byte of it has changed.
     """
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            described = (file.metadata() or {}).get("minicnn")
-            names = [n for n in file.keys() if not n.startswith(OPTIMIZER_STATE)]  # noqa: SIM118
-            arrays = {name: file.get_tensor(name) for name in names}
-        if described is None:
+        arrays, texts = read_sealed(path)
+        if "minicnn" not in texts:
             raise ValueError("not a network saved by minicnn (no architecture in it)")
-        return build(json.loads(described), arrays, ops)
-    except OSError as error:
-        raise ValueError(f"{os.fspath(path)}: {error.strerror or error}") from None
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)}: not a safetensors file ({error})") from None
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        # NumPy has no name for some types of numbers, and no limit for the depth of JSON.
+        weights = {name: a for name, a in arrays.items() if not name.startswith(OPTIMIZER_STATE)}
+        return build(json.loads(texts["minicnn"]), weights, ops)
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from None

@@ -35,7 +35,7 @@ import numpy as np
 from minicnn import checkpoint
 from minicnn._version import __version__
 from minicnn.data import Batches, Dataset, to_float
-from minicnn.files import write_whole
+from minicnn.files import make_directory, remove_leftovers, write_whole
 from minicnn.layers import Dropout
 from minicnn.losses import SoftmaxCrossEntropy
 from minicnn.network import Sequential
@@ -48,7 +48,7 @@ METRICS = "metrics.csv"
 STATE = (CONFIG, METRICS, checkpoint.NEWEST, checkpoint.PREVIOUS)
 HEADER = "step,loss,training_accuracy,test_accuracy,seconds"
 
-SAVE_EVERY = 30.0  # seconds between checkpoints: what a crash may cost
+SAVE_EVERY = 10.0  # seconds between checkpoints: what a crash may cost
 SAVE_SHARE = 0.02  # of the time, at most, goes into saving: on a slow disk the interval grows
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
@@ -224,8 +224,8 @@ class Run:
         settings, config = read_config(self.directory)
         if config.get("data_sha256") != self._data_digest:
             raise RunError(f"{self.directory}: this run was trained on other data; name its --data")
-        checkpoint.remove_leftovers(self.directory)
         with writing(self.directory):
+            _remove_leftovers(self.directory)
             if self._loaded_from is not None:
                 checkpoint.go_back_to(self._loaded_from)
                 self._loaded_from = None
@@ -247,11 +247,11 @@ class Run:
         """
         if self._saved is not None and self._saved[0] == self.step:
             return
+        began = time.monotonic()
         arrays = self._arrays()
         for name, array in arrays.items():
             if not np.isfinite(array).all():
                 raise Diverged(self.step, f"{name} is no longer finite")
-        began = time.monotonic()
         with writing(self.directory):
             checkpoint.save(self.directory, arrays, self._facts())
         now = time.monotonic()
@@ -333,24 +333,33 @@ class Run:
             os.fsync(file.fileno())
 
     def _cut_metrics(self) -> None:
-        """Keep the rows of metrics.csv that a run never stopped would have at this step."""
+        """Keep the rows of metrics.csv that a run never stopped would have at this step.
+
+        Before a training the file is always written: so what cannot be written is noticed now, not
+        at the first save.
+        """
         path = self.directory / METRICS
-        try:
+        text = ""
+        if path.exists():
+            if not path.is_file():  # opening a named pipe could wait for ever
+                raise RunError(f"{path}: not a regular file")
             text = path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            text = ""
         kept = [HEADER, *(line for line in text.split("\n")[1:-1] if self._belongs(line))]
         wanted = "\n".join(kept) + "\n"
-        if wanted != text:
+        if wanted != text or not self.finished:
             write_whole(path, wanted.encode())
 
     def _belongs(self, row: str) -> bool:
-        fields = row.split(",")
-        if len(fields) != 5 or not fields[0].isdecimal():
+        try:
+            first, *numbers = row.split(",")
+            step = int(first)
+            fits = len(numbers) == 4 and all(math.isfinite(float(number)) for number in numbers)
+        except ValueError:
+            fits = False
+        if not fits:  # half a row, or a damaged one
             return False
-        step = int(fields[0])
         logged = step % self.settings.log_every == 0 or step == self.settings.steps
-        return step <= self.step and logged
+        return 0 < step <= self.step and logged
 
 
 def build_network(settings: Settings) -> Sequential:
@@ -405,7 +414,7 @@ def _make_directory(settings: Settings, directory: PathLike | None) -> tuple[Pat
         return path, False
     if path.exists():
         raise RunError(f"{path}: expected a directory, got a file")
-    path.mkdir(parents=True)
+    make_directory(path)
     return path, True
 
 
@@ -416,7 +425,7 @@ def _make_default_directory(settings: Settings) -> Path:
     while True:
         path = Path("runs") / (name if attempt == 1 else f"{name}-{attempt}")
         try:
-            path.mkdir(parents=True)
+            make_directory(path)
             return path
         except FileExistsError:
             if not path.is_dir():  # `runs` itself is a file
@@ -427,11 +436,17 @@ def _make_default_directory(settings: Settings) -> Path:
 def _remove_run(directory: Path, and_directory: bool) -> None:
     """Remove what `Run.create` has made, as far as possible."""
     with contextlib.suppress(OSError):
-        checkpoint.remove_leftovers(directory)
+        _remove_leftovers(directory)
         for name in STATE:
             (directory / name).unlink(missing_ok=True)
         if and_directory:
             directory.rmdir()
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Remove what a killed process left half-written."""
+    for name in STATE:
+        remove_leftovers(directory / name)
 
 
 @contextlib.contextmanager

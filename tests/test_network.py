@@ -588,12 +588,12 @@ def test_a_file_with_arrays_of_another_dtype_is_refused_by_name(tmp_path, dtype)
 def test_a_file_of_another_program_is_refused(tmp_path):
     path = tmp_path / "other"
     path.write_bytes(safetensors.numpy.save(ARRAYS))
-    with pytest.raises(ValueError, match="other: not a network saved by minicnn"):
+    with pytest.raises(ValueError, match="other: not saved by minicnn"):
         load_network(path)
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path):
-    with pytest.raises(ValueError, match="absent: No such file"):
+    with pytest.raises(ValueError, match="absent: cannot be read .No such file"):
         load_network(tmp_path / "absent")
 
 
