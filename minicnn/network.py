@@ -143,6 +143,15 @@ class Sequential:
         total = f"Total parameters: {self.values.size:,} ({self.values.nbytes / 1e6:.1f} MB)"
         print("\n".join([f"Network: {self.name}", line, show(head), line, *map(show, rows), line, total]))
 
+    def __reduce__(self) -> tuple:
+        """What `copy` and `pickle` need: so a network can be copied, and sent to another process."""
+        ops = self.layers[0].ops.__name__.rsplit(".", 1)[-1]
+        arrays = {p.name: p.value for p in self.parameters()}
+        generators = {
+            layer.name: layer.rng for layer in self.layers if isinstance(layer, layer_types.Dropout)
+        }
+        return _build_again, (self.architecture(), arrays, ops, generators)
+
     # --- to and from a file ---
 
     def save(self, path: str | os.PathLike) -> None:
@@ -203,6 +212,16 @@ def build(
         return Sequential(built, tuple(architecture["input_shape"]), architecture["name"])
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"architecture: not a description of a network ({error!r})") from None
+
+
+def _build_again(
+    architecture: dict, arrays: dict[str, np.ndarray], ops: str, generators: dict[str, np.random.Generator]
+) -> Sequential:
+    network = build(architecture, arrays, ops)
+    for layer in network.layers:
+        if layer.name in generators:
+            layer.rng = generators[layer.name]
+    return network
 
 
 def _expect_names(arrays: dict[str, np.ndarray], wanted: set[str]) -> None:

@@ -142,13 +142,15 @@ class Run:
     def train_one_batch(self) -> float:
         """Make the next step and return the mean loss per image of its batch.
 
-        Raises Diverged, leaving the weights as they are, if the loss is not finite.
+        Raises Diverged, leaving the weights as they are, if the loss or a weight is not finite.
         """
         x, labels = self._batch(self.step)  # [N, H, W, 1], [N]
         logits = self.network.forward(x, training=True)  # [N, 10]
         loss = self.loss.forward(logits, labels)
         if not math.isfinite(loss):
             raise Diverged(self.step + 1, f"the loss is {loss}")
+        if not self.network.values.min() > -math.inf:  # the one bad number that ReLU can hide from the loss
+            raise Diverged(self.step + 1, "a weight is not finite")
         self.network.backward(self.loss.backward(), input_gradient=False)
         self.optimizer.step()
         self.step += 1
