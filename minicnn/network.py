@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from minicnn import layers as layer_types
+from minicnn.arguments import integer
 from minicnn.initializers import Initializer, constant
 from minicnn.kernels.buffers import aligned_empty
 from minicnn.layers import Layer, Parameter
@@ -31,11 +32,16 @@ class Sequential:
     def __init__(self, layers: Sequence[Layer], input_shape: tuple[int, ...], name: str = "network") -> None:
         if not layers:
             raise ValueError("layers: expected at least one, got none")
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers: expected layers, got {type(layer).__name__}")
         names = [layer.name for layer in layers]
         for repeated in {n for n in names if names.count(n) > 1}:
             raise ValueError(f"layers: expected different names, got {repeated!r} twice")
         self.layers = list(layers)
-        self.input_shape = tuple(input_shape)
+        if not isinstance(input_shape, (tuple, list)):
+            raise TypeError(f"input_shape: expected a tuple of integers, got {input_shape!r}")
+        self.input_shape = tuple(integer("input_shape", size, at_least=1) for size in input_shape)
         self.name = name
         self._predicting = threading.Lock()
         self.shapes = [self.input_shape]  # shapes[i] goes into layers[i]

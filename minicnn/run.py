@@ -16,6 +16,7 @@ and the pictures that `minicnn.report` draws at the end. The loop itself is in `
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import functools
 import hashlib
@@ -252,12 +253,19 @@ class Run:
         began = time.monotonic()
         arrays = self._arrays()
         for name, array in arrays.items():
-            if not np.isfinite(array).all():
+            if not (array.min() > -math.inf and array.max() < math.inf):  # false for NaN, too
                 raise Diverged(self.step, f"{name} is no longer finite")
         with writing(self.directory):
             checkpoint.save(self.directory, arrays, self._facts())
         now = time.monotonic()
         self._saved, self._save_cost = (self.step, now), now - began
+
+    def release(self) -> None:
+        """Give back the memory that only training needs: the network predicts, but no step can follow."""
+        del self.optimizer
+        self.network.use_ops(self.settings.ops)  # with fresh buffers
+        with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """Views of all arrays of the state under their names in the checkpoint."""

@@ -12,7 +12,7 @@ import minicnn
 ROOT = Path(minicnn.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 LEVELS = [
-    ["reference", "data", "files", "sealed", "_version"],
+    ["reference", "arguments", "data", "files", "sealed", "_version"],
     ["kernels"],
     ["initializers", "layers", "losses", "optimizers"],
     ["network", "gradcheck"],
