@@ -199,3 +199,25 @@ def test_another_network_is_refused_by_name(tmp_path):
     checkpoint.save(tmp_path, arrays, {})
     with pytest.raises(CheckpointError, match=r"conv1\.weight"):
         load(tmp_path)
+
+
+def test_a_checkpoint_computes_the_same_in_pytorch(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file
+
+    from minicnn import tutorial_network
+
+    net = tutorial_network(seed=1, ops="reference")
+    checkpoint.save(tmp_path, {p.name: p.value for p in net.parameters()}, {})
+    images = np.random.default_rng(0).random((4, 28, 28, 1), np.float32)
+
+    w = load_file(tmp_path / NEWEST)
+    F = torch.nn.functional
+    x = torch.from_numpy(images).permute(0, 3, 1, 2)  # [N, H, W, C] -> [N, C, H, W]
+    for name in ("conv1", "conv2"):
+        weight = w[f"{name}.weight"].permute(3, 2, 0, 1)  # [kh, kw, C, F] -> [F, C, kh, kw]
+        x = F.max_pool2d(F.relu(F.conv2d(x, weight, w[f"{name}.bias"], padding=2)), 2)
+    x = x.permute(0, 2, 3, 1).flatten(1)  # rows, columns, channels
+    x = F.relu(x @ w["fc1.weight"] + w["fc1.bias"])  # [D, F], as it is
+    probabilities = F.softmax(x @ w["fc2.weight"] + w["fc2.bias"], dim=1)
+    np.testing.assert_allclose(probabilities.numpy(), net.predict(images), rtol=1e-4, atol=1e-6)
