@@ -23,6 +23,7 @@ import hashlib
 import json
 import math
 import os
+import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -42,6 +43,7 @@ from minicnn.losses import SoftmaxCrossEntropy
 from minicnn.network import Sequential
 from minicnn.optimizers import SGD, Adam
 from minicnn.settings import Settings, is_integer, is_number, require
+from minicnn.signals import StopSignals
 from minicnn.tutorial import softmax_regression, tutorial_network
 
 CONFIG = "config.json"
@@ -187,16 +189,20 @@ class Run:
         Raises RunError, leaving nothing behind, if it holds a run already or cannot be written.
         """
         run = cls(settings, data, directory or "")
-        with writing(directory or "runs"):
-            run.directory, made = _make_directory(settings, directory)
-        try:
-            run._write_config()
-            with writing(run.directory):
-                write_whole(run.directory / METRICS, f"{HEADER}\n".encode())
-            run.save()
-        except BaseException:
+        with StopSignals() as stop:
+            with writing(directory or "runs"):
+                run.directory, made = _make_directory(settings, directory)
+            try:
+                run._write_config()
+                with writing(run.directory):
+                    write_whole(run.directory / METRICS, f"{HEADER}\n".encode())
+                run.save()
+            except BaseException:
+                _remove_run(run.directory, and_directory=made)
+                raise
+        if stop.received is not None:
             _remove_run(run.directory, and_directory=made)
-            raise
+            signal.raise_signal(stop.received)  # which now does what it always did
         return run
 
     @classmethod

@@ -25,6 +25,7 @@ from runs import (
 )
 
 from minicnn import checkpoint, cli
+from minicnn import run as run_module
 from minicnn.checkpoint import NEWEST, PREVIOUS
 from minicnn.cli import main
 from minicnn.run import CONFIG, METRICS
@@ -227,13 +228,24 @@ BOTH = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signa
 
 
 def start_main(argv, output):
-    """The command in a child, with its output in a file."""
+    """The command in a child that has begun, with its output in a file."""
+    reader, writer = os.pipe()
+    begin = cli._run
+
+    def say_and_begin(argv):
+        os.write(writer, b".")
+        return begin(argv)
 
     def work():
+        cli._run = say_and_begin
         with open(output, "w") as file, redirect_stdout(file), redirect_stderr(file):
             return main([str(a) for a in argv])
 
-    return start_child(work)
+    child = start_child(work)
+    os.read(reader, 1)
+    os.close(reader)
+    os.close(writer)
+    return child
 
 
 @BOTH
@@ -245,7 +257,7 @@ def test_a_signal_at_any_moment_leaves_a_valid_checkpoint_or_no_run(tmp_path, ca
         directory, output = tmp_path / f"r{attempt}", tmp_path / "output"
         more = ["--ops", "reference", "--batch-size", "5", "--log-every", "7", "--steps", "1000000"]
         child = start_main(["train", *more, "--data", data, "--run-dir", directory], output)
-        time.sleep(rng.uniform(0.03, 0.3))
+        time.sleep(rng.uniform(0, 0.3))
         os.kill(child, number)
         assert exit_code(child) == code
         assert "Traceback" not in output.read_text()
@@ -254,6 +266,27 @@ def test_a_signal_at_any_moment_leaves_a_valid_checkpoint_or_no_run(tmp_path, ca
             assert main(["evaluate", str(directory)]) == 0
             assert {path.name for path in directory.iterdir()} <= {CONFIG, METRICS, NEWEST, PREVIOUS}
     assert runs > times / 2
+
+
+@BOTH
+@pytest.mark.usefixtures("small_networks")
+def test_a_signal_while_a_run_is_made_leaves_none(tmp_path, monkeypatch, number, code):
+    data, output = write_data(tmp_path), tmp_path / "output"
+    argv = ["train", "--ops", "reference", "--data", data, "--run-dir", tmp_path / "above" / "r"]
+    for place in ("_make_directory", "_write_config", "save"):
+        owner = run_module if place == "_make_directory" else run_module.Run
+        original = getattr(owner, place)
+
+        def interrupted(*args, original=original):
+            found = original(*args)
+            os.kill(os.getpid(), number)
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, place, interrupted)
+            assert exit_code(start_main(argv, output)) == code
+        assert "Traceback" not in output.read_text()
+        assert not (tmp_path / "above" / "r").exists()
 
 
 @BOTH
