@@ -12,11 +12,11 @@ import minicnn
 ROOT = Path(minicnn.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 LEVELS = [
-    ["reference", "data", "files", "_version"],
+    ["reference", "arguments", "data", "files", "sealed", "_version"],
     ["kernels"],
     ["initializers", "layers", "losses", "optimizers"],
     ["network", "gradcheck"],
-    ["tutorial", "gradcheck_suite", "settings", "checkpoint", "run", "training", "report"],
+    ["tutorial", "gradcheck_suite", "settings", "checkpoint", "signals", "run", "training", "report"],
     ["cli", "__main__", "__init__"],  # __init__ is the front door: it may import everything
 ]
 LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
