@@ -18,7 +18,7 @@ from minicnn.kernels.buffers import aligned_empty
 from minicnn.layers import Layer, Parameter
 from minicnn.layers.base import WeightedLayer
 
-OPTIMIZER_STATE = ("adam.", "sgd.")  # what a run's checkpoint holds besides the parameters
+TRAINING_STATE = ("adam.", "sgd.", "trained.")  # what a run's checkpoint holds besides the parameters
 CHUNK = 200  # images that predict works on at once: their feature maps still fit a processor's cache
 
 
@@ -232,7 +232,7 @@ def load_network(path: str | os.PathLike, ops: str = "kernels") -> Sequential:
     try:
         with safetensors.safe_open(path, framework="numpy") as file:
             described = (file.metadata() or {}).get("minicnn")
-            names = [n for n in file.keys() if not n.startswith(OPTIMIZER_STATE)]  # noqa: SIM118
+            names = [n for n in file.keys() if not n.startswith(TRAINING_STATE)]  # noqa: SIM118
             arrays = {name: file.get_tensor(name) for name in names}
         if described is None:
             raise ValueError("not a network saved by minicnn (no architecture in it)")

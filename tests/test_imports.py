@@ -14,7 +14,7 @@ FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 LEVELS = [
     ["reference", "data", "files", "_version"],
     ["kernels"],
-    ["initializers", "layers", "losses", "optimizers"],
+    ["initializers", "layers", "losses", "optimizers", "augmentation"],
     ["network", "gradcheck"],
     ["tutorial", "gradcheck_suite", "settings", "checkpoint", "run", "training", "report"],
     ["cli", "__main__", "__init__"],  # __init__ is the front door: it may import everything
