@@ -376,7 +376,7 @@ def _add_train(commands: Any) -> None:
     # What decides the result has no default here, but in the recipe or in the run that is resumed.
     what = parser.add_argument_group("what is trained", argument_default=argparse.SUPPRESS)
     what.add_argument("--model", choices=("cnn", "softmax"), help="convolutional, or the baseline (cnn)")
-    what.add_argument("--recipe", metavar="NAME", help="a named set of the numbers below (tutorial)")
+    what.add_argument("--recipe", metavar="NAME", help="tutorial, fast or best: the numbers below (tutorial)")
     what.add_argument("--data", metavar="DIR", help="four IDX files of MNIST's names (MNIST, built in)")
     what.add_argument("--seed", type=int, metavar="N", help="of all random numbers (0)")
 

@@ -41,7 +41,7 @@ from minicnn.kernels.buffers import Buffers, reuse
 from minicnn.layers import Dropout
 from minicnn.losses import SoftmaxCrossEntropy
 from minicnn.network import Sequential
-from minicnn.optimizers import SGD, Adam
+from minicnn.optimizers import SGD, Adam, Optimizer
 from minicnn.settings import Settings, is_integer, is_number, require
 from minicnn.tutorial import softmax_regression, tutorial_network
 
@@ -52,8 +52,6 @@ HEADER = "step,loss,training_accuracy,test_accuracy,seconds"
 
 SAVE_EVERY = 30.0  # seconds between checkpoints: what a crash may cost
 SAVE_SHARE = 0.02  # of the time, at most, goes into saving: on a slow disk the interval grows
-
-OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 
 PathLike = str | os.PathLike[str]
 
@@ -110,9 +108,7 @@ class Run:
         self.trained = build_network(settings)
         self.network = build_network(settings) if settings.average else self.trained
         self.loss = SoftmaxCrossEntropy(settings.reduction, settings.ops)
-        optimizer = OPTIMIZERS[settings.optimizer]
-        parameters = self.trained.parameters()
-        self.optimizer = optimizer(parameters, settings.learning_rate, ops=settings.ops)
+        self.optimizer = build_optimizer(settings, self.trained)
         self.augmentation = Augmentation(
             settings.shift, settings.rotation, settings.scale, settings.shear, settings.elastic
         )
@@ -396,6 +392,14 @@ def build_network(settings: Settings) -> Sequential:
         ops=settings.ops,
         weights=settings.weights,
     )
+
+
+def build_optimizer(settings: Settings, network: Sequential) -> Optimizer:
+    """The optimizer that the settings describe, before its first step."""
+    parameters, rate, ops = network.parameters(), settings.learning_rate, settings.ops
+    if settings.optimizer == "sgd":
+        return SGD(parameters, rate, ops=ops)
+    return Adam(parameters, rate, beta2=settings.beta2, ops=ops)
 
 
 def data_digest(data: Dataset) -> str:

@@ -96,6 +96,7 @@ class Recipe:
     keep_prob: float
     reduction: str = "sum"  # of the loss over the batch
     optimizer: str = "adam"
+    beta2: float = 0.999  # of Adam
     log_every: int = 100
 
     weights: str = "tutorial"  # the first ones: see FIRST_WEIGHTS

@@ -27,7 +27,7 @@ from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE, softmax_regression, tutori
 
 BUILD_NETWORK = build_network
 EVERYTHING = {  # that a recipe can ask for
-    "recipe": "best", "weights": "he", "warm_up": 0.3, "schedule": "cosine", "average": 0.8,
+    "recipe": "best", "weights": "he", "beta2": 0.99, "warm_up": 0.3, "schedule": "cosine", "average": 0.8,
     "shift": 1, "rotation": 5, "scale": 0.1, "shear": 0.1, "elastic": 1,
 }  # fmt: skip
 
@@ -212,6 +212,13 @@ def test_the_learning_rate_follows_the_schedule(tmp_path):
     assert used == pytest.approx([0.2, 0.4, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05])
 
 
+def test_adam_forgets_squares_as_the_recipe_says():
+    run = Run(settings_for(**CNN, beta2=0.5), DATA, "nowhere")
+    run.train_one_batch()
+    (v,) = run.optimizer.state["v"]
+    np.testing.assert_allclose(v, 0.5 * run.trained.grads**2, rtol=1e-6)
+
+
 def test_what_is_averaged_is_what_is_used_and_saved(tmp_path):
     run = new_cnn_run(tmp_path / "r", steps=6, **EVERYTHING)
     average = run.network.values.copy()
@@ -283,7 +290,8 @@ def test_the_recipes_numbers_are_used(model, recipe):
         ("seed", -1), ("seed", 2**32), ("log_every", 0), ("recipe", "none"), ("model", "rnn"),
         ("ops", "blas"), ("optimizer", "adagrad"), ("reduction", "max"), ("plain", 1), ("data", ""),
         ("data", 3), ("learning_rate", "0.1"), ("weights", "zero"), ("schedule", "steep"), ("warm_up", 1),
-        ("average", 1.0), ("shift", -1), ("rotation", float("nan")), ("scale", "1"), ("elastic", True),
+        ("average", 1.0), ("beta2", 1.0), ("shift", -1),
+        ("rotation", float("nan")), ("scale", "1"), ("elastic", True),
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_named(name, value):
