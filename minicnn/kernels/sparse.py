@@ -16,12 +16,13 @@ import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
 from minicnn.kernels.buffers import CACHE_LINE, empty
-from minicnn.kernels.jit import kernel
-from minicnn.kernels.tile import GATHER_VECTORS, address, advance, gather_sum, lanes, prefetch
+from minicnn.kernels.jit import helper, kernel
+from minicnn.kernels.tile import GATHER_VECTORS, gather_sum
+from minicnn.kernels.vector import address, advance, lanes, prefetch, transpose_square
 
 UNITS = 64  # columns of w that are transposed at once
 MOSTLY_ZEROS = 0.5  # share of nonzeros in dy below which skipping the others pays
-AHEAD = 12  # rows of w between the one that is transposed and the one that is fetched
+AHEAD = 16  # rows of w between the one that is transposed and the one that is fetched
 
 
 @kernel(parallel=False)
@@ -54,8 +55,21 @@ def _list_nonzeros(dy, of_image, start, of_unit, count, step, part):
         start[n, (F + part - 1) // part] = found
 
 
+@helper
+def _transpose(source, source_stride, to, to_stride, rows, columns, lane_count):
+    """to[j, i] = source[i, j] for `rows` rows and `columns` columns, squares of a vector's size first."""
+    square_rows, square_columns = rows // lane_count * lane_count, columns // lane_count * lane_count
+    for i in range(0, square_rows, lane_count):
+        for j in range(0, square_columns, lane_count):
+            square = advance(source, i * source_stride + j)
+            transpose_square(square, source_stride, advance(to, j * to_stride + i), to_stride)
+    for i in range(rows):
+        for j in range(square_columns if i < square_rows else 0, columns):
+            to[j * to_stride + i] = source[i * source_stride + j]
+
+
 @kernel(parallel=True)
-def _input_gradient(w, value, offset, start, dx, vectors, slot, units, line, ahead, scratch):
+def _input_gradient(w, value, offset, start, dx, vectors, slot, units, line, ahead, lane_count, scratch):
     D, F = w.shape
     N, _ = dx.shape
     width = slot[1] * vectors
@@ -68,12 +82,14 @@ def _input_gradient(w, value, offset, start, dx, vectors, slot, units, line, ahe
             block[i] = zero
         total = units * width
         for j0 in range(0, F, units):
-            for d in range(columns):
-                row, to = address(w, (d0 + d) * F + j0), address(block, d)
-                for j in range(0, units, line):
-                    prefetch(advance(row, ahead * F + j))
-                for j in range(min(units, F - j0)):
-                    to[j * width] = row[j]
+            here = min(units, F - j0)
+            for d in range(0, columns, lane_count):
+                tall = min(lane_count, columns - d)
+                corner = address(w, (d0 + d) * F + j0)
+                for i in range(lane_count):
+                    for j in range(0, units, line):
+                        prefetch(advance(corner, (ahead + i) * F + j))
+                _transpose(corner, F, address(block, d), width, tall, here, lane_count)
             for n in range(N):
                 first = start[n, j0 // units]
                 count = start[n, j0 // units + 1] - first
@@ -90,7 +106,7 @@ def _input_gradient(w, value, offset, start, dx, vectors, slot, units, line, ahe
 
 
 @kernel(parallel=True)
-def _weight_gradient(x, value, offset, count, dw, vectors, slot, units, line, scratch):
+def _weight_gradient(x, value, offset, count, dw, vectors, slot, units, line, lane_count, scratch):
     N, D = x.shape
     _, F = dw.shape
     width = slot[1] * vectors
@@ -118,10 +134,7 @@ def _weight_gradient(x, value, offset, count, dw, vectors, slot, units, line, sc
                 gather_sum(
                     vectors, terms, places, count[j0 + j], rows, address(slot, 0), acc, address(slot, 0)
                 )
-            for d in range(columns):
-                column, to = address(block, d), address(dw, (d0 + d) * F + j0)
-                for j in range(here):
-                    to[j] = column[j * width]
+            _transpose(address(block, 0), width, address(dw, d0 * F + j0), F, here, columns, lane_count)
 
 
 def sparse_dense_backward(
@@ -146,9 +159,9 @@ def sparse_dense_backward(
 
     scratch = empty("blocks", (get_num_threads(), (UNITS + N) * width), dtype)
     dw = empty("dw", (D, F), dtype)
-    _weight_gradient(x, *of_unit, count, dw, vectors, slot, UNITS, line, scratch)
+    _weight_gradient(x, *of_unit, count, dw, vectors, slot, UNITS, line, lanes(dtype), scratch)
     if not input_gradient:
         return None, dw
     dx = empty("dx", (N, D), dtype)
-    _input_gradient(w, *of_image, start, dx, vectors, slot, UNITS, line, AHEAD, scratch)
+    _input_gradient(w, *of_image, start, dx, vectors, slot, UNITS, line, AHEAD, lanes(dtype), scratch)
     return dx, dw
