@@ -43,6 +43,8 @@ def tutorial_network(
     pool are one layer; without, three: the same parameters, the same results. `dtype` is float32 to
     train, float64 to check. `ops` is "kernels" or "reference".
     """
+    if weights not in FIRST_WEIGHTS:
+        raise ValueError(f"weights: expected one of {', '.join(FIRST_WEIGHTS)}, got {weights!r}")
     rng = np.random.default_rng(seed)
     common = {"rng": rng, "dtype": dtype, **FIRST_WEIGHTS[weights]}
     block = _fused_block if fused else _plain_block

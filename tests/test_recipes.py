@@ -80,3 +80,8 @@ def test_he_weights_keep_the_scale_and_have_no_bias():
         else:
             fan_in = np.prod(p.value.shape[:-1])
             assert p.value.std() == pytest.approx(np.sqrt(2 / fan_in), rel=0.1)
+
+
+def test_unknown_first_weights_are_refused():
+    with pytest.raises(ValueError, match="weights: expected one of tutorial, he, got 'zero'"):
+        tutorial_network(0, weights="zero", ops="reference")
