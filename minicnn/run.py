@@ -229,7 +229,8 @@ class Run:
         """The run in `directory`, as its newest whole checkpoint has it. Changes no file.
 
         `settings` are those of `read_config`; only `data` may differ, and `steps` if the learning rate
-        does not depend on it. `warn` gets a line if something had to be made up for. Raises RunError or checkpoint.CheckpointError.
+        does not depend on it. `warn` gets a line if something had to be made up for. Raises RunError or
+        checkpoint.CheckpointError.
         """
         begun = read_config(directory)[0]
         if settings.schedule != "constant" and settings.steps != begun.steps:
