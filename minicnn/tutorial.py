@@ -124,16 +124,22 @@ class Recipe:
 
 RECIPES = {
     "tutorial": Recipe(steps=10_000, batch_size=50, learning_rate=1e-4, keep_prob=0.5),
-    "fast": Recipe(  # about 99.2 % as soon as possible
+    "fast": Recipe(  # 99.2 % as soon as possible: one and a half passes over the images
         steps=825,
         batch_size=100,
         learning_rate=2e-3,
-        keep_prob=0.5,
+        keep_prob=0.75,
         reduction="mean",
+        beta2=0.99,
         log_every=275,
         weights="he",
-        warm_up=0.1,
+        warm_up=0.13,
         schedule="linear",
+        shift=1.0,
+        rotation=8.0,
+        scale=0.08,
+        shear=0.08,
+        elastic=0.7,
     ),
     "best": Recipe(  # as right as this network gets in a quarter of an hour
         steps=24_000,
