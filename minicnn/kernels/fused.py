@@ -22,7 +22,7 @@ from minicnn.kernels.fused_backward import conv_relu_pool_backward
 from minicnn.kernels.jit import kernel
 from minicnn.kernels.pooling import pool_block
 from minicnn.kernels.tile import MAX_ROWS, copy_tile_row, panel_width, tile, tile_rows
-from minicnn.kernels.vector import address, lanes
+from minicnn.kernels.vector import address, advance, lanes
 from minicnn.kernels.winograd import MIN_CHANNELS, TAPS, winograd_conv_relu_pool
 from minicnn.reference import Cache, window_geometry
 
@@ -35,17 +35,20 @@ SLICE = 4096  # numbers of packed weights that share the nearest cache with ever
 @kernel(parallel=True)
 def _pad(x, padded, top, left):
     N, H, W, C = x.shape
-    Hp = padded.shape[1]
+    _, Hp, Wp, _ = padded.shape
     for row in prange(N * Hp):
         n, i = row // Hp, row % Hp
-        if i < top or i >= top + H:
-            padded[n, i] = 0
-        else:
-            padded[n, i, :left] = 0
-            padded[n, i, left + W :] = 0
-            for j in range(W):
-                for c in range(C):
-                    padded[n, i, left + j, c] = x[n, i - top, j, c]
+        to = address(padded, (n * Hp + i) * Wp * C)
+        inside = top <= i < top + H
+        first, last = (left * C, (left + W) * C) if inside else (0, 0)
+        for k in range(first):
+            to[k] = 0
+        for k in range(last, Wp * C):
+            to[k] = 0
+        if inside:
+            source, middle = address(x, (n * H + i - top) * W * C), advance(to, first)
+            for k in range(W * C):
+                middle[k] = source[k]
 
 
 @kernel(parallel=False)

@@ -18,11 +18,13 @@ import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
 from minicnn.kernels.buffers import empty, ready
+from minicnn.kernels.grey import grey_weight_gradient
 from minicnn.kernels.jit import helper, kernel
 from minicnn.kernels.tile import GATHER_VECTORS, gather_sum
 from minicnn.kernels.vector import address, lanes
 from minicnn.reference import Cache, window_geometry
 
+Array = np.ndarray
 FILTERS = 8  # filters in one block of work of the weight gradient
 
 
@@ -161,38 +163,59 @@ def _slot_order(kh: int, per_row: int, per_pixel: int) -> np.ndarray:
     return slots[np.argsort(slots % per_row % per_pixel, kind="stable")]
 
 
-def conv_relu_pool_backward(
-    dy: np.ndarray, cache: Cache, input_gradient: bool = True
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
-    """See `minicnn.reference.conv_relu_pool_backward`."""
-    x_shape, padded, w, y, winner, stride, padding = cache
-    (N, H, W, C), (kh, kw, _, F), dtype = x_shape, w.shape, w.dtype
-    _, Hp, Wp, _ = padded.shape
-    _, Po, Qo, _ = y.shape
-    dy, threads, lane_count = ready(dy), get_num_threads(), lanes(dtype)
+class _Slots:
+    """Where the slots of a patch lie: in the sums of dw (`slot`), and in a padded image (`in_image`)."""
 
-    per_row = -(-kw * C // lane_count)
-    slot = _slot_order(kh, per_row, max(1, C // lane_count)) * lane_count
-    slot_in_image = (slot // (per_row * lane_count)) * Wp * C + slot % (per_row * lane_count)
-    groups = np.array(GATHER_VECTORS)
+    def __init__(self, kernel_shape: tuple[int, ...], Wp: int, lane_count: int) -> None:
+        kh, kw, C, _ = kernel_shape
+        per_row = -(-kw * C // lane_count)
+        self.slot = _slot_order(kh, per_row, max(1, C // lane_count)) * lane_count
+        row, column = np.divmod(self.slot, per_row * lane_count)
+        self.in_image = row * Wp * C + column
 
-    dw, db = empty("dw", w.shape, dtype), empty("db", (F,), dtype)
+
+def _sparse_weight_gradient(
+    padded: Array,
+    dy: Array,
+    y: Array,
+    winner: Array,
+    kernel_shape: tuple[int, ...],
+    stride: int,
+    slots: _Slots,
+) -> tuple[Array, Array]:
+    (N, Po, Qo, F), (kh, kw, C, _), dtype = y.shape, kernel_shape, dy.dtype
+    Wp = padded.shape[2]
+    dw, db = empty("dw", kernel_shape, dtype), empty("db", (F,), dtype)
     value = empty("values of filters", (N, F, Po * Qo), dtype)
     offset = empty("offsets of filters", (N, F, Po * Qo), np.int32)
     count = empty("counts of filters", (N, F), np.int64)
     _list_by_filter(dy, y, winner, value, offset, count, stride * Wp * C, stride * C)
-    sums = empty("sums", (threads, FILTERS, slot.size * lane_count), dtype)
-    dw_rows = dw.reshape(kh * kw * C, F)
-    _weight_gradient(
-        padded, value, offset, count, dw_rows, db, kh, slot_in_image, slot, groups, FILTERS, sums
-    )
-    if not input_gradient:
-        return None, dw, db
+    sums = empty("sums", (get_num_threads(), FILTERS, slots.slot.size * lanes(dtype)), dtype)
+    lists, places = (value, offset, count), (slots.in_image, slots.slot)
+    groups = np.array(GATHER_VECTORS)
+    _weight_gradient(padded, *lists, dw.reshape(kh * kw * C, F), db, kh, *places, groups, FILTERS, sums)
+    return dw, db
 
+
+def _sparse_input_gradient(
+    x_shape: tuple[int, ...],
+    padded_shape: tuple[int, ...],
+    dy: Array,
+    y: Array,
+    winner: Array,
+    w: Array,
+    stride: int,
+    padding: str,
+    slots: _Slots,
+) -> Array:
+    (_, H, W, C), (kh, kw, _, F), dtype = x_shape, w.shape, dy.dtype
+    _, Hp, Wp, _ = padded_shape
+    _, Po, Qo, _ = y.shape
+    threads, lane_count = get_num_threads(), lanes(dtype)
     _, top, _ = window_geometry(H, kh, stride, padding)
     _, left, _ = window_geometry(W, kw, stride, padding)
-    packed = empty("packed", (slot.size, F, lane_count), dtype)
-    _pack_transposed(ready(w).reshape(-1, F), kh, lane_count, slot, packed)
+    packed = empty("packed", (slots.slot.size, F, lane_count), dtype)
+    _pack_transposed(ready(w).reshape(-1, F), kh, lane_count, slots.slot, packed)
     dx = empty("dx", x_shape, dtype)
     scratch = (
         empty("values of pixels", (threads, 4 * Po * Qo, F), dtype),
@@ -200,7 +223,28 @@ def conv_relu_pool_backward(
         empty("counts of pixels", (threads, 4 * Po * Qo), np.int64),
         empty("images", (threads, Hp * Wp * C + lane_count), dtype),  # a slot may reach over the end
     )
-    slot_in_packed = np.arange(GATHER_VECTORS[0]) * F * lane_count
+    # The weights of a group of slots must stay in the nearest cache: smaller groups than for dw.
+    groups = np.array(GATHER_VECTORS[1:])
+    in_packed = np.arange(groups[0]) * F * lane_count
     sizes = (top, left, Wp, stride)
-    _input_gradient(packed, dy, y, winner, dx, *sizes, slot_in_image, slot_in_packed, groups[1:], scratch)
+    _input_gradient(packed, dy, y, winner, dx, *sizes, slots.in_image, in_packed, groups, scratch)
+    return dx
+
+
+def conv_relu_pool_backward(
+    dy: Array, cache: Cache, input_gradient: bool = True
+) -> tuple[Array | None, Array, Array]:
+    """See `minicnn.reference.conv_relu_pool_backward`."""
+    x_shape, padded, w, y, winner, stride, padding = cache
+    dy = ready(dy)
+    slots = _Slots(w.shape, padded.shape[2], lanes(dy.dtype))
+    if x_shape[3] == 1:
+        Ho, _, _ = window_geometry(x_shape[1], w.shape[0], stride, padding)
+        Wo, _, _ = window_geometry(x_shape[2], w.shape[1], stride, padding)
+        dw, db = grey_weight_gradient(padded, dy, y, winner, w.shape, stride, Ho, Wo)
+    else:
+        dw, db = _sparse_weight_gradient(padded, dy, y, winner, w.shape, stride, slots)
+    if not input_gradient:
+        return None, dw, db
+    dx = _sparse_input_gradient(x_shape, padded.shape, dy, y, winner, w, stride, padding, slots)
     return dx, dw, db
