@@ -154,10 +154,10 @@ RECIPES = {
         schedule="cosine",
         average=0.999,
         shift=2.0,
-        rotation=12.0,
-        scale=0.12,
-        shear=0.12,
-        elastic=1.5,
+        rotation=10.0,
+        scale=0.1,
+        shear=0.1,
+        elastic=1.0,
     ),
 }
 
