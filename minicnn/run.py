@@ -234,7 +234,7 @@ class Run:
         """
         begun = read_config(directory)[0]
         if settings.schedule != "constant" and settings.steps != begun.steps:
-            falls = f"its learning rate falls to 0 at step {begun.steps}"
+            falls = f"its learning rate falls until step {begun.steps}"
             raise RunError(f"{directory}: {falls}; for more steps, begin a new run")
         run = cls(settings, data, directory)
         if checkpoint.exists(directory):

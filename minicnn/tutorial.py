@@ -103,7 +103,8 @@ class Recipe:
 
     weights: str = "tutorial"  # the first ones: see FIRST_WEIGHTS
     warm_up: float = 0.0  # part of the steps in which the learning rate rises, in a line from 0
-    schedule: str = "constant"  # then; "linear" and "cosine" let it fall to 0 at the end
+    schedule: str = "constant"  # then; "linear" and "cosine" let it fall until the end
+    floor: float = 0.0  # the part of the learning rate at which it ends
     average: float = 0.0  # a moving average of the weights replaces them in use; its decay a step
 
     shift: float = 0.0  # how far training images are distorted: see minicnn.augmentation
@@ -119,7 +120,7 @@ class Recipe:
             return self.learning_rate * step / rising
         left = (self.steps + 1 - step) / (self.steps - rising)  # falls from 1 to almost 0
         factors = {"constant": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}
-        return self.learning_rate * factors[self.schedule]
+        return self.learning_rate * (self.floor + (1 - self.floor) * factors[self.schedule])
 
 
 RECIPES = {

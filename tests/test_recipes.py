@@ -14,8 +14,8 @@ every_recipe = pytest.mark.parametrize("name", RECIPES)
 schedules = pytest.mark.parametrize("schedule", ["linear", "cosine"])
 
 
-def recipe(schedule="constant", steps=100, warm_up=0.0):
-    return Recipe(steps, 50, 0.5, 1.0, schedule=schedule, warm_up=warm_up)
+def recipe(schedule="constant", steps=100, **how):
+    return Recipe(steps, 50, 0.5, 1.0, schedule=schedule, **how)
 
 
 def rates(**how):
@@ -50,9 +50,10 @@ def test_the_tutorial_is_the_tutorial():
     schedule=st.sampled_from(["constant", "linear", "cosine"]),
     steps=st.integers(1, 300),
     warm_up=st.floats(0, 1, exclude_max=True),
+    floor=st.floats(0, 1, exclude_max=True),
 )
-def test_a_learning_rate_rises_then_falls_and_never_reaches_0(schedule, steps, warm_up):
-    found = rates(schedule=schedule, steps=steps, warm_up=warm_up)
+def test_a_learning_rate_rises_then_falls_and_never_reaches_0(schedule, steps, warm_up, floor):
+    found = rates(schedule=schedule, steps=steps, warm_up=warm_up, floor=floor)
     assert (found > 0).all()
     assert (found <= 0.5 * (1 + 1e-9)).all()
     top = found.argmax()
@@ -70,6 +71,14 @@ def test_a_schedule_passes_its_middle_at_half_the_rate_and_ends_near_0(schedule)
     assert found[0] == 0.5
     assert found[501] == pytest.approx(0.25, abs=0.001)
     assert found[-1] < 0.001
+
+
+@schedules
+def test_a_schedule_with_a_floor_ends_near_it(schedule):
+    found = rates(schedule=schedule, steps=1001, floor=0.2)
+    assert found[0] == pytest.approx(0.5)
+    assert found[501] == pytest.approx(0.3, abs=0.001)
+    assert found[-1] == pytest.approx(0.1, abs=0.001)
 
 
 def test_he_weights_keep_the_scale_and_have_no_bias():

@@ -27,7 +27,8 @@ from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE, softmax_regression, tutori
 
 BUILD_NETWORK = build_network
 EVERYTHING = {  # that a recipe can ask for
-    "recipe": "best", "weights": "he", "beta2": 0.99, "warm_up": 0.3, "schedule": "cosine", "average": 0.8,
+    "recipe": "best", "weights": "he", "beta2": 0.99, "warm_up": 0.3, "schedule": "cosine", "floor": 0.1,
+    "average": 0.8,
     "shift": 1, "rotation": 5, "scale": 0.1, "shear": 0.1, "elastic": 1,
 }  # fmt: skip
 
@@ -268,7 +269,7 @@ def test_all_that_a_recipe_can_ask_for_resumes_to_the_bit(tmp_path, step):
 def test_a_falling_learning_rate_ends_where_it_was_to_end(tmp_path):
     train(new_run(tmp_path / "r", steps=4, schedule="linear"))
     before = {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()}
-    with pytest.raises(RunError, match="falls to 0 at step 4"):
+    with pytest.raises(RunError, match="falls until step 4"):
         reopen(tmp_path / "r", steps=8)
     assert {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()} == before
 
@@ -290,7 +291,7 @@ def test_the_recipes_numbers_are_used(model, recipe):
         ("seed", -1), ("seed", 2**32), ("log_every", 0), ("recipe", "none"), ("model", "rnn"),
         ("ops", "blas"), ("optimizer", "adagrad"), ("reduction", "max"), ("plain", 1), ("data", ""),
         ("data", 3), ("learning_rate", "0.1"), ("weights", "zero"), ("schedule", "steep"), ("warm_up", 1),
-        ("average", 1.0), ("beta2", 1.0), ("shift", -1),
+        ("floor", -0.1), ("average", 1.0), ("beta2", 1.0), ("shift", -1),
         ("rotation", float("nan")), ("scale", "1"), ("elastic", True),
     ],
 )  # fmt: skip
