@@ -125,17 +125,19 @@ class Recipe:
 
 RECIPES = {
     "tutorial": Recipe(steps=10_000, batch_size=50, learning_rate=1e-4, keep_prob=0.5),
-    "fast": Recipe(  # 99.2 % as soon as possible: one and a half passes over the images
-        steps=825,
+    "fast": Recipe(  # 99.2 % as soon as possible: 1.3 passes over the images
+        steps=715,
         batch_size=100,
-        learning_rate=2e-3,
+        learning_rate=3e-3,
         keep_prob=0.75,
         reduction="mean",
         beta2=0.99,
-        log_every=275,
+        log_every=240,
         weights="he",
-        warm_up=0.13,
+        warm_up=0.1,
         schedule="linear",
+        floor=0.1,
+        average=0.99,
         shift=1.0,
         rotation=8.0,
         scale=0.08,
