@@ -17,11 +17,13 @@ products, one for each pair of points:
     y[tile, :, :, f] = A^T M[:, tile, f] A
 
 **What it costs in accuracy.** Large points make large numbers that cancel. With the usual points
-0, 1, -1, 2, -2 float32 errors are 2.3 times those of the plain sum; with the points used here, 1.2
-times (`benchmarks/winograd.py`). The sixth point is infinity: it picks the leading coefficients.
+0, 1, -1, 2, -2 the errors in float32 are about 5 times those of the plain sum; with the points used
+here not quite 3 times, and with fused multiply-adds 1.5 times (`benchmarks/winograd.py`). The sixth
+point is infinity: it picks the leading coefficients.
 
-**Ties.** Where the plain sums of two patches are equal because the patches are (blank paper), rounding
-must not decide which of them wins the pool. `_equal_patches` finds them, and the sums are made equal.
+**Ties.** Where the sums of two patches are equal because the patches are (blank paper), rounding must
+not decide which of them wins the pool. `_equal_patches` finds them, and the sums are made equal.
+(Different patches whose sums happen to be equal may go either way.)
 
 Source: Winograd: Arithmetic Complexity of Computations (1980), chapter IV; Lavin, Gray: Fast Algorithms
 for Convolutional Neural Networks (2016), section 4.
