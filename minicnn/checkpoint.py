@@ -4,6 +4,7 @@
 
     conv1.weight [5, 5, 1, 32], conv1.bias [32], ...   the parameters, under their names
     adam.m.conv1.weight, adam.v.conv1.weight, ...      Adam's moments (sgd.velocity.<parameter> for SGD)
+    trained.conv1.weight, ...                          where the parameters are averages: what is averaged
 
 Convolution weights are [kh, kw, C, F], dense weights [D, F]; all C-contiguous. The metadata holds
 facts in JSON, each under its name, and the digest of the whole file: see `minicnn.sealed`.

@@ -370,6 +370,7 @@ def _add_train(commands: Any) -> None:
         "  minicnn train --steps 400                         a first look\n"
         "  minicnn train --seed 1 --run-dir runs/second      the tutorial, with other random numbers\n"
         "  minicnn train --resume runs/second --steps 20000  the same run, further\n"
+        "  minicnn train --recipe fast                       99.2 % in less than half a minute\n"
         "  minicnn train --model softmax                     the baseline without convolutions"
     )
     parser = _add_command(commands, "train", train_command, "train a network, or go on with a run", example)
@@ -377,11 +378,11 @@ def _add_train(commands: Any) -> None:
     # What decides the result has no default here, but in the recipe or in the run that is resumed.
     what = parser.add_argument_group("what is trained", argument_default=argparse.SUPPRESS)
     what.add_argument("--model", choices=("cnn", "softmax"), help="convolutional, or the baseline (cnn)")
-    what.add_argument("--recipe", metavar="NAME", help="a named set of the numbers below (tutorial)")
+    what.add_argument("--recipe", metavar="NAME", help="tutorial, fast or best: the numbers below (tutorial)")
     what.add_argument("--data", metavar="DIR", help="four IDX files of MNIST's names (MNIST, built in)")
     what.add_argument("--seed", type=int, metavar="N", help="of all random numbers (0)")
 
-    about = "how (softmax: 1000 steps of 100, learning rate 0.5)"
+    about = "how (of tutorial; softmax: 1000 steps of 100, learning rate 0.5)"
     how = parser.add_argument_group(about, argument_default=argparse.SUPPRESS)
     how.add_argument("--steps", type=int, metavar="N", help="batches to train on (10000)")
     how.add_argument("--batch-size", type=int, metavar="N", help="images in a batch (50)")

@@ -17,7 +17,7 @@ from minicnn.layers import Layer, Parameter
 from minicnn.layers.base import WeightedLayer
 from minicnn.sealed import read_sealed, write_sealed
 
-OPTIMIZER_STATE = ("adam.", "sgd.")  # what a run's checkpoint holds besides the parameters
+TRAINING_STATE = ("adam.", "sgd.", "trained.")  # what a run's checkpoint holds besides the parameters
 CHUNK = 200  # images that predict works on at once: their feature maps still fit a processor's cache
 
 
@@ -257,7 +257,7 @@ def load_network(path: str | os.PathLike, ops: str = "kernels") -> Sequential:
         arrays, texts = read_sealed(path)
         if "minicnn" not in texts:
             raise ValueError("not a network saved by minicnn (no architecture in it)")
-        weights = {name: a for name, a in arrays.items() if not name.startswith(OPTIMIZER_STATE)}
+        weights = {name: a for name, a in arrays.items() if not name.startswith(TRAINING_STATE)}
         return build(json.loads(texts["minicnn"]), weights, ops)
     except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from None

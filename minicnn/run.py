@@ -36,12 +36,14 @@ import numpy as np
 
 from minicnn import checkpoint
 from minicnn._version import __version__
+from minicnn.augmentation import Augmentation
 from minicnn.data import Batches, Dataset, to_float
 from minicnn.files import make_directory, remove_leftovers, write_whole
+from minicnn.kernels.buffers import Buffers, reuse
 from minicnn.layers import Dropout
 from minicnn.losses import SoftmaxCrossEntropy
 from minicnn.network import Sequential
-from minicnn.optimizers import SGD, Adam
+from minicnn.optimizers import SGD, Adam, Optimizer
 from minicnn.settings import Settings, is_integer, is_number, require
 from minicnn.signals import StopSignals
 from minicnn.tutorial import softmax_regression, tutorial_network
@@ -53,8 +55,6 @@ HEADER = "step,loss,training_accuracy,test_accuracy,seconds"
 
 SAVE_EVERY = 10.0  # seconds between checkpoints: what a crash may cost
 SAVE_SHARE = 0.02  # of the time, at most, goes into saving: on a slow disk the interval grows
-
-OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 
 PathLike = str | os.PathLike[str]
 
@@ -101,22 +101,27 @@ class Measurement:
 class Run:
     """One training run: network, optimizer, data, what it has reached, and its directory.
 
-    `Run.create` begins one in a new directory, `Run.open` reads one back.
+    `Run.create` begins one in a new directory, `Run.open` reads one back. `network` is the result.
+    Where the recipe averages, its weights are the average of those of `trained`, which learns;
+    otherwise both are one.
     """
 
     def __init__(self, settings: Settings, data: Dataset, directory: PathLike) -> None:
         self.settings, self.data, self.directory = settings, data, Path(directory)
-        self.network = build_network(settings)
+        self.trained = build_network(settings)
+        self.network = build_network(settings) if settings.average else self.trained
         self.loss = SoftmaxCrossEntropy(settings.reduction, settings.ops)
-        optimizer = OPTIMIZERS[settings.optimizer]
-        parameters = self.network.parameters()
-        self.optimizer = optimizer(parameters, settings.learning_rate, ops=settings.ops)
+        self.optimizer = build_optimizer(settings, self.trained)
+        self.augmentation = Augmentation(
+            settings.shift, settings.rotation, settings.scale, settings.shear, settings.elastic
+        )
         self.batches = Batches(len(data.train), settings.batch_size, settings.seed)
         self.step = 0  # steps made so far
 
         N, image = settings.batch_size, data.train.images.shape[1:]
         self._pixels = np.empty((N, *image), np.uint8)
         self._x = np.empty((N, *image, 1), self.network.dtype)
+        self._warped = Buffers()
         self._labels = np.empty(N, data.train.labels.dtype)
 
         self._started = time.monotonic()
@@ -148,16 +153,27 @@ class Run:
         Raises Diverged, leaving the weights as they are, if the loss or a weight is not finite.
         """
         x, labels = self._batch(self.step)  # [N, H, W, 1], [N]
-        logits = self.network.forward(x, training=True)  # [N, 10]
+        logits = self.trained.forward(x, training=True)  # [N, 10]
         loss = self.loss.forward(logits, labels)
         if not math.isfinite(loss):
             raise Diverged(self.step + 1, f"the loss is {loss}")
-        if not self.network.values.min() > -math.inf:  # the one bad number that ReLU can hide from the loss
+        if not self.trained.values.min() > -math.inf:  # the one bad number that ReLU can hide from the loss
             raise Diverged(self.step + 1, "a weight is not finite")
-        self.network.backward(self.loss.backward(), input_gradient=False)
+        self.trained.backward(self.loss.backward(), input_gradient=False)
+        self.optimizer.learning_rate = self.settings.rate(self.step + 1)
         self.optimizer.step()
         self.step += 1
+        if self.network is not self.trained:
+            self._average()
         return loss / len(labels) if self.settings.reduction == "sum" else loss
+
+    def _average(self) -> None:
+        """Move the average towards the weights; the first steps, still far off, are forgotten soon.
+
+        Source of the second term: TensorFlow, tf.train.ExponentialMovingAverage, num_updates.
+        """
+        decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
+        self.optimizer.ops.average_update(self.network.values, self.trained.values, decay)
 
     def _batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """The images and labels of a step, in memory that the next step reuses."""
@@ -165,7 +181,13 @@ class Run:
         # Without mode="clip", take works in a copy of `out`; the indices are in range.
         np.take(self.data.train.images, chosen, axis=0, out=self._pixels, mode="clip")
         np.take(self.data.train.labels, chosen, out=self._labels, mode="clip")
-        return to_float(self._pixels, self._x.dtype, out=self._x), self._labels
+        if not self.augmentation:
+            return to_float(self._pixels, self._x.dtype, out=self._x), self._labels
+        N, *shape = self._pixels.shape
+        moves = self.augmentation.moves(N, tuple(shape), self.settings.seed, step)
+        with reuse(self._warped):
+            self._x = self.optimizer.ops.warp(self._pixels, moves)
+        return self._x, self._labels
 
     def measure(self, loss: float) -> Measurement:
         """Measure the weights on the batch just trained on and on the test images."""
@@ -215,9 +237,14 @@ class Run:
     ) -> Run:
         """The run in `directory`, as its newest whole checkpoint has it. Changes no file.
 
-        `settings` are those of `read_config`; only `steps` and `data` may differ. `warn` gets a line
-        if something had to be made up for. Raises RunError or checkpoint.CheckpointError.
+        `settings` are those of `read_config`; only `data` may differ, and `steps` if the learning rate
+        does not depend on it. `warn` gets a line if something had to be made up for. Raises RunError or
+        checkpoint.CheckpointError.
         """
+        begun = read_config(directory)[0]
+        if settings.schedule != "constant" and settings.steps != begun.steps:
+            falls = f"its learning rate falls until step {begun.steps}"
+            raise RunError(f"{directory}: {falls}; for more steps, begin a new run")
         run = cls(settings, data, directory)
         if checkpoint.exists(directory):
             run._restore(checkpoint.load(directory, run._arrays(), warn))
@@ -275,8 +302,10 @@ class Run:
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """Views of all arrays of the state under their names in the checkpoint."""
-        parameters = self.network.parameters()
-        arrays = {p.name: p.value for p in parameters}
+        parameters = self.trained.parameters()
+        arrays = {p.name: p.value for p in self.network.parameters()}
+        if self.network is not self.trained:
+            arrays |= {f"trained.{p.name}": p.value for p in parameters}
         ends = np.cumsum([p.value.size for p in parameters])
         for kind, pieces in self.optimizer.state.items():
             if len(pieces) == 1:  # one long array for all parameters
@@ -297,7 +326,7 @@ class Run:
         }
 
     def _dropouts(self) -> list[Dropout]:
-        return [layer for layer in self.network.layers if isinstance(layer, Dropout)]
+        return [layer for layer in self.trained.layers if isinstance(layer, Dropout)]
 
     def _restore(self, found: checkpoint.Checkpoint) -> None:
         """Take over a state; all of it is checked before anything is changed."""
@@ -382,7 +411,21 @@ def build_network(settings: Settings) -> Sequential:
     """The untrained network that the settings describe."""
     if settings.model == "softmax":
         return softmax_regression(settings.seed, ops=settings.ops)
-    return tutorial_network(settings.seed, settings.keep_prob, fused=not settings.plain, ops=settings.ops)
+    return tutorial_network(
+        settings.seed,
+        settings.keep_prob,
+        fused=not settings.plain,
+        ops=settings.ops,
+        weights=settings.weights,
+    )
+
+
+def build_optimizer(settings: Settings, network: Sequential) -> Optimizer:
+    """The optimizer that the settings describe, before its first step."""
+    parameters, rate, ops = network.parameters(), settings.learning_rate, settings.ops
+    if settings.optimizer == "sgd":
+        return SGD(parameters, rate, ops=ops)
+    return Adam(parameters, rate, beta2=settings.beta2, ops=ops)
 
 
 def data_digest(data: Dataset) -> str:

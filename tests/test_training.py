@@ -22,14 +22,23 @@ from runs import (
     stop_at,
 )
 
-from minicnn import checkpoint, training
+from minicnn import checkpoint, reference, training
+from minicnn import run as run_module
 from minicnn.checkpoint import NEWEST, PREVIOUS
+from minicnn.losses import SoftmaxCrossEntropy
+from minicnn.network import load_network
+from minicnn.optimizers import Adam
 from minicnn.run import CONFIG, METRICS, Run, RunError, build_network, read_config
 from minicnn.settings import settings_for
 from minicnn.training import train
 from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE, tutorial_network
 
 BUILD_NETWORK = build_network
+EVERYTHING = {  # that a recipe can ask for
+    "recipe": "best", "weights": "he", "beta2": 0.99, "warm_up": 0.3, "schedule": "cosine", "floor": 0.1,
+    "average": 0.8,
+    "shift": 1, "rotation": 5, "scale": 0.1, "shear": 0.1, "elastic": 1,
+}  # fmt: skip
 
 
 pytestmark = pytest.mark.usefixtures("small_networks")
@@ -117,6 +126,92 @@ def test_the_model_is_the_tutorials():
         assert network.architecture() == wanted.architecture()
 
 
+# --- recipes ---
+
+
+def test_the_tutorials_run_is_the_plain_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "build_network", BUILD_NETWORK)
+    run = new_cnn_run(tmp_path / "r", steps=3, ops="kernels")
+    network = tutorial_network(seed=0)
+    loss, adam = SoftmaxCrossEntropy("sum"), Adam(network.parameters(), learning_rate=1e-4)
+    for step in range(3):
+        chosen = run.batches.indices(step)
+        x = (DATA.train.images[chosen] / np.float32(255))[..., None]
+        expected = loss.forward(network.forward(x, training=True), DATA.train.labels[chosen])
+        network.backward(loss.backward())
+        adam.step()
+        assert run.train_one_batch() == expected / 4
+    np.testing.assert_array_equal(run.network.values, network.values)
+
+
+def test_the_learning_rate_follows_the_schedule(tmp_path):
+    run = new_run(tmp_path / "r", steps=10, learning_rate=0.4, warm_up=0.2, schedule="linear")
+    used = []
+    train(run, progress=lambda _: used.append(run.optimizer.learning_rate))
+    assert used == pytest.approx([0.2, 0.4, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05])
+
+
+def test_adam_forgets_squares_as_the_recipe_says():
+    run = Run(settings_for(**CNN, beta2=0.5), DATA, "nowhere")
+    run.train_one_batch()
+    (v,) = run.optimizer.state["v"]
+    np.testing.assert_allclose(v, 0.5 * run.trained.grads**2, rtol=1e-6)
+
+
+def test_what_is_averaged_is_what_is_used_and_saved(tmp_path):
+    run = new_cnn_run(tmp_path / "r", steps=6, **EVERYTHING)
+    average = run.network.values.copy()
+    for step in range(1, 7):
+        run.train_one_batch()
+        decay = min(0.8, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * run.trained.values
+    np.testing.assert_allclose(run.network.values, average, rtol=1e-5, atol=1e-7)
+    assert (run.network.values != run.trained.values).mean() > 0.9
+    run.save()
+    saved = load_network(run.directory / NEWEST, ops="reference")
+    np.testing.assert_array_equal(saved.values, run.network.values)
+    np.testing.assert_array_equal(saved.predict(DATA.test.images), run.test_probabilities())
+
+
+def test_without_an_average_the_weights_are_kept_once(tmp_path):
+    run = new_cnn_run(tmp_path / "r", steps=1)
+    assert run.network is run.trained
+    assert not any(name.startswith("trained.") for name in run._arrays())
+
+
+def test_images_are_distorted_to_train_and_only_to_train(tmp_path):
+    plain, run = new_run(tmp_path / "plain"), new_run(tmp_path / "r", shift=2)
+    assert (plain._batch(0)[0] != run._batch(0)[0]).any()
+    np.testing.assert_array_equal(plain.test_probabilities(), run.test_probabilities())
+
+
+@pytest.mark.parametrize("ops", ["reference", "kernels"])
+def test_images_are_distorted_as_seed_and_step_say(tmp_path, ops):
+    run = new_run(tmp_path / "r", ops=ops, seed=5, shift=1, elastic=1)
+    pixels = DATA.train.images[run.batches.indices(3)]
+    moves = run.augmentation.moves(4, (28, 28), seed=5, step=3)
+    np.testing.assert_allclose(run._batch(3)[0], reference.warp(pixels, moves), atol=1e-5)
+
+
+@pytest.mark.parametrize("step", [1, 4, 8])
+def test_all_that_a_recipe_can_ask_for_resumes_to_the_bit(tmp_path, step):
+    whole = new_cnn_run(tmp_path / "whole", steps=9, **EVERYTHING)
+    train(whole)
+    stop_at(new_cnn_run(tmp_path / "r", steps=9, **EVERYTHING), step)
+    run = reopen(tmp_path / "r")
+    train(run)
+    assert any(name.startswith("trained.") for name in run._arrays())
+    assert_same_state(run, whole)
+
+
+def test_a_falling_learning_rate_ends_where_it_was_to_end(tmp_path):
+    train(new_run(tmp_path / "r", steps=4, schedule="linear"))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()}
+    with pytest.raises(RunError, match="falls until step 4"):
+        reopen(tmp_path / "r", steps=8)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()} == before
+
+
 # --- settings ---
 
 
@@ -133,7 +228,9 @@ def test_the_recipes_numbers_are_used(model, recipe):
         ("learning_rate", -1), ("keep_prob", 0), ("keep_prob", 1.1), ("keep_prob", float("nan")),
         ("seed", -1), ("seed", 2**32), ("log_every", 0), ("recipe", "none"), ("model", "rnn"),
         ("ops", "blas"), ("optimizer", "adagrad"), ("reduction", "max"), ("plain", 1), ("data", ""),
-        ("data", 3), ("learning_rate", "0.1"),
+        ("data", 3), ("learning_rate", "0.1"), ("weights", "zero"), ("schedule", "steep"), ("warm_up", 1),
+        ("floor", -0.1), ("average", 1.0), ("beta2", 1.0), ("shift", -1),
+        ("rotation", float("nan")), ("scale", "1"), ("elastic", True),
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_named(name, value):
