@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minicnn.initializers import constant, he_normal, truncated_normal
+from minicnn.initializers import as_generator, constant, he_normal, truncated_normal
 from minicnn.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
 from minicnn.network import Sequential
 
@@ -45,7 +45,7 @@ def tutorial_network(
     """
     if weights not in FIRST_WEIGHTS:
         raise ValueError(f"weights: expected one of {', '.join(FIRST_WEIGHTS)}, got {weights!r}")
-    rng = np.random.default_rng(seed)
+    rng = as_generator(seed)
     common = {"rng": rng, "dtype": dtype, **FIRST_WEIGHTS[weights]}
     block = _fused_block if fused else _plain_block
     layers = [

@@ -1,7 +1,9 @@
 """How many examples Hypothesis tries: HYPOTHESIS_PROFILE=long asks for 2,000 a property, else 50."""
 
+import math
 import os
 
+import pytest
 from hypothesis import settings
 
 # Kernels compile during their first example, so no example has a deadline.
@@ -9,3 +11,24 @@ settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.register_profile("long", settings.get_profile("default"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+
+@pytest.fixture(scope="module")
+def small_networks():
+    """Let runs train a network of a few parameters."""
+    from runs import small_network
+
+    from minicnn import run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "build_network", small_network)
+        yield
+
+
+@pytest.fixture
+def save_every_step(monkeypatch):
+    """Let runs be saved after every step, whatever it costs."""
+    from minicnn import run
+
+    monkeypatch.setattr(run, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(run, "SAVE_SHARE", math.inf)

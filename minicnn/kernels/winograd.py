@@ -43,7 +43,7 @@ from minicnn.kernels.buffers import empty
 from minicnn.kernels.jit import helper, kernel
 from minicnn.kernels.pooling import pool_block
 from minicnn.kernels.tile import MAX_ROWS, tile, tile_rows
-from minicnn.kernels.vector import INDEX, Emitter, address, lanes
+from minicnn.kernels.vector import INDEX, Emitter, address, copy, lanes
 
 OUTPUTS, TAPS = 2, 5
 SIZE = OUTPUTS + TAPS - 1  # of a tile, and the number of points
@@ -179,13 +179,11 @@ def _transform_weights(panels, weights, taps, size, lane_count):
 
 @helper
 def _equal(a, b, count):
-    """Whether two runs of numbers are equal. The first tells most pairs apart."""
-    if a[0] != b[0]:
-        return False
-    different = 0
-    for i in range(count):
-        different += a[i] != b[i]
-    return different == 0
+    """Whether two runs of numbers are equal. Most that are not differ in the first."""
+    i = 0
+    while i < count and a[i] == b[i]:
+        i += 1
+    return i == count
 
 
 @helper
@@ -224,19 +222,18 @@ def _settle(conv, at, tie, row, column, width, beyond_row, beyond_column, low):
     """
     a, b = address(conv, at), address(conv, at + column)
     c, d = address(conv, at + row), address(conv, at + row + column)
-    for i in range(width):
-        if tie & 1:
-            b[i] = a[i]
-        if tie & 4:
-            c[i] = a[i]
-        if tie & 2:
-            d[i] = c[i]
-        elif tie & 8:
-            d[i] = b[i]
-        if beyond_column:
-            b[i] = d[i] = low
-        if beyond_row:
-            c[i] = d[i] = low
+    if tie & 1:
+        copy(a, b, width)
+    if tie & 4:
+        copy(a, c, width)
+    if tie & 2:
+        copy(c, d, width)
+    elif tie & 8:
+        copy(b, d, width)
+    for i in range(width if beyond_column else 0):
+        b[i] = d[i] = low
+    for i in range(width if beyond_row else 0):
+        c[i] = d[i] = low
 
 
 @kernel(parallel=True)
