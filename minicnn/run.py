@@ -295,7 +295,7 @@ class Run:
 
     def release(self) -> None:
         """Give back the memory that only training needs: the network predicts, but no step can follow."""
-        del self.optimizer
+        del self.optimizer, self.trained, self._warped
         self.network.use_ops(self.settings.ops)  # with fresh buffers
         with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
             ctypes.CDLL(None).malloc_trim(0)

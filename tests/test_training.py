@@ -173,6 +173,14 @@ def test_what_is_averaged_is_what_is_used_and_saved(tmp_path):
     np.testing.assert_array_equal(saved.predict(DATA.test.images), run.test_probabilities())
 
 
+def test_a_run_that_gave_its_memory_back_predicts_as_before(tmp_path):
+    run = new_cnn_run(tmp_path / "r", steps=2, **EVERYTHING)
+    train(run)
+    before = run.network.predict(DATA.train.images)
+    run.release()
+    np.testing.assert_array_equal(run.network.predict(DATA.train.images), before)
+
+
 def test_without_an_average_the_weights_are_kept_once(tmp_path):
     run = new_cnn_run(tmp_path / "r", steps=1)
     assert run.network is run.trained
