@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from minicnn import __version__, cli
-from minicnn.cli import PICTURES, build_parser, main
+from minicnn.cli import build_parser, main
+from minicnn.cli.common import PICTURES
 from minicnn.data.idx import idx_header
 from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE
 
@@ -51,7 +52,7 @@ def pictures():
 @pytest.fixture(autouse=True)
 def no_pictures_unless_asked_for(request, monkeypatch):
     if "pictures" not in request.fixturenames:
-        monkeypatch.setattr(cli, "_draw_pictures", lambda run, probabilities: None)
+        monkeypatch.setattr(cli.train, "draw_pictures", lambda run, probabilities: None)
 
 
 def options(data, *more):

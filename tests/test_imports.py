@@ -16,7 +16,18 @@ LEVELS = [
     ["kernels"],
     ["initializers", "layers", "losses", "optimizers"],
     ["network", "gradcheck"],
-    ["tutorial", "gradcheck_suite", "settings", "checkpoint", "run", "training", "report"],
+    [
+        "tutorial",
+        "gradcheck_suite",
+        "settings",
+        "checkpoint",
+        "run",
+        "training",
+        "drawing",
+        "report",
+        "prepare",
+        "interchange",
+    ],
     ["cli", "__main__", "__init__"],  # __init__ is the front door: it may import everything
 ]
 LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
