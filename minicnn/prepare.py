@@ -34,6 +34,8 @@ FINE = 160  # pixels of the longest side while the pen is mended
 THINNEST, THICKEST = 1.8, 4.4
 THIN, THICK = 2.2, 3.6
 
+SPECK = 5  # cells of the grid of 64 x 64: what is smaller is no digit, if there is anything else
+
 FAINTEST = 8 / 255  # the least contrast that is taken for ink
 
 PathLike = str | os.PathLike[str]
@@ -62,6 +64,7 @@ def prepare(source: PathLike | Image) -> Prepared:
     ink = _ink(grey)
     if ink is None:
         raise ImageError(f"{name}: no digit to be seen: the image is blank")
+    ink = _without_desk(grey, ink)
     digit = _mend_pen(_cut_out(ink))
     return Prepared(grey, ink, digit, _like_mnist(digit))
 
@@ -121,7 +124,13 @@ def _lightness(image: Image) -> np.ndarray:
         return _shrunk(np.asarray(image.getchannel("L"), np.float32) / 255)
     if image.has_transparency_data:
         return _shrunk(_on_paper(image.convert("RGBA")))
-    return _shrunk(np.asarray(image.convert("L"), np.float32) / 255)
+    grey = _shrunk(np.asarray(image.convert("L"), np.float32) / 255)
+    if image.mode in ("1", "L"):
+        return grey
+    # Red ink on green paper, say, may be as light as the paper: then one colour alone shows it.
+    colours = [_shrunk(np.asarray(c, np.float32) / 255) for c in image.convert("RGB").split()]
+    best = max(colours, key=np.ptp)
+    return best if np.ptp(best) > 2 * np.ptp(grey) else grey
 
 
 def _on_paper(image: Image) -> np.ndarray:
@@ -156,9 +165,11 @@ def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 # --- ink: what is not paper ---
 
 
-def _ink(grey: np.ndarray) -> np.ndarray | None:
-    """How much each pixel is ink, 0 to 1; None if there is none."""
+def _ink(grey: np.ndarray, ignored: np.ndarray | None = None) -> np.ndarray | None:
+    """How much each pixel is ink, 0 to 1; None if there is none. What is `ignored` counts as paper."""
     difference, noise = _without_paper(grey)
+    if ignored is not None:
+        difference = np.where(ignored, 0, difference)
     # Ink is what differs most: cubes count a few large differences more than many small ones.
     if (difference**3).sum() < 0:
         difference = -difference
@@ -196,11 +207,43 @@ def _without_paper(grey: np.ndarray) -> tuple[np.ndarray, float]:
     return grey - surface @ weights, noise
 
 
+def _without_desk(grey: np.ndarray, ink: np.ndarray) -> np.ndarray:
+    """The ink again, without what surrounds the paper: it would hide a faint pencil.
+
+    Either the paper lies in the midst of the image, and was itself taken for ink, or something lies
+    along the edge.
+    """
+    pieces, masses, cell = _pieces(ink)
+    places = [np.argwhere(pieces == piece) for piece in range(1, len(masses))]
+    spans = [np.ptp(place, axis=0) + 1 for place in places]
+    largest = int(np.argmax([len(place) for place in places]))
+    if len(places[largest]) > 0.75 * np.prod(spans[largest]) > 0.15 * pieces.size:
+        (top, left), (bottom, right) = places[largest].min(axis=0), places[largest].max(axis=0) + 1
+        border = 1 + spans[largest] // 16
+        rows = slice(cell * (top + border[0]), cell * (bottom - border[0]))
+        columns = slice(cell * (left + border[1]), cell * (right - border[1]))
+        page = _ink(grey[rows, columns])
+        if page is not None and page.mean() < 0.3:
+            return page
+
+    rim = _rim(pieces)
+    along = np.bincount(rim, minlength=len(masses)) > 0.2 * len(rim)
+    along[0] = False
+    inside = np.setdiff1d(np.arange(1, len(masses)), rim)
+    if not along.any() or all(spans[piece - 1].max() < SPECK for piece in inside):
+        return ink
+    ignored = np.kron(_grown(along[pieces]), np.ones((cell, cell), bool))[: ink.shape[0], : ink.shape[1]]
+    rest = _ink(grey, ignored)
+    return ink if rest is None else rest
+
+
 def _otsu(values: np.ndarray) -> float:
     """The threshold that leaves the least variance within the two classes it makes.
 
     Source: Otsu: A Threshold Selection Method from Gray-Level Histograms (1979).
     """
+    if np.ptp(values) < 1e-3:
+        return float(values.min())
     counts, edges = np.histogram(values, 64)
     middles = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)
@@ -217,17 +260,10 @@ def _otsu(values: np.ndarray) -> float:
 def _cut_out(ink: np.ndarray) -> np.ndarray:
     """The smallest rectangle with the strokes of the digit, and nothing else in it."""
     H, W = ink.shape
-    cell = -(-max(H, W) // 64)  # pieces are found on a coarse grid, which also bridges small gaps
-    padded = np.pad(ink, ((0, -H % cell), (0, -W % cell)))
-    grid = padded.reshape(padded.shape[0] // cell, cell, -1, cell)
-    pieces = _pieces(grid.max(axis=(1, 3)) > 0.5)
-    masses = np.bincount(pieces.ravel(), grid.sum(axis=(1, 3)).ravel())
-    masses[0] = 0  # paper
-
-    # What touches the edge is a shadow, the table, a neighbour; unless there is little else.
-    rim = np.concatenate([pieces[0], pieces[-1], pieces[:, 0], pieces[:, -1]])
+    pieces, masses, cell = _pieces(ink)
+    # What touches the edge is a shadow or a neighbour; unless there is little else.
     inside = masses.copy()
-    inside[rim] = 0
+    inside[_rim(pieces)] = 0
     if inside.max() > 0.1 * masses.max():
         masses = inside
     kept = np.isin(pieces, np.flatnonzero(masses > 0.1 * masses.max()))  # the rest are specks
@@ -238,24 +274,40 @@ def _cut_out(ink: np.ndarray) -> np.ndarray:
     return strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
 
 
-def _pieces(inked: np.ndarray) -> np.ndarray:
-    """Number the pieces of ink that hang together, also over corners, from 1; paper is 0."""
-    numbers = np.zeros(inked.shape, np.int64)
+def _pieces(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """The pieces of ink that hang together, on a grid of at most 64 x 64 cells, which bridges small gaps.
+
+    Returns the number of the piece in each cell, from 1 (0 is paper), the ink of each piece by its
+    number, and the side of a cell in pixels.
+    """
+    H, W = ink.shape
+    cell = -(-max(H, W) // 64)
+    padded = np.pad(ink, ((0, -H % cell), (0, -W % cell)))
+    grid = padded.reshape(padded.shape[0] // cell, cell, -1, cell)
+    inked = grid.max(axis=(1, 3)) > 0.5
+    pieces = np.zeros(inked.shape, np.int64)
     piece = 0
     for start in zip(*np.nonzero(inked), strict=True):
-        if numbers[start]:
+        if pieces[start]:
             continue
         piece += 1
-        numbers[start] = piece
+        pieces[start] = piece
         waiting = [start]
         while waiting:
             i, j = waiting.pop()
             around = slice(max(i - 1, 0), i + 2), slice(max(j - 1, 0), j + 2)
-            for di, dj in np.argwhere(inked[around] & (numbers[around] == 0)):
+            for di, dj in np.argwhere(inked[around] & (pieces[around] == 0)):
                 neighbour = around[0].start + di, around[1].start + dj
-                numbers[neighbour] = piece
+                pieces[neighbour] = piece
                 waiting.append(neighbour)
-    return numbers
+    masses = np.bincount(pieces.ravel(), grid.sum(axis=(1, 3)).ravel(), minlength=piece + 1)
+    masses[0] = 0
+    return pieces, masses, cell
+
+
+def _rim(pieces: np.ndarray) -> np.ndarray:
+    """The numbers in the cells along the edge."""
+    return np.concatenate([pieces[0], pieces[-1], pieces[1:-1, 0], pieces[1:-1, -1]])
 
 
 def _grown(mask: np.ndarray) -> np.ndarray:

@@ -39,7 +39,7 @@ from minicnn.drawing import (
     use_log_axis,
     write_caption,
     write_note,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -468,11 +468,11 @@ def _grid_of(values: np.ndarray, across: float) -> _Grid:
     """A tile for every map of [H, W, F]; for [F] one tile with rows of up to 64 squares."""
     if values.ndim == 3:
         tiles = values.transpose(2, 0, 1)
-        columns = min(len(tiles), 16 if len(tiles) <= 32 else 32)
+        columns = min(len(tiles), 16 if len(tiles) <= 64 else 32)
         width = min((across + GAP) / columns - GAP, 0.9)
         tall = width * values.shape[0] / values.shape[1]
     else:
-        columns, square = min(values.size, 64), min(across / min(values.size, 64), 0.3)
+        columns, square = min(values.size, 64), 0.3 if values.size <= 16 else 0.09
         rows = -(-values.size // columns)
         flat = np.full(rows * columns, np.nan)
         flat[: values.size] = values.ravel()

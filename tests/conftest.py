@@ -1,7 +1,13 @@
-"""How many examples Hypothesis tries: HYPOTHESIS_PROFILE=long asks for 2,000 a property, else 50."""
+"""What all tests share: how many examples Hypothesis tries, and data to train on.
+
+HYPOTHESIS_PROFILE=long asks for 2,000 examples of a property, else there are 50.
+"""
 
 import os
 
+import numpy as np
+import pytest
+from commands import write_idx
 from hypothesis import settings
 
 # Kernels compile during their first example, so no example has a deadline.
@@ -9,3 +15,32 @@ settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.register_profile("long", settings.get_profile("default"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """A directory with a tiny data set: digits are bright squares in ten places, and noise."""
+    directory, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for name, count in (("train", 60), ("t10k", 20)):
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        images = rng.integers(0, 100, (count, 28, 28), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[5 * (label // 5) :, 5 * (label % 5) :][:5, :5] = 255
+        write_idx(directory / f"{name}-images-idx3-ubyte", images)
+        write_idx(directory / f"{name}-labels-idx1-ubyte", labels)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def trained_network():
+    """The tutorial's network after 400 steps of 50 images: it reads about 94 % of MNIST's test digits."""
+    from minicnn import Adam, SoftmaxCrossEntropy, load_mnist, tutorial_network
+
+    data, network, loss = load_mnist().train, tutorial_network(), SoftmaxCrossEntropy("sum")
+    adam = Adam(network.parameters(), learning_rate=2e-4)
+    for start in range(0, 400 * 50, 50):
+        x = np.divide(data.images[start : start + 50, ..., None], 255, dtype=np.float32)
+        loss.forward(network.forward(x, training=True), data.labels[start : start + 50])
+        network.backward(loss.backward(), input_gradient=False)
+        adam.step()
+    return network
