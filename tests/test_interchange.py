@@ -289,7 +289,7 @@ def foreign(nodes, tensors, shape=("N", 1, 28, 28), outputs=("y",)):
         [helper.make_node(kind, ins, [out], **attributes) for kind, ins, out, attributes in nodes],
         "other",
         [value("x", onnx.TensorProto.FLOAT, shape)],
-        [value(name, onnx.TensorProto.FLOAT, None) for name in outputs],
+        [value(name, onnx.TensorProto.FLOAT, ("N", "M")) for name in outputs],
         [numpy_helper.from_array(array, name) for name, array in tensors.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
