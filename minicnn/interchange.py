@@ -76,16 +76,15 @@ def from_torch(state: Mapping[str, np.ndarray], network: Sequential) -> None:
     values = dict(state)
     for layer, image in layers:
         wanted, name = layer.weight.value.shape, layer.weight.name
+        there: tuple[int, ...]
+        back: tuple[int, ...]
         w = state.get(name)
         if w is None:
             continue  # load_values says what is missing
         F = wanted[-1]
+        there, back = (F, wanted[0]), (1, 0)
         if isinstance(layer, Conv2D):
-            there = (F, *wanted[2:3], *wanted[:2])
-            back = (2, 3, 1, 0)
-        else:
-            there = (F, *wanted[:1])
-            back = (1, 0)
+            there, back = (F, wanted[2], *wanted[:2]), (2, 3, 1, 0)
         if w.shape != there:
             raise ValueError(f"{name}: expected {list(there)}, got {list(w.shape)}")
         if image is not None:
@@ -185,7 +184,7 @@ def to_onnx(network: Sequential) -> onnx.ModelProto:
     if len(network.input_shape) != 3:
         raise ValueError(f"expected a network for images [H, W, C], got {list(network.input_shape)}")
     tensors = [onnx.numpy_helper.from_array(value, name) for name, value in state.items()]
-    nodes: list[onnx.NodeProto] = []
+    nodes: list[Any] = []
 
     def add(kind: str, name: str, *more: str, **attributes: Any) -> None:
         before = nodes[-1].output[0] if nodes else "images"
@@ -297,8 +296,8 @@ class _Chain:
         self.dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(inputs[0].type.tensor_type.elem_type))
         if self.dtype not in (np.float32, np.float64):
             raise _NotAChainError(f"expected images of float32 or float64, got {self.dtype}")
-        self.input_shape = self.shape = (sizes[2], sizes[3], sizes[1])
-        self.flattened: tuple[int, ...] | None = None
+        self.input_shape: tuple[int, ...] = (sizes[2], sizes[3], sizes[1])
+        self.shape: tuple[int, ...] = self.input_shape
 
         value, over = inputs[0].name, False
         for node in graph.node:

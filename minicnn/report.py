@@ -170,7 +170,7 @@ def draw_curves(metrics: Mapping[str, np.ndarray], path: PathLike, title: str = 
             left.set_ylim(0, 1.08 * positive.max() if len(positive) else 1)
             left.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
         _noisy_line(left, step, loss, trend, "training batch")
-        write_caption(left, "Loss, logarithmic" if logarithmic else "Loss", np.isnan(loss).all())
+        write_caption(left, "Loss, logarithmic" if logarithmic else "Loss", bool(np.isnan(loss).all()))
 
         floor = _accuracy_floor(training, test)
         right.set_ylim(floor, 1 + 0.03 * (1 - floor))
@@ -179,7 +179,7 @@ def draw_curves(metrics: Mapping[str, np.ndarray], path: PathLike, title: str = 
         _noisy_line(right, step, training, smooth(training), "training batch")
         marker = "o" if len(step) < 20 else None
         right.plot(step, test, color=NAVY, lw=2, marker=marker, ms=4, label="test set")
-        write_caption(right, "Accuracy", np.isnan(training).all() and np.isnan(test).all())
+        write_caption(right, "Accuracy", bool(np.isnan(training).all() and np.isnan(test).all()))
         if len(step) and np.isfinite(test[-1]):
             y = max(test[-1], floor)
             right.plot(step[-1], y, "o", color=NAVY, ms=6, clip_on=False, zorder=3)
@@ -218,8 +218,8 @@ def draw_confusion(
         axes.pcolormesh(errors, cmap=colours, vmin=0, vmax=most, edgecolors=LINE, linewidth=0.5)
         axes.set_xlim(-0.02, 10.02)
         axes.set_ylim(10.02, -0.02)
-        axes.set_xticks(np.arange(10) + 0.5, range(10), fontsize=11, color=INK)
-        axes.set_yticks(np.arange(10) + 0.5, range(10), fontsize=11, color=INK)
+        axes.set_xticks(np.arange(10) + 0.5, list("0123456789"), fontsize=11, color=INK)
+        axes.set_yticks(np.arange(10) + 0.5, list("0123456789"), fontsize=11, color=INK)
         axes.set_xlabel("predicted", color=SOFT, fontsize=10)
         axes.set_ylabel("true", color=SOFT, fontsize=10)
         for row, column in np.argwhere(counts):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-from pathlib import Path
 from typing import Any
 
 from minicnn.cli.common import (
@@ -41,7 +40,7 @@ def report_command(args: argparse.Namespace) -> int:
         print(f"drawn in each directory: {', '.join(PICTURES)}")
         if len(runs) > 1:
             report.draw_comparison(dict(zip(args.run, metrics, strict=True)), args.output)
-            print(f"all runs in one picture: {one_line(str(args.output))}")
+            print(f"all runs in one picture: {one_line(args.output)}")
     except ValueError as error:
         raise UsageError(error) from None
     return 0
@@ -54,6 +53,6 @@ def add_to(commands: Any) -> None:
     parser = add_command(commands, "report", report_command, about, example)
     parser.add_argument("run", metavar="RUN", nargs="+", help="directories that train has made")
     parser.add_argument(
-        "--output", metavar="FILE", type=Path, default=Path(COMPARISON),
+        "--output", metavar="FILE", default=COMPARISON,
         help=f"the picture that compares several runs ({COMPARISON})",
     )  # fmt: skip
