@@ -105,8 +105,9 @@ def _read(source: PathLike | Image) -> tuple[str, np.ndarray]:
         most = f"{Image.MAX_IMAGE_PIXELS:,}"
         raise ImageError(f"{name}: image too large: more than {most} pixels") from None
     except Exception as error:  # Pillow's many decoders raise whatever a damaged file makes them raise
-        why = (isinstance(error, OSError) and error.strerror) or error or type(error).__name__
-        raise ImageError(f"{name}: cannot be read as an image ({why})") from None
+        if isinstance(error, OSError) and error.strerror:
+            raise ImageError(f"{name}: cannot be read ({error.strerror})") from None
+        raise ImageError(f"{name}: damaged, or not an image ({error or type(error).__name__})") from None
 
 
 def _lightness(image: Image) -> np.ndarray:

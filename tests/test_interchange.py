@@ -401,13 +401,14 @@ def test_export_and_import_give_the_network_back(capsys, here, to, ending):
         (["export", "n.safetensors"], "--to"),
         (["export", "n.safetensors", "--to", "keras"], "onnx"),
         (["export", "nowhere", "--to", "onnx"], "nowhere"),
-        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "."], "got a directory"),
+        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "."], "is a directory"),
         (["export", "n.safetensors", "--to", "safetensors-torch", "--output", ""], "--output"),
-        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "no/where"], "No such file"),
+        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "no/where"], "no directory no"),
         (["import", "nowhere", "out"], "nowhere"),
         (["import", "n.safetensors", "out"], "no need"),
         (["import", "n.safetensors", "n.safetensors"], "another file"),
         (["import", "n.safetensors", ""], "OUTPUT"),
+        (["import", "n.safetensors", "no/where"], "no directory no"),
     ],
 )
 def test_bad_usage_is_one_line_and_leaves_nothing(capsys, here, argv, word):

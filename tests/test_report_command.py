@@ -52,6 +52,8 @@ def test_what_cannot_be_reported_is_one_line(capsys, data, tmp_path, monkeypatch
         (["a", "./a"], "twice"),
         (["."], "holds no run"),
         (["a", "--output", ""], "--output"),
+        (["a", "--output", "no/where.png"], "no directory no"),
+        (["a", "--output", "a"], "directory"),
     ):
         assert_usage_error(run_main(capsys, "report", *argv), word)
     (tmp_path / "a" / "metrics.csv").write_text("nonsense")

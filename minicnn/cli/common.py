@@ -42,6 +42,16 @@ def expect_name(option: str, directory: str | None) -> None:
         raise UsageError(f"{option}: expected a name, got an empty one")
 
 
+def expect_place(option: str, file: str) -> None:
+    """Refuse, before anything is computed, a name under which no file can be written."""
+    expect_name(option, file)
+    if os.path.isdir(file):
+        raise UsageError(f"{option}: expected a file, {file} is a directory")
+    directory = os.path.dirname(file) or "."
+    if not os.path.isdir(directory):
+        raise UsageError(f"{option}: there is no directory {directory}")
+
+
 def use_threads(count: int | None = None) -> None:
     """Compute with so many processor cores, and say so when kernels have to be compiled first."""
     from minicnn.kernels.jit import on_first_compilation, set_threads
@@ -70,6 +80,8 @@ def open_network(run: str) -> Sequential:
     from minicnn.run import read_network
 
     expect_name("RUN", run)
+    if not os.path.exists(run):
+        raise UsageError(f"{run}: nothing there, expected {RUN_OR_FILE}")
     try:
         return read_network(run, warn) if os.path.isdir(run) else load_network(Path(run))
     except ValueError as error:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from minicnn.cli.common import RUN_OR_FILE, add_command, expect_name, open_network
+from minicnn.cli.common import RUN_OR_FILE, add_command, expect_name, expect_place, open_network
 from minicnn.cli.terminal import UsageError, one_line
 
 ENDINGS = {"safetensors-torch": ".torch.safetensors", "onnx": ".onnx"}
@@ -17,11 +17,10 @@ def export_command(args: argparse.Namespace) -> int:
     """Write the network of a run, or of a file, for PyTorch or as ONNX."""
     from minicnn import interchange
 
-    expect_name("--output", args.output)
+    if args.output is not None:
+        expect_place("--output", args.output)
     network = open_network(args.run)
     output = Path(args.output) if args.output else _default_output(args.run, ENDINGS[args.to])
-    if os.path.isdir(output):
-        raise UsageError(f"{output}: expected a file, got a directory")
     save = interchange.save_onnx if args.to == "onnx" else interchange.save_torch
     try:
         save(network, output)
@@ -40,7 +39,7 @@ def import_command(args: argparse.Namespace) -> int:
     from minicnn import interchange
 
     expect_name("FILE", args.file)
-    expect_name("OUTPUT", args.output)
+    expect_place("OUTPUT", args.output)
     if os.path.exists(args.output) and os.path.samefile(args.file, args.output):
         raise UsageError("OUTPUT: expected another file than FILE")
     load = interchange.load_onnx if args.file.lower().endswith(".onnx") else interchange.load_torch

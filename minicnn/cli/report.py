@@ -10,7 +10,7 @@ from minicnn.cli.common import (
     PICTURES,
     add_command,
     draw_pictures,
-    expect_name,
+    expect_place,
     open_run,
     result,
     use_threads,
@@ -26,7 +26,7 @@ def report_command(args: argparse.Namespace) -> int:
     from minicnn.run import METRICS
 
     use_threads()
-    expect_name("--output", args.output)
+    expect_place("--output", args.output)
     if len({os.path.realpath(run) for run in args.run}) < len(args.run):
         raise UsageError("RUN: expected different runs, got one twice")
     runs = [open_run(directory) for directory in args.run]
