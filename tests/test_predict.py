@@ -1,6 +1,7 @@
 """What `predict` prints and draws, and what it refuses."""
 
 import re
+from pathlib import Path
 
 import digits
 import numpy as np
@@ -66,6 +67,16 @@ def test_show_draws_a_picture_of_each_image_here(capsys, tmp_path, fused):
     for name in ("a-seen.png", "a-seen-2.png"):
         with Image.open(name) as picture:
             assert min(picture.size) > 700
+
+
+def test_no_picture_replaces_an_image_that_was_given(capsys, run):
+    given = draw("a-seen.png", 4)
+    before = Path(given).read_bytes()
+    code, _, _ = run_main(capsys, "predict", run, draw("a.png"), given, "--show")
+    assert code == 0
+    assert Path(given).read_bytes() == before
+    assert Path("a-seen-2.png").exists()
+    assert Path("a-seen-seen.png").exists()
 
 
 def test_as_is_leaves_the_image_alone(capsys, run, data):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,31 +30,35 @@ def predict_command(args: argparse.Namespace) -> int:
         raise UsageError(
             f"{args.run}: expected a network for images [{SIDE}, {SIDE}, 1], got one for {shape}"
         )
+    images, stages = [], []
     try:
-        prepared = [(as_is if args.as_is else prepare)(image) for image in args.image]
+        for name in args.image:
+            prepared = as_is(name) if args.as_is else prepare(name)
+            images.append(prepared.image)
+            stages.append(prepared if args.show else None)  # some megabytes each
     except ImageError as error:
         raise UsageError(error) from None
 
-    probabilities = network.predict(np.stack([p.image for p in prepared]))
-    pictures = _picture_names(args.image) if args.show else [None] * len(prepared)
-    for name, stages, answer, picture in zip(args.image, prepared, probabilities, pictures, strict=True):
+    pictures = _picture_names(args.image)
+    for name, seen, answer in zip(args.image, stages, network.predict(np.stack(images)), strict=True):
         best = np.argsort(-answer, kind="stable")[:BEST]
         print(one_line(name) + ":", "  ".join(f"{digit} ({answer[digit]:.4f})" for digit in best))
-        if picture is not None:
-            _show(network, stages, answer, picture, Path(name).name)
+        if seen is not None:
+            picture = next(pictures)
+            _show(network, seen, answer, picture, Path(name).name)
             print(f"what the network saw: {one_line(str(picture))}", flush=True)
     return 0
 
 
-def _picture_names(images: list[str]) -> list[Path]:
-    """A name in this directory for the picture of each image, no two the same."""
-    names: list[Path] = []
+def _picture_names(images: list[str]) -> Iterator[Path]:
+    """A name in this directory for the picture of each image, no two the same, and none an image's."""
+    taken = {Path(image).resolve() for image in images}
     for image in images:
         stem, attempt = f"{Path(image).stem}-seen", 1
-        while (name := Path(f"{stem}.png" if attempt == 1 else f"{stem}-{attempt}.png")) in names:
+        while (name := Path(f"{stem}.png" if attempt == 1 else f"{stem}-{attempt}.png")).resolve() in taken:
             attempt += 1
-        names.append(name)
-    return names
+        taken.add(name.resolve())
+        yield name
 
 
 def _show(network: Sequential, stages: Prepared, answer: np.ndarray, picture: Path, name: str) -> None:
