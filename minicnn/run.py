@@ -42,7 +42,7 @@ from minicnn.files import make_directory, remove_leftovers, write_whole
 from minicnn.kernels.buffers import Buffers, reuse
 from minicnn.layers import Dropout
 from minicnn.losses import SoftmaxCrossEntropy
-from minicnn.network import Sequential
+from minicnn.network import Sequential, load_network
 from minicnn.optimizers import SGD, Adam, Optimizer
 from minicnn.settings import Settings, is_integer, is_number, require
 from minicnn.signals import StopSignals
@@ -459,6 +459,27 @@ def read_config(directory: PathLike) -> tuple[Settings, dict[str, Any]]:
         raise RunError(f"{path}: cannot be read ({reason(error)})") from None
     except (ValueError, TypeError, RecursionError) as error:
         raise RunError(f"{path}: {reason(error)}") from None
+
+
+def read_network(directory: PathLike, warn: Callable[[str], None] = lambda line: None) -> Sequential:
+    """The trained network of a run, as its newest readable checkpoint has it. Needs no data.
+
+    If the newest file is damaged and the one before is used, `warn` gets one line that says so.
+    Raises RunError if there is no run in the directory, ValueError if neither file can be used.
+    """
+    settings, _ = read_config(directory)
+    if not checkpoint.exists(directory):
+        raise RunError(f"{directory}: no checkpoint; the run has trained nothing yet")
+    newest, previous = Path(directory) / checkpoint.NEWEST, Path(directory) / checkpoint.PREVIOUS
+    try:
+        return load_network(newest, settings.ops)
+    except ValueError as error:
+        try:
+            network = load_network(previous, settings.ops)
+        except ValueError:
+            raise error from None
+        warn(f"{error}; going back to {previous.name}")
+        return network
 
 
 def _make_directory(settings: Settings, directory: PathLike | None) -> tuple[Path, bool]:

@@ -16,7 +16,19 @@ LEVELS = [
     ["kernels"],
     ["initializers", "layers", "losses", "optimizers", "augmentation"],
     ["network", "gradcheck"],
-    ["tutorial", "gradcheck_suite", "settings", "checkpoint", "signals", "run", "training", "report"],
+    [
+        "tutorial",
+        "gradcheck_suite",
+        "settings",
+        "checkpoint",
+        "signals",
+        "run",
+        "training",
+        "drawing",
+        "report",
+        "prepare",
+        "interchange",
+    ],
     ["cli", "__main__", "__init__"],  # __init__ is the front door: it may import everything
 ]
 LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
