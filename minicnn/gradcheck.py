@@ -14,10 +14,11 @@ and likewise for each parameter. What it takes to trust the answer:
 - float64. In float32 rounding alone makes errors of 1e-2, as large as those of many bugs.
 - A random dy. With dy = 1 every softmax has gradient 0, and transposed weights can look right.
 - Kinks and ties. Where a ReLU is at 0, or two numbers of a pool window are equal, there is no
-  derivative: n is a mean of two slopes, and a correct backward "fails". The slopes to the right and
-  to the left tell: on a smooth function they differ by h times its curvature, so less for smaller h;
-  on a kink the difference stays. Such entries are counted and not compared, and if too few are left,
-  the verdict is neither "right" nor "wrong".
+  derivative: n is a mean of two slopes, and a correct backward "fails". Half the step tells: on a
+  smooth function n stays, and the gap between the slopes to the right and to the left is halved; a
+  kink moves n or leaves the gap. A smaller step may get around a kink. Entries where none does, and
+  those that rounding drowns, are counted and not compared; if too few are left, the verdict is neither
+  "right" nor "wrong".
 - The same random numbers at each forward, or L is another function each time.
 
 Source: Goodfellow, Bengio, Courville: Deep Learning (2016), section 11.5.
@@ -41,6 +42,7 @@ STEP = 1e-5
 TOLERANCE = 1e-6
 FLOOR = 1e-3  # gradients below this share of the largest in their array are compared on that scale
 ENOUGH = 0.05  # share of entries that must be away from kinks for a verdict
+CONFIRM = (0.937, 0.871, 0.789, 0.713, 0.657, 0.591)  # of the step: see `_Line.derivative`
 ROUNDING = 8 * np.finfo(np.float64).eps  # of one output, relative
 
 
@@ -62,7 +64,7 @@ class ArrayReport:
     name: str
     shape: tuple[int, ...]
     compared: int = 0  # entries away from kinks
-    kinks: int = 0  # entries on a kink or tie, not compared
+    kinks: int = 0  # entries on a kink or tie, or drowned by rounding: not compared
     directions: int = 0  # random directions compared
     error: float = 0.0
     where: tuple[int, ...] | str = ()
@@ -120,7 +122,7 @@ class GradientReport:
 
     @property
     def kinks(self) -> int:
-        """How many entries lie on a kink or tie and were not compared."""
+        """How many entries lie on a kink or tie (or drown in rounding) and were not compared."""
         return sum(array.kinks for array in self.arrays)
 
     def __getitem__(self, name: str) -> ArrayReport:
@@ -147,7 +149,7 @@ class GradientReport:
         if named["kinks"]:
             return (
                 f"UNDECIDED: almost all entries of {named['kinks']} lie on a kink or tie, where there is no "
-                "derivative; check at other values"
+                "derivative, or drown in rounding; check at other values"
             )
         if named["zero"]:
             return (
@@ -395,23 +397,24 @@ class _Line:
         If it equals what is claimed, and the slopes agree, that is no coincidence. If not, it must first
         prove to be a derivative. On a smooth function half the step gives the same quotient and half the
         gap; with a kink within the step at least one of the two changes. Rounding changes them too, but
-        unlike a kink it does not go away with smaller steps.
+        may by chance not: so before a claim is called wrong, other steps must give the same quotient.
         """
-        worst = np.inf
         for _ in range(3):
             quotient, gap = self.quotient(step)
-            allowed = 0.1 * tolerance * max(abs(quotient), floor) + self.rounding
-            if abs(gap) <= allowed and abs(quotient - claimed) <= allowed:
-                return quotient
             rounding = self.rounding
+            allowed = 0.1 * tolerance * max(abs(quotient), floor) + rounding
+            agrees = abs(quotient - claimed) <= allowed
+            if agrees and abs(gap) <= allowed:
+                return quotient
             half, half_gap = self.quotient(step / 2)
             doubt = abs(quotient - half) + abs(gap / 2 - half_gap)
-            if doubt <= min(allowed + rounding, 0.1 * worst):
+            others = (self.quotient(share * step)[0] for share in ([] if agrees else CONFIRM))
+            if doubt <= allowed + rounding and all(abs(q - quotient) <= allowed + rounding for q in others):
                 self.rounding = rounding
                 return quotient
             if abs(gap - half_gap) < 0.01 * abs(gap):  # the kink is here: every step will meet it
                 return None
-            step, worst = step / 10, min(worst, doubt)
+            step /= 10
         return None
 
 

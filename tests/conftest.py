@@ -1,7 +1,12 @@
-"""How many examples Hypothesis tries: HYPOTHESIS_PROFILE=long asks for 2,000 a property, else 50."""
+"""What all tests share: how many examples Hypothesis tries, and a number of threads that stays.
+
+HYPOTHESIS_PROFILE=long asks for 2,000 examples a property, else 50.
+"""
 
 import os
 
+import numba
+import pytest
 from hypothesis import settings
 
 # Kernels compile during their first example, so no example has a deadline.
@@ -9,3 +14,11 @@ settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.register_profile("long", settings.get_profile("default"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+
+@pytest.fixture(autouse=True)
+def the_same_number_of_threads_afterwards():
+    """A test that computes with one thread does not decide with how many the next ones do."""
+    before = numba.get_num_threads()
+    yield
+    numba.set_num_threads(before)
