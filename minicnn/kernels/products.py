@@ -13,18 +13,10 @@ from __future__ import annotations
 import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
-from minicnn.kernels.buffers import empty, ready
+from minicnn.kernels.buffers import CACHE_LINE, empty, ready
 from minicnn.kernels.jit import helper, kernel
-from minicnn.kernels.tile import (
-    MAX_ROWS,
-    address,
-    advance,
-    copy_tile_row,
-    panel_width,
-    prefetch,
-    tile,
-    tile_rows,
-)
+from minicnn.kernels.tile import MAX_ROWS, copy_tile_row, panel_width, tile, tile_rows
+from minicnn.kernels.vector import address, advance, prefetch
 
 M_BLOCK = 420  # rows of a that share one packing of b; a multiple of 14 and of 6
 N_BLOCK = 128  # columns of b packed at once
@@ -61,7 +53,7 @@ def _pack(b, k_stride, n_stride, k0, k1, n0, n1, width, panels, ahead):
 
 @kernel(parallel=True)
 def _matmul(
-    M, N, K, a, a_row, a_k, b, b_k, b_n, bias, c, most, width, m_block, n_block, k_block, ahead, scratch
+    M, N, K, a, a_row, a_k, b, b_k, b_n, bias, c, most, width, m_block, n_block, k_block, ahead, line, scratch
 ):
     m_blocks = (M + m_block - 1) // m_block
     n_blocks = (N + n_block - 1) // n_block
@@ -73,6 +65,7 @@ def _matmul(
         for k0 in range(0, K, k_block):
             k1 = min(K, k0 + k_block)
             _pack(b, b_k, b_n, k0, k1, n0, n1, width, panels, ahead)
+            lines = -(-(n1 - n0) // line) if b_n == 1 and k1 < K else 0
             for n in range(n0, n1, width):
                 panel = address(panels, (n - n0) * (k1 - k0))
                 m = m0
@@ -88,7 +81,27 @@ def _matmul(
                     start, start_stride = c_at, c_stride
                     if k0 == 0:
                         start, start_stride = address(bias, n), 0
-                    tile(rows, a_at, a_row, a_k, 1, 0, k1 - k0, panel, start, start_stride, c_at, c_stride)
+                    # Meanwhile fetch a column of cache lines of the slice that comes next.
+                    next_b, next_stride = panel, 0
+                    if lines > 0:
+                        lines -= 1
+                        next_b, next_stride = address(b, k1 * b_k + n0 + lines * line), b_k
+                    tile(
+                        rows,
+                        a_at,
+                        a_row,
+                        a_k,
+                        1,
+                        0,
+                        k1 - k0,
+                        panel,
+                        start,
+                        start_stride,
+                        c_at,
+                        c_stride,
+                        next_b,
+                        next_stride,
+                    )
                     if n + width > N:
                         for r in range(rows):
                             for j in range(N - n):
@@ -110,7 +123,7 @@ def matmul(name: str, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = No
     scratch = empty("panels", (get_num_threads(), N_BLOCK * K_BLOCK + MAX_ROWS * width), dtype)
     a, a_row, a_k = _flat_and_strides(a)
     b, b_k, b_n = _flat_and_strides(b)
-    sizes = (MAX_ROWS, width, M_BLOCK, N_BLOCK, K_BLOCK, AHEAD)
+    sizes = (MAX_ROWS, width, M_BLOCK, N_BLOCK, K_BLOCK, AHEAD, CACHE_LINE // dtype.itemsize)
     _matmul(M, N, K, a, a_row, a_k, b, b_k, b_n, padded_bias, c.reshape(-1), *sizes, scratch)
     return c
 
