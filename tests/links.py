@@ -11,6 +11,7 @@ import naive
 import numpy as np
 import test_kernels
 import test_reference
+from test_network_gradient import WithLoss
 
 from minicnn import gradcheck_suite, load_mnist
 from minicnn.gradcheck import gradient_check
@@ -252,17 +253,6 @@ def promises(package):
     """The contract of a layer, kept by all layers."""
     for kind in our_layers(package).values():
         contract.check_layer(*contract.maker(kind, package.tier))
-
-
-class WithLoss:
-    def __init__(self, network, loss):
-        self.network, self.loss, self.parameters = network, loss, network.parameters
-
-    def forward(self, x, labels, training):
-        return self.loss.forward(self.network.forward(x, training), labels)
-
-    def backward(self):
-        return self.network.backward(self.loss.backward())
 
 
 def network(package):

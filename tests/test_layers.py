@@ -136,20 +136,12 @@ def test_training_goes_on_after_an_evaluation(kind):
     assert layer.backward(upstream(y)).shape == x.shape
 
 
+@pytest.mark.parametrize("change", [lambda layer: layer.use_ops("reference"), lambda layer: layer.forget()])
 @every_layer
-def test_backward_is_refused_after_the_ops_changed(kind):
+def test_backward_is_refused_after_the_ops_changed_or_the_cache_was_dropped(kind, change):
     layer, batch = make(kind)
     y = layer.forward(batch(), training=True)
-    layer.use_ops("reference")
-    with pytest.raises(RuntimeError, match="no matching forward"):
-        layer.backward(upstream(y))
-
-
-@every_layer
-def test_backward_is_refused_after_forget(kind):
-    layer, batch = make(kind)
-    y = layer.forward(batch(), training=True)
-    layer.forget()
+    change(layer)
     with pytest.raises(RuntimeError, match="no matching forward"):
         layer.backward(upstream(y))
 
@@ -292,6 +284,19 @@ def test_convolution_refuses_sizes_below_1(kind, wrong):
 def test_dense_refuses_sizes_below_1(wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected at least 1"):
         Dense(**(SMALL[Dense][0] | wrong))
+
+
+@pytest.mark.parametrize("kind", [Conv2D, ConvReLUPool])
+def test_a_convolution_has_5x5_filters_unless_told_otherwise(kind):
+    assert kind(1, 2).weight.value.shape == (5, 5, 1, 2)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_filters_and_windows_of_one_pixel_work(padding):
+    x = np.array([[[[1.0], [-2.0]], [[3.0], [4.0]]]], np.float32)
+    one = Conv2D(1, 1, 1, padding=padding, weight_init=constant(2), bias_init=constant(0))
+    assert one.forward(x).ravel().tolist() == [2, -4, 6, 8]
+    assert MaxPool2D(1, 1, padding).forward(x).ravel().tolist() == [1, -2, 3, 4]
 
 
 @pytest.mark.parametrize("layer", [lambda p: Conv2D(1, 1, padding=p), lambda p: MaxPool2D(padding=p)])

@@ -13,9 +13,8 @@ from minicnn.gradcheck_suite import trained_network
 class WithLoss:
     """Network and loss as one function of an image and its label."""
 
-    def __init__(self, network, reduction):
-        self.network, self.loss = network, SoftmaxCrossEntropy(reduction)
-        self.parameters = network.parameters()
+    def __init__(self, network, loss):
+        self.network, self.loss, self.parameters = network, loss, network.parameters
 
     def forward(self, x, labels, training):
         return self.loss.forward(self.network.forward(x, training), labels)
@@ -32,7 +31,9 @@ def trained():
 def report_on(network, reduction, seed):
     test = load_mnist().test
     digits, labels = test.images[5:7, ..., None] / 255, test.labels[5:7]
-    return gradient_check(WithLoss(network, reduction), digits, labels, entries=6, directions=1, seed=seed)
+    return gradient_check(
+        WithLoss(network, SoftmaxCrossEntropy(reduction)), digits, labels, entries=6, directions=1, seed=seed
+    )
 
 
 def expect_right(report, network):
@@ -62,7 +63,7 @@ def test_an_entry_that_once_was_a_false_alarm(trained):
     network = tutorial_network(dtype=np.float64)
     network.load_values({p.name: p.value.astype(np.float64) for p in trained.parameters()})
     test = load_mnist().test
-    whole = WithLoss(network, "sum")
+    whole = WithLoss(network, SoftmaxCrossEntropy("sum"))
 
     class Entry:
         """The loss as a function of that entry alone."""
