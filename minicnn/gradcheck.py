@@ -30,6 +30,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -448,7 +449,8 @@ def gradient_check(
     forward. `dy` is random unless given.
 
     Arrays of up to `entries` entries are checked entry by entry, larger ones in that many entries
-    drawn by chance and along `directions` random directions, which together see all entries.
+    drawn by chance (half of them where the gradient is not said to be 0) and along `directions` random
+    directions, which together see all entries.
 
     Returns a `GradientReport`; `print` it, or call its `assert_ok()`. Raises TypeError if forward does
     not compute in float64, ValueError if it is not a finite function (the same input must give the
@@ -491,6 +493,14 @@ def _floor(gradient: np.ndarray) -> float:
     return FLOOR * float(finite.max(initial=0.0))
 
 
+def _sample(gradient: np.ndarray, count: int, rng: np.random.Generator) -> list[int]:
+    """`count` places in the flat array: by turns anywhere, and where the gradient is not said to be 0."""
+    places = [np.arange(gradient.size), np.flatnonzero(gradient)]
+    drawn = [rng.choice(p, min(count, p.size), replace=False).tolist() for p in places]
+    turns = (k for pair in zip_longest(*drawn) for k in pair if k is not None)
+    return list(dict.fromkeys(turns))[:count]
+
+
 def _check_entries(
     report: ArrayReport,
     line: _Line,
@@ -503,9 +513,7 @@ def _check_entries(
     floor = _floor(gradient)
     # Of a large array a sample, and for entries on kinks others, but not for ever.
     sampled = array.size > entries
-    tries = min(array.size, 20 * entries)
-    chosen = rng.choice(array.size, tries, replace=False) if sampled else range(array.size)
-    for k in chosen:
+    for k in _sample(gradient, 20 * entries, rng) if sampled else range(array.size):
         tried = report.compared + report.kinks
         if sampled and (report.compared == entries or (tried >= 4 * entries and report.decided)):
             break

@@ -87,6 +87,13 @@ def test_one_wrong_entry_of_a_large_array_is_found_along_random_directions(place
     gradient_check((cubes, lambda dy, x: 3 * x**2 * dy), normal(1, 100_000), entries=10).assert_ok()
 
 
+def test_a_sample_of_a_gradient_that_is_mostly_zero_meets_some_of_the_rest():
+    x = normal(100, 100)
+    x[:, 1:] = -1
+    report = gradient_check((reference.relu_forward, reference.relu_backward), x, entries=6, directions=0)
+    assert report["x"].verdict == "ok"
+
+
 def test_the_upstream_is_random_so_that_errors_cannot_cancel():
     """The sum of a softmax is 1, so with dy = 1 its gradient is 0, and any softmax backward looks right."""
 
