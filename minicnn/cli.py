@@ -199,6 +199,7 @@ def _finish(run: Run, quiet: bool) -> int:
     from minicnn.run import RunError
 
     probabilities = run.test_probabilities()
+    run.release()  # before matplotlib asks for its share
     try:
         _draw_pictures(run, probabilities)
         if not quiet:

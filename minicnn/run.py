@@ -16,12 +16,14 @@ and the pictures that `minicnn.report` draws at the end. The loop itself is in `
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import functools
 import hashlib
 import json
 import math
 import os
+import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -35,12 +37,13 @@ import numpy as np
 from minicnn import checkpoint
 from minicnn._version import __version__
 from minicnn.data import Batches, Dataset, to_float
-from minicnn.files import write_whole
+from minicnn.files import make_directory, remove_leftovers, write_whole
 from minicnn.layers import Dropout
 from minicnn.losses import SoftmaxCrossEntropy
 from minicnn.network import Sequential
 from minicnn.optimizers import SGD, Adam
 from minicnn.settings import Settings, is_integer, is_number, require
+from minicnn.signals import StopSignals
 from minicnn.tutorial import softmax_regression, tutorial_network
 
 CONFIG = "config.json"
@@ -48,7 +51,7 @@ METRICS = "metrics.csv"
 STATE = (CONFIG, METRICS, checkpoint.NEWEST, checkpoint.PREVIOUS)
 HEADER = "step,loss,training_accuracy,test_accuracy,seconds"
 
-SAVE_EVERY = 30.0  # seconds between checkpoints: what a crash may cost
+SAVE_EVERY = 10.0  # seconds between checkpoints: what a crash may cost
 SAVE_SHARE = 0.02  # of the time, at most, goes into saving: on a slow disk the interval grows
 
 OPTIMIZERS = {"adam": Adam, "sgd": SGD}
@@ -142,13 +145,15 @@ class Run:
     def train_one_batch(self) -> float:
         """Make the next step and return the mean loss per image of its batch.
 
-        Raises Diverged, leaving the weights as they are, if the loss is not finite.
+        Raises Diverged, leaving the weights as they are, if the loss or a weight is not finite.
         """
         x, labels = self._batch(self.step)  # [N, H, W, 1], [N]
         logits = self.network.forward(x, training=True)  # [N, 10]
         loss = self.loss.forward(logits, labels)
         if not math.isfinite(loss):
             raise Diverged(self.step + 1, f"the loss is {loss}")
+        if not self.network.values.min() > -math.inf:  # the one bad number that ReLU can hide from the loss
+            raise Diverged(self.step + 1, "a weight is not finite")
         self.network.backward(self.loss.backward(), input_gradient=False)
         self.optimizer.step()
         self.step += 1
@@ -184,16 +189,20 @@ class Run:
         Raises RunError, leaving nothing behind, if it holds a run already or cannot be written.
         """
         run = cls(settings, data, directory or "")
-        with writing(directory or "runs"):
-            run.directory, made = _make_directory(settings, directory)
-        try:
-            run._write_config()
-            with writing(run.directory):
-                write_whole(run.directory / METRICS, f"{HEADER}\n".encode())
-            run.save()
-        except BaseException:
+        with StopSignals() as stop:
+            with writing(directory or "runs"):
+                run.directory, made = _make_directory(settings, directory)
+            try:
+                run._write_config()
+                with writing(run.directory):
+                    write_whole(run.directory / METRICS, f"{HEADER}\n".encode())
+                run.save()
+            except BaseException:
+                _remove_run(run.directory, and_directory=made)
+                raise
+        if stop.received is not None:
             _remove_run(run.directory, and_directory=made)
-            raise
+            signal.raise_signal(stop.received)  # which now does what it always did
         return run
 
     @classmethod
@@ -224,8 +233,8 @@ class Run:
         settings, config = read_config(self.directory)
         if config.get("data_sha256") != self._data_digest:
             raise RunError(f"{self.directory}: this run was trained on other data; name its --data")
-        checkpoint.remove_leftovers(self.directory)
         with writing(self.directory):
+            _remove_leftovers(self.directory)
             if self._loaded_from is not None:
                 checkpoint.go_back_to(self._loaded_from)
                 self._loaded_from = None
@@ -247,15 +256,22 @@ class Run:
         """
         if self._saved is not None and self._saved[0] == self.step:
             return
+        began = time.monotonic()
         arrays = self._arrays()
         for name, array in arrays.items():
-            if not np.isfinite(array).all():
+            if not (array.min() > -math.inf and array.max() < math.inf):  # false for NaN, too
                 raise Diverged(self.step, f"{name} is no longer finite")
-        began = time.monotonic()
         with writing(self.directory):
             checkpoint.save(self.directory, arrays, self._facts())
         now = time.monotonic()
         self._saved, self._save_cost = (self.step, now), now - began
+
+    def release(self) -> None:
+        """Give back the memory that only training needs: the network predicts, but no step can follow."""
+        del self.optimizer
+        self.network.use_ops(self.settings.ops)  # with fresh buffers
+        with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """Views of all arrays of the state under their names in the checkpoint."""
@@ -333,24 +349,33 @@ class Run:
             os.fsync(file.fileno())
 
     def _cut_metrics(self) -> None:
-        """Keep the rows of metrics.csv that a run never stopped would have at this step."""
+        """Keep the rows of metrics.csv that a run never stopped would have at this step.
+
+        Before a training the file is always written: so what cannot be written is noticed now, not
+        at the first save.
+        """
         path = self.directory / METRICS
-        try:
+        text = ""
+        if path.exists():
+            if not path.is_file():  # opening a named pipe could wait for ever
+                raise RunError(f"{path}: not a regular file")
             text = path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            text = ""
         kept = [HEADER, *(line for line in text.split("\n")[1:-1] if self._belongs(line))]
         wanted = "\n".join(kept) + "\n"
-        if wanted != text:
+        if wanted != text or not self.finished:
             write_whole(path, wanted.encode())
 
     def _belongs(self, row: str) -> bool:
-        fields = row.split(",")
-        if len(fields) != 5 or not fields[0].isdecimal():
+        try:
+            first, *numbers = row.split(",")
+            step = int(first)
+            fits = len(numbers) == 4 and all(math.isfinite(float(number)) for number in numbers)
+        except ValueError:
+            fits = False
+        if not fits:  # half a row, or a damaged one
             return False
-        step = int(fields[0])
         logged = step % self.settings.log_every == 0 or step == self.settings.steps
-        return step <= self.step and logged
+        return 0 < step <= self.step and logged
 
 
 def build_network(settings: Settings) -> Sequential:
@@ -405,7 +430,7 @@ def _make_directory(settings: Settings, directory: PathLike | None) -> tuple[Pat
         return path, False
     if path.exists():
         raise RunError(f"{path}: expected a directory, got a file")
-    path.mkdir(parents=True)
+    make_directory(path)
     return path, True
 
 
@@ -416,7 +441,7 @@ def _make_default_directory(settings: Settings) -> Path:
     while True:
         path = Path("runs") / (name if attempt == 1 else f"{name}-{attempt}")
         try:
-            path.mkdir(parents=True)
+            make_directory(path)
             return path
         except FileExistsError:
             if not path.is_dir():  # `runs` itself is a file
@@ -427,11 +452,17 @@ def _make_default_directory(settings: Settings) -> Path:
 def _remove_run(directory: Path, and_directory: bool) -> None:
     """Remove what `Run.create` has made, as far as possible."""
     with contextlib.suppress(OSError):
-        checkpoint.remove_leftovers(directory)
+        _remove_leftovers(directory)
         for name in STATE:
             (directory / name).unlink(missing_ok=True)
         if and_directory:
             directory.rmdir()
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Remove what a killed process left half-written."""
+    for name in STATE:
+        remove_leftovers(directory / name)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from minicnn.initializers import constant
+from minicnn.initializers import as_generator, constant
 from minicnn.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
 from minicnn.network import Sequential
 
@@ -35,7 +35,7 @@ def tutorial_network(
     pool are one layer; without, three: the same parameters, the same results. `dtype` is float32 to
     train, float64 to check. `ops` is "kernels" or "reference".
     """
-    rng = np.random.default_rng(seed)
+    rng = as_generator(seed)
     common = {"rng": rng, "dtype": dtype}
     block = _fused_block if fused else _plain_block
     layers = [

@@ -3,6 +3,7 @@
 HYPOTHESIS_PROFILE=long asks for 2,000 examples a property, else 50.
 """
 
+import math
 import os
 
 import numba
@@ -22,3 +23,24 @@ def the_same_number_of_threads_afterwards():
     before = numba.get_num_threads()
     yield
     numba.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def small_networks():
+    """Let runs train a network of a few parameters."""
+    from runs import small_network
+
+    from minicnn import run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "build_network", small_network)
+        yield
+
+
+@pytest.fixture
+def save_every_step(monkeypatch):
+    """Let runs be saved after every step, whatever it costs."""
+    from minicnn import run
+
+    monkeypatch.setattr(run, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(run, "SAVE_SHARE", math.inf)

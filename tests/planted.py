@@ -88,6 +88,20 @@ def copy_package(bug: Bug, directory: Path) -> None:
         target.write_text(spoil(bug, text) if file == bug.file else text)
 
 
+def untouched_kernels(bug: Bug) -> set[str]:
+    """The kernel modules that do not import the file with the bug: what is compiled there can stay."""
+    pattern = r"from (minicnn\.kernels\.\w+) import"
+    imported = {
+        f"minicnn.kernels.{path.stem}": set(re.findall(pattern, path.read_text()))
+        for path in (SOURCE / "kernels").glob("*.py")
+        if path.stem != "__init__"
+    }
+    touched = {f"minicnn.{bug.file.removesuffix('.py').replace('/', '.')}"}
+    while more := {name for name, others in imported.items() if others & touched} - touched:
+        touched |= more
+    return set(imported) - touched
+
+
 @contextmanager
 def spoiled(bug: Bug):
     """A `links.Package` with the bug in it. What the bug leaves alone is the real, compiled one."""
@@ -95,7 +109,7 @@ def spoiled(bug: Bug):
     threads, directory = numba.get_num_threads(), Path(tempfile.mkdtemp(prefix="planted"))
     try:
         copy_package(bug, directory)
-        for name in ours:
+        for name in set(ours) - untouched_kernels(bug):
             del sys.modules[name]
         sys.path.insert(0, str(directory))
         importlib.invalidate_caches()

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from minicnn import Conv2D, ConvReLUPool, MaxPool2D, ReLU
 
 seeds = st.integers(0, 2**32 - 1)
-KINDS = ["any", "ties", "blank", "negative"]
+KINDS = ["any", "ties", "blank", "flat", "negative"]
 
 
 def images(rng, kind, shape):
@@ -23,6 +23,8 @@ def images(rng, kind, shape):
     if kind == "blank":  # some images wholly, others in part
         values *= rng.random((shape[0], 1, 1, 1)) < 0.7
         values[:, shape[1] // 2 :] = 0
+    if kind == "flat":  # equal patches that are not zero, under others
+        values[:, shape[1] // 3 :] = 1.5
     return values
 
 

@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from minicnn import kernels, reference
 from minicnn.kernels.buffers import Buffers, aligned_empty, reuse
 from minicnn.kernels.jit import set_threads
+from minicnn.kernels.winograd import MIN_CHANNELS, TAPS
 
 SHARED = {"window_geometry", "pad_images"}  # arithmetic on sizes, which the kernels import
 OPS = [
@@ -262,7 +263,9 @@ def test_results_are_equal(name, dtype, data):
 )
 @pytest.mark.parametrize("name", ["conv2d_backward", "conv_relu_pool_backward"])
 def test_gradients_are_equal_at_the_sizes_of_the_tutorial(name, sizes, dtype):
-    case = build(name, Numbers(0, dtype, "integers"), **sizes)
+    # Winograd's sums are rounded, so different patches with equal sums, as integers have, may change places.
+    winograd = name == "conv_relu_pool_backward" and sizes["C"] >= MIN_CHANNELS and sizes["kh"] == TAPS
+    case = build(name, Numbers(0, dtype, "normal" if winograd else "integers"), **sizes)
     assert_equal(run(kernels, name, case.args), run(reference, name, case.args), dtype, case.length)
 
 

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import re
 import resource
@@ -11,92 +10,29 @@ import threading
 
 import numpy as np
 import pytest
+from runs import (
+    CNN,
+    DATA,
+    assert_same_state,
+    metrics_but_seconds,
+    new_cnn_run,
+    new_run,
+    reopen,
+    split,
+    stop_at,
+)
 
 from minicnn import checkpoint, training
-from minicnn import run as run_module
 from minicnn.checkpoint import NEWEST, PREVIOUS
-from minicnn.data import Dataset, Split
-from minicnn.layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
-from minicnn.network import Sequential
-from minicnn.run import CONFIG, METRICS, Diverged, Run, RunError, build_network, read_config
+from minicnn.run import CONFIG, METRICS, Run, RunError, build_network, read_config
 from minicnn.settings import settings_for
-from minicnn.training import Stopped, train
-from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE, softmax_regression, tutorial_network
+from minicnn.training import train
+from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE, tutorial_network
 
 BUILD_NETWORK = build_network
 
 
-def split(count, seed):
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-    return Split(images, (np.arange(count) % 10).astype(np.uint8))
-
-
-DATA = Dataset(train=split(13, 0), validation=split(2, 1), test=split(10, 2))
-SOFTMAX = {"model": "softmax", "ops": "reference", "batch_size": 4, "log_every": 2}
-CNN = {"model": "cnn", "ops": "reference", "batch_size": 4, "log_every": 2}
-
-
-def small_network(settings):
-    """Every kind of layer that has a state or parameters, but few of them."""
-    if settings.model == "softmax":
-        return softmax_regression(ops=settings.ops)
-    rng = np.random.default_rng(settings.seed)
-    layers = [
-        Conv2D(1, 2, 3, stride=2, name="conv1", rng=rng),
-        ReLU(name="conv1.relu"),
-        MaxPool2D(name="conv1.pool"),
-        Flatten(),
-        Dense(98, 8, name="fc1", rng=rng),
-        Dropout(settings.keep_prob, rng=rng.spawn(1)[0]),
-        Dense(8, 10, name="fc2", rng=rng),
-    ]
-    network = Sequential(layers, (28, 28, 1))
-    network.use_ops(settings.ops)
-    return network
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_networks():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "build_network", small_network)
-        yield
-
-
-def new_run(directory, steps=9, **changes):
-    return Run.create(settings_for(**{**SOFTMAX, "steps": steps, **changes}), DATA, directory)
-
-
-def new_cnn_run(directory, steps, **changes):
-    return Run.create(settings_for(**{**CNN, "steps": steps, **changes}), DATA, directory)
-
-
-def reopen(directory, warn=pytest.fail, **changes):
-    settings, _ = read_config(directory)
-    return Run.open(dataclasses.replace(settings, **changes), DATA, directory, warn)
-
-
-def metrics_but_seconds(directory):
-    return [line.rsplit(",", 1)[0] for line in (directory / METRICS).read_text().splitlines()]
-
-
-def stop_at(run, step, number=signal.SIGINT):
-    """Train until a signal arrives during that step."""
-
-    def progress(images):
-        if run.step == step:
-            os.kill(os.getpid(), number)
-
-    with pytest.raises(Stopped) as caught:
-        train(run, progress=progress)
-    assert caught.value.step == run.step == step
-    assert caught.value.signal_number == number
-
-
-@pytest.fixture
-def save_every_step(monkeypatch):
-    monkeypatch.setattr(run_module, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(run_module, "SAVE_SHARE", math.inf)
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 # --- the loop ---
@@ -301,38 +237,11 @@ def test_a_bad_value_in_the_config_is_named(tmp_path, name, value):
 # --- going on ---
 
 
-def assert_same_state(one, other):
-    for name, array in one._arrays().items():
-        np.testing.assert_array_equal(array, other._arrays()[name], err_msg=name)
-    assert one._facts() | {"seconds": 0} == other._facts() | {"seconds": 0}
-    assert metrics_but_seconds(one.directory) == metrics_but_seconds(other.directory)
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     run = new_run(tmp_path_factory.mktemp("whole") / "r", steps=10, log_every=1)
     train(run)
     return run
-
-
-@pytest.mark.parametrize("step", range(1, 10))  # three passes over the 13 images
-def test_stopped_at_any_step_and_resumed_is_never_stopped(tmp_path, uninterrupted, step):
-    stop_at(new_run(tmp_path / "r", steps=10, log_every=1), step)
-    run = reopen(tmp_path / "r")
-    assert run.step == step
-    train(run)
-    assert_same_state(run, uninterrupted)
-
-
-def test_adam_and_dropout_resume_to_the_bit(tmp_path):
-    whole = new_cnn_run(tmp_path / "whole", steps=9)
-    train(whole)
-    stop_at(new_cnn_run(tmp_path / "r", steps=9), 4, signal.SIGTERM)
-    run = reopen(tmp_path / "r")
-    train(run)
-    assert "dropout" in run._facts()["random"]
-    assert any(name.startswith("adam.v.") for name in run._arrays())
-    assert_same_state(run, whole)
 
 
 def test_a_checkpoint_names_weights_and_moments(tmp_path):
@@ -473,52 +382,3 @@ def test_a_run_trains_outside_the_main_thread(tmp_path):
     thread.start()
     thread.join()
     assert run.finished
-
-
-# --- diverging ---
-
-
-@pytest.mark.usefixtures("save_every_step")
-def test_a_loss_that_is_not_finite_stops_the_run_within_a_step(tmp_path):
-    run = new_run(tmp_path / "r")
-
-    def progress(images):
-        if run.step == 3:
-            run.network.values[0] = np.nan
-
-    with pytest.raises(Diverged, match="step") as caught:
-        train(run, progress=progress)
-    assert caught.value.step in (3, 4)
-    kept = reopen(run.directory)
-    assert kept.step == 2
-    assert np.isfinite(kept.network.values).all()
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("name", ["conv1.weight", "conv1.bias", "fc1.weight", "fc2.bias"])
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_a_bad_number_in_a_gradient_is_found_at_the_next_step(name, bad, monkeypatch):
-    run = Run(settings_for(**CNN), DATA, "nowhere")
-    parameter = next(p for p in run.network.parameters() if p.name == name)
-    step = run.optimizer.step
-
-    def spoiled_step():
-        parameter.grad.flat[0] = bad
-        step()
-
-    monkeypatch.setattr(run.optimizer, "step", spoiled_step)
-    run.train_one_batch()
-    with pytest.raises(Diverged, match="step 2"), np.errstate(all="ignore"):
-        run.train_one_batch()
-
-
-def test_no_checkpoint_holds_a_number_that_is_not_finite(tmp_path):
-    run = new_run(tmp_path / "r", steps=3)
-
-    def progress(images):
-        if run.step == 3:  # after the last loss
-            run.network.values[5] = np.inf
-
-    with pytest.raises(Diverged, match=r"fc\.weight"):
-        train(run, progress=progress)
-    assert reopen(run.directory).step == 0
