@@ -1,4 +1,4 @@
-"""What all tests share: how many examples Hypothesis tries, and data to train on.
+"""What all tests share: how many examples Hypothesis tries, a number of threads that stays, data to train on.
 
 HYPOTHESIS_PROFILE=long asks for 2,000 examples of a property, else there are 50.
 """
@@ -6,6 +6,7 @@ HYPOTHESIS_PROFILE=long asks for 2,000 examples of a property, else there are 50
 import math
 import os
 
+import numba
 import numpy as np
 import pytest
 from commands import write_idx
@@ -16,6 +17,14 @@ settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.register_profile("long", settings.get_profile("default"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+
+@pytest.fixture(autouse=True)
+def the_same_number_of_threads_afterwards():
+    """A test that computes with one thread does not decide with how many the next ones do."""
+    before = numba.get_num_threads()
+    yield
+    numba.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

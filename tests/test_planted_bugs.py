@@ -1,5 +1,6 @@
 """Who checks the checks? Each planted bug must be caught, and the package itself must pass them all."""
 
+import dataclasses
 import importlib
 
 import links
@@ -40,3 +41,9 @@ def test_the_real_package_is_back_after_a_bug():
         assert package.reference is not reference
     assert importlib.import_module("minicnn.reference").relu_backward is before
     assert importlib.import_module("minicnn") is minicnn
+
+
+def test_text_that_is_gone_is_an_error_and_not_a_bug_that_nobody_caught():
+    bug = dataclasses.replace(BUGS[0], changes=(("text that is not there", ""),))
+    with pytest.raises(AssertionError, match="expected 'text that is not there' once in reference.py, got 0"):
+        is_caught(bug, bug.caught_by)
