@@ -29,9 +29,14 @@ def check(question: str, what: str, value: float, low: float, high: float) -> No
 
     Raises AssertionError, naming all of them, when it has left the range.
     """
-    line = f"{question}  {what}: {value:.4g}  (held in {low:.4g} .. {high:.4g})"
+    held = f"exactly {_figure(low)}" if low == high else f"held in {_figure(low)} .. {_figure(high)}"
+    line = f"{question}  {what}: {_figure(value)}  ({held})"
     assert low <= value <= high, f"no longer true: {line}"
     print(line)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value == value // 1 else f"{value:.4g}"
 
 
 def refusal(call: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
@@ -81,31 +86,37 @@ plt.rcParams.update(
 
 
 def _image(ax: Axes, array: np.ndarray, title: str, **settings: Any) -> AxesImage:
-    image = ax.imshow(np.squeeze(array), **settings)
+    image = ax.imshow(array if np.ndim(array) == 2 else np.squeeze(array), **settings)
     ax.set(xticks=[], yticks=[], title=title)
     ax.spines[:].set_visible(True)
     return image
 
 
-def show_ink(ax: Axes, array: np.ndarray, title: str = "") -> AxesImage:
-    """Draw a digit: pixels from 0 (paper) to 1 (ink), always on that scale."""
-    return _image(ax, array, title, cmap="gray_r", vmin=0, vmax=1)
+def show_ink(ax: Axes, array: np.ndarray, title: str = "", **settings: Any) -> AxesImage:
+    """Draw a digit: pixels from 0 (paper) to 1 (ink), always on that scale. `settings` go to imshow."""
+    return _image(ax, array, title, cmap="gray_r", vmin=0, vmax=1, **settings)
 
 
-def show_positive(ax: Axes, array: np.ndarray, title: str = "", limit: float | None = None) -> AxesImage:
+def show_positive(
+    ax: Axes, array: np.ndarray, title: str = "", limit: float | None = None, **settings: Any
+) -> AxesImage:
     """Draw values from 0 (light) to `limit` (dark); the largest value if none is given."""
-    return _image(ax, array, title, cmap="YlGnBu", vmin=0, vmax=np.max(array) if limit is None else limit)
+    limit = float(np.max(array)) if limit is None else limit
+    return _image(ax, array, title, cmap="YlGnBu", vmin=0, vmax=limit, **settings)
 
 
-def show_signed(ax: Axes, array: np.ndarray, title: str = "", limit: float | None = None) -> AxesImage:
+def show_signed(
+    ax: Axes, array: np.ndarray, title: str = "", limit: float | None = None, **settings: Any
+) -> AxesImage:
     """Draw values from -limit (blue) over 0 (white) to limit (red); negative cells are marked if few."""
-    array = np.squeeze(array)
-    limit = np.abs(array).max() if limit is None else limit
-    if array.size <= 256:
+    limit = float(np.abs(array).max()) if limit is None else limit
+    image = _image(ax, array, title, cmap=SIGNED, vmin=-limit, vmax=limit, **settings)
+    array = image.get_array()
+    if array.size <= 100:
         rows, columns = np.nonzero(array < 0)
         shades = np.where(array[rows, columns] < -limit / 2, "white", "black")
         ax.scatter(columns, rows, marker="_", s=12, linewidths=0.8, c=shades)
-    return _image(ax, array, title, cmap=SIGNED, vmin=-limit, vmax=limit)
+    return image
 
 
 def colour_bar(image: AxesImage, ax: Axes | Sequence[Axes] | np.ndarray, label: str) -> None:
