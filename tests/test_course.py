@@ -137,6 +137,11 @@ def test_a_check_that_was_not_run_is_missed(printed):
     assert what_is_missing(cells, 7) == ["number"]
 
 
+def test_the_readme_names_every_notebook_and_no_other():
+    named = re.findall(r"\]\((\w+\.ipynb)\)", (COURSE / "README.md").read_text())
+    assert set(named) == {path.name for path in NOTEBOOKS}
+
+
 # --- the notebooks as files -----------------------------------------------------------------------
 
 
