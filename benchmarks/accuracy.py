@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import json
 import shlex
 import statistics
 import subprocess
@@ -77,6 +78,14 @@ def train(settings: dict[str, Any], seed: int, threads: int) -> dict[str, Any]:
     return {"seed": seed, "seconds": seconds, "validation": right, "curve": curve}
 
 
+def joined(path: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The runs in a file that this script has written. Raises ValueError if they had other settings."""
+    data = json.loads(path.read_text())["data"]
+    if data["settings"] != settings:
+        raise ValueError(f"{path}: its runs had other settings")
+    return data["runs"]
+
+
 def at(run: dict[str, Any], step: int) -> dict[str, float]:
     """The row of a curve at a step."""
     return next(row for row in run["curve"] if row["step"] == step)
@@ -108,6 +117,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("--seeds", nargs="+", type=int, help="(0 1 2 3 4; best: 0 1 2)")
     made.add_argument("--threads", type=int, default=cores(), help="(all cores)")
     made.add_argument("--quick", action="store_true", help="see that it runs: 20 steps of two seeds")
+    made.add_argument(
+        "--join",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="train nothing: put the seeds of these files together",
+    )
     made.add_argument("--output", type=Path, help="the JSON file (results/accuracy-RECIPE.json)")
     args = made.parse_args(argv)
     args.seeds = args.seeds or list(SEEDS.get(args.recipe, range(5)))
@@ -125,8 +141,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     settings = settings_of(args.recipe, args.quick)
     example = command_of(settings, args.seeds[0], Path("RUN"), args.threads)
     print(f"each seed: {shlex.join(['python', *example[1:]])}", flush=True)
-    runs = []
-    for seed in args.seeds:
+    runs = [run for path in args.join or () for run in joined(path, settings)]
+    args.seeds = [run["seed"] for run in runs] or args.seeds
+    for seed in args.seeds[len(runs) :]:
         runs.append(train(settings, seed, args.threads))
         last = at(runs[-1], settings["steps"])
         print(

@@ -8,7 +8,7 @@ Both put channels first, minicnn puts them last. So on the way, and back,
 
 and the D inputs of a dense layer that follows a Flatten change their order from (row, column,
 channel) to (channel, row, column). Parameters keep their names: conv1.weight, ..., fc2.bias. Fused
-and plain networks have the same parameters. docs/interchange.md shows both ways with code.
+and plain networks have the same parameters. notebooks/interchange.md shows both ways with code.
 
 This module needs neither PyTorch nor, for PyTorch's files, anything beyond what minicnn needs; ONNX
 needs the package `onnx`: pip install "minicnn[onnx]".

@@ -162,13 +162,14 @@ def test_the_chart_is_drawn(bench, tmp_path):
 @pytest.mark.parametrize("recipe", ["tutorial", "fast", "best", "softmax"])
 @pytest.mark.parametrize("quick", [False, True])
 def test_the_command_whose_accuracy_is_measured_is_the_recipe(bench, tmp_path, recipe, quick):
-    from minicnn.cli import _given_settings, build_parser
+    from minicnn.cli import build_parser
+    from minicnn.cli.train import given_settings
     from minicnn.settings import settings_for
 
     settings = bench["accuracy"].settings_of(recipe, quick)
     command = bench["accuracy"].command_of(settings, 3, tmp_path / "run", threads=2)
     args = build_parser().parse_args(command[command.index("minicnn") + 1 :])
-    assert dataclasses.asdict(settings_for(**_given_settings(args))) == settings | {"seed": 3}
+    assert dataclasses.asdict(settings_for(**given_settings(args))) == settings | {"seed": 3}
     assert (args.run_dir, args.threads, args.quiet) == (str(tmp_path / "run"), 2, True)
 
 

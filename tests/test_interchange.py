@@ -425,10 +425,10 @@ def test_bad_usage_is_one_line_and_leaves_nothing(capsys, here, argv, word):
 def test_the_code_in_the_documentation_runs(here):
     for package in ("torch", "onnx", "onnxruntime"):
         pytest.importorskip(package)
-    text = (ROOT / "docs" / "interchange.md").read_text()
+    text = (ROOT / "notebooks" / "interchange.md").read_text()
     tutorial_network().save("network.safetensors")
     names = {}
     blocks = re.findall(r"```python\n(.*?)```", text, flags=re.S)
     assert len(blocks) >= 4
     for block in blocks:
-        exec(compile(block, "docs/interchange.md", "exec"), names)
+        exec(compile(block, "notebooks/interchange.md", "exec"), names)

@@ -51,7 +51,7 @@ def _begin(args: argparse.Namespace) -> Run:
     from minicnn.run import Run
     from minicnn.settings import settings_for
 
-    given = _given_settings(args)
+    given = given_settings(args)
     settings = settings_for(**given)
     expect_name("--run-dir", args.run_dir)
     data = load_mnist(settings.data)
@@ -80,7 +80,7 @@ def _continued_settings(args: argparse.Namespace) -> tuple[Settings, Any]:
     from minicnn.run import read_config
 
     settings, config = read_config(args.resume)
-    given = _given_settings(args)
+    given = given_settings(args)
     changes = {"data": given.pop("data", settings.data)}
     steps = given.pop("steps", settings.steps)
     if steps < settings.steps:
@@ -92,7 +92,7 @@ def _continued_settings(args: argparse.Namespace) -> tuple[Settings, Any]:
     return dataclasses.replace(settings, steps=steps, **changes), config.get("minicnn")
 
 
-def _given_settings(args: argparse.Namespace) -> dict[str, Any]:
+def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that were named on the command line."""
     from minicnn.settings import Settings
 
