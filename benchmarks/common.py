@@ -1,6 +1,6 @@
 """What all benchmarks share: taking turns, medians, the machine's facts, tables and JSON.
 
-A benchmark times its contestants in turn, a moment each, round after round, in an order that rotates.
+A benchmark times its contestants in turn, a moment each, round after round, in a random order.
 Whatever else the machine does then slows all of them alike. It reports medians, which a few disturbed
 rounds do not move, with the quartiles beside them, and ratios of medians from one and the same run.
 """
@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import random
 import shlex
 import sys
 import time
@@ -28,7 +29,7 @@ from peers import Engine, Parameters, UnavailableError, Worker
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 PACKAGES = ("numpy", "numba", "llvmlite", "torch", "tensorflow", "tensorflow-cpu", "jax")
-REST = 0.05  # seconds between turns, in which the threads of the one before fall asleep
+REST = 0.2  # seconds between turns, in which the threads of the one before fall asleep
 STEP_FLOP = 82.05e6  # of one image in one training step, as if dense: 2 for each product of two numbers
 FORWARD_FLOP = 27.77e6  # of one image, forward
 
@@ -92,7 +93,7 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, Any]:
     """What a reader must know to compare these results with others."""
     from minicnn import __version__
-    from minicnn.kernels.tile import VECTOR_BITS
+    from minicnn.kernels.vector import VECTOR_BITS
 
     return {
         "processor": processor(),
@@ -236,15 +237,17 @@ def repeat(work: Callable[[], Any], times: int = 1, warmup: int = 1) -> Contesta
 def race(
     contestants: Mapping[str, Contestant | Worker], rounds: int, steps: int = 3, rest: float = REST
 ) -> dict[str, Spread]:
-    """Let the contestants take turns, in an order that rotates from round to round.
+    """Let the contestants take turns, in an order that is drawn anew for every round.
+
+    (A fixed order, even a rotating one, would let each suffer from the same predecessor's idle threads.)
 
     A `Worker`'s turn is `steps` training steps after one that is not measured.
     """
     names = list(contestants)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(rounds):
-        first = turn % len(names)
-        for name in names[first:] + names[:first]:
+    order = random.Random(0)
+    for _ in range(rounds):
+        for name in order.sample(names, len(names)):
             contestant = contestants[name]
             time.sleep(rest)
             if isinstance(contestant, Worker):

@@ -1,12 +1,16 @@
-"""Max-pooling, the fast twin of the reference's."""
+"""Max-pooling, the fast twin of the reference's, and the 2x2 pool that the fused block ends with."""
 
 from __future__ import annotations
 
 import numpy as np
-from numba import prange
+from llvmlite import ir
+from numba import prange, types
+from numba.extending import intrinsic
 
 from minicnn.kernels.buffers import empty, ready
-from minicnn.kernels.jit import kernel
+from minicnn.kernels.jit import helper, kernel
+from minicnn.kernels.tile import VECTORS
+from minicnn.kernels.vector import Emitter, address, advance
 from minicnn.reference import Cache, window_geometry
 
 
@@ -80,3 +84,85 @@ def max_pool2d_backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
     dx = empty("dx", x_shape, dy.dtype)
     _max_pool_backward(ready(dy), winner, dx, size, stride, top, left)
     return dx
+
+
+# --- for the fused block: the pool of a few rows that have just been computed ---------------------
+
+
+@intrinsic
+def pool_windows(typing, window, right, under, across, y, winner):
+    """The ReLU of the largest of four numbers, a tile's width of them at once, and which one it was.
+
+    y[l] = max(window[l], right[l], under[l], across[l], 0); winner[l] = 0, 1, 2 or 3, the first of
+    equals. A NaN wins. Plain twin: `_pool_edge`.
+    """
+    signature = types.void(window, right, under, across, y, winner)
+
+    def codegen(context, builder, signature, args):
+        *candidates, y, winner = args
+        emit = Emitter(builder, signature.args[0].dtype)
+        byte = ir.VectorType(ir.IntType(8), emit.lanes)
+
+        def all_lanes(kind, value):
+            return ir.Constant(kind, [value] * emit.lanes)
+
+        for j in range(VECTORS):
+            first, *others = [emit.load(emit.at(pointer, j * emit.lanes)) for pointer in candidates]
+            best, place = first, all_lanes(byte, 0)
+            for k, value in enumerate(others, start=1):
+                larger = builder.fcmp_ordered(">", value, best)
+                wins = builder.or_(larger, builder.fcmp_unordered("uno", value, value))
+                best = builder.select(wins, value, best)
+                place = builder.select(wins, all_lanes(byte, k), place)
+            zero = all_lanes(emit.vector, 0.0)
+            relu = builder.select(builder.fcmp_ordered("<=", best, zero), zero, best)
+            emit.store(relu, emit.at(y, j * emit.lanes))
+            to = builder.bitcast(emit.at(winner, j * emit.lanes), byte.as_pointer())
+            builder.store(place, to).align = 1
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@helper
+def _pool_edge(window, right, under, across, y, winner, count, zero):
+    """`pool_windows` for `count` numbers, where a whole tile's width would not fit."""
+    for f in range(count):
+        best, place = window[f], 0
+        # Strictly larger: of equal values the first wins. A NaN, unequal to itself, wins too.
+        if right[f] > best or right[f] != right[f]:
+            best, place = right[f], 1
+        if under[f] > best or under[f] != under[f]:
+            best, place = under[f], 2
+        if across[f] > best or across[f] != across[f]:
+            best, place = across[f], 3
+        y[f] = zero if best <= zero else best
+        winner[f] = place
+
+
+@helper
+def pool_block(conv, rows, columns, width, F, f0, y, winner, at):
+    """ReLU and max of the 2x2 windows of conv [2 * rows, 2 * columns, width], to y and winner from `at`."""
+    below = 2 * columns * width
+    for i in range(rows):
+        for j in range(columns):
+            window = address(conv, (2 * i * 2 * columns + 2 * j) * width)
+            right, under, across = (
+                advance(window, width),
+                advance(window, below),
+                advance(window, below + width),
+            )
+            to = at + (i * columns + j) * F
+            if f0 + width <= F:
+                pool_windows(window, right, under, across, address(y, to), address(winner, to))
+            else:
+                _pool_edge(
+                    window,
+                    right,
+                    under,
+                    across,
+                    address(y, to),
+                    address(winner, to),
+                    F - f0,
+                    conv.dtype.type(0),
+                )

@@ -16,15 +16,15 @@ import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
 from minicnn.kernels.buffers import CACHE_LINE, empty
-from minicnn.kernels.jit import kernel
-from minicnn.kernels.tile import GATHER_VECTORS, address, advance, gather_sum, lanes, prefetch
+from minicnn.kernels.jit import helper, kernel
+from minicnn.kernels.tile import GATHER_VECTORS, gather_sum, transpose
+from minicnn.kernels.vector import address, advance, lanes, prefetch
 
 UNITS = 64  # columns of w that are transposed at once
 MOSTLY_ZEROS = 0.5  # share of nonzeros in dy below which skipping the others pays
-AHEAD = 12  # rows of w between the one that is transposed and the one that is fetched
 
 
-@kernel(parallel=False)
+@kernel(parallel=True)
 def _list_nonzeros(dy, of_image, start, of_unit, count, step, part):
     """The nonzeros of dy, by image and by unit, each a list of values and a list of offsets.
 
@@ -35,27 +35,41 @@ def _list_nonzeros(dy, of_image, start, of_unit, count, step, part):
     values, offsets = of_image
     unit_values, unit_offsets = of_unit
     zero = dy.dtype.type(0)
-    counts = address(count, 0)
-    for j in range(F):
-        counts[j] = 0
-    for n in range(N):
+    # In both lists a zero is overwritten by what comes next.
+    for n in prange(N):
         row = address(dy, n * F)
         value, offset = address(values, n * F), address(offsets, n * F)
         found = 0
         for j0 in range(0, F, part):
             start[n, j0 // part] = found
             for j in range(j0, min(F, j0 + part)):
-                g, at = row[j], j * N + counts[j]
-                value[found], offset[found] = g, (j - j0) * step
-                unit_values[at], unit_offsets[at] = g, n * step
-                # A zero is overwritten by what comes next.
-                found += g != zero
-                counts[j] += g != zero
+                value[found], offset[found] = row[j], (j - j0) * step
+                found += row[j] != zero
         start[n, (F + part - 1) // part] = found
+    for p in prange((F + part - 1) // part):
+        j0, j1 = p * part, min(F, (p + 1) * part)
+        counts = address(count, 0)
+        for j in range(j0, j1):
+            counts[j] = 0
+        for n in range(N):
+            row = address(dy, n * F)
+            value, offset = address(unit_values, 0), address(unit_offsets, 0)
+            for j in range(j0, j1):
+                at = j * N + counts[j]
+                value[at], offset[at] = row[j], n * step
+                counts[j] += row[j] != zero
+
+
+@helper
+def _fetch(corner, row_stride, rows, per_row, line, share, shares):
+    """Start to bring one of `shares` equal shares of a block of cache lines near, `per_row` lines a row."""
+    count = rows * per_row
+    for i in range(count * share // shares, count * (share + 1) // shares):
+        prefetch(advance(corner, i // per_row * row_stride + i % per_row * line))
 
 
 @kernel(parallel=True)
-def _input_gradient(w, value, offset, start, dx, vectors, slot, units, line, ahead, scratch):
+def _input_gradient(w, value, offset, start, dx, vectors, slot, units, line, lane_count, scratch):
     D, F = w.shape
     N, _ = dx.shape
     width = slot[1] * vectors
@@ -68,17 +82,18 @@ def _input_gradient(w, value, offset, start, dx, vectors, slot, units, line, ahe
             block[i] = zero
         total = units * width
         for j0 in range(0, F, units):
-            for d in range(columns):
-                row, to = address(w, (d0 + d) * F + j0), address(block, d)
-                for j in range(0, units, line):
-                    prefetch(advance(row, ahead * F + j))
-                for j in range(min(units, F - j0)):
-                    to[j * width] = row[j]
+            here = min(units, F - j0)
+            for d in range(0, columns, lane_count):
+                tall = min(lane_count, columns - d)
+                corner = address(w, (d0 + d) * F + j0)
+                transpose(corner, F, address(block, d), width, tall, here, lane_count)
+            following = d0 * F + j0 + units if j0 + units < F else (d0 + width) * F
             for n in range(N):
                 first = start[n, j0 // units]
                 count = start[n, j0 // units + 1] - first
                 terms, places = address(value, n * F + first), address(offset, n * F + first)
                 acc = address(block, total + n * width)
+                _fetch(address(w, following), F, width, units // line, line, n, N)
                 # dx[n] += dy[n, j] * w[:, j]
                 gather_sum(
                     vectors, terms, places, count, address(block, 0), address(slot, 0), acc, address(slot, 0)
@@ -90,7 +105,7 @@ def _input_gradient(w, value, offset, start, dx, vectors, slot, units, line, ahe
 
 
 @kernel(parallel=True)
-def _weight_gradient(x, value, offset, count, dw, vectors, slot, units, line, scratch):
+def _weight_gradient(x, value, offset, count, dw, vectors, slot, units, line, lane_count, scratch):
     N, D = x.shape
     _, F = dw.shape
     width = slot[1] * vectors
@@ -118,10 +133,7 @@ def _weight_gradient(x, value, offset, count, dw, vectors, slot, units, line, sc
                 gather_sum(
                     vectors, terms, places, count[j0 + j], rows, address(slot, 0), acc, address(slot, 0)
                 )
-            for d in range(columns):
-                column, to = address(block, d), address(dw, (d0 + d) * F + j0)
-                for j in range(here):
-                    to[j] = column[j * width]
+            transpose(address(block, 0), width, address(dw, d0 * F + j0), F, here, columns, lane_count)
 
 
 def sparse_dense_backward(
@@ -137,7 +149,7 @@ def sparse_dense_backward(
     width, line = vectors * lanes(dtype), CACHE_LINE // dtype.itemsize
 
     of_image = empty("values of images", (N, F), dtype), empty("offsets of images", (N, F), np.int32)
-    of_unit = empty("values of units", (F * N + 1,), dtype), empty("offsets of units", (F * N + 1,), np.int32)
+    of_unit = empty("values of units", (F, N), dtype), empty("offsets of units", (F, N), np.int32)
     start = empty("starts of images", (N, -(-F // UNITS) + 1), np.int64)
     count = empty("counts of units", (F,), np.int64)
     _list_nonzeros(dy, of_image, start, of_unit, count, width, UNITS)
@@ -146,9 +158,9 @@ def sparse_dense_backward(
 
     scratch = empty("blocks", (get_num_threads(), (UNITS + N) * width), dtype)
     dw = empty("dw", (D, F), dtype)
-    _weight_gradient(x, *of_unit, count, dw, vectors, slot, UNITS, line, scratch)
+    _weight_gradient(x, *of_unit, count, dw, vectors, slot, UNITS, line, lanes(dtype), scratch)
     if not input_gradient:
         return None, dw
     dx = empty("dx", (N, D), dtype)
-    _input_gradient(w, *of_image, start, dx, vectors, slot, UNITS, line, AHEAD, scratch)
+    _input_gradient(w, *of_image, start, dx, vectors, slot, UNITS, line, lanes(dtype), scratch)
     return dx, dw

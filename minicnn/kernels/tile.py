@@ -35,44 +35,20 @@ what the emitted code computes.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from minicnn.kernels.jit import helper
+from minicnn.kernels.vector import INDEX, VECTOR_BITS, Emitter, advance, lanes, transpose_square
 
 Array = np.ndarray
 VECTORS = 2  # vectors of B in a tile
-INDEX = ir.IntType(64)
-
-
-def _vector_bits() -> int:
-    """Width of a vector register: what the processor has, or a narrower one that the user forces."""
-    forced = os.environ.get("MINICNN_VECTOR_BITS")
-    if forced is not None:
-        if forced not in ("128", "256", "512"):
-            raise ValueError(f"MINICNN_VECTOR_BITS: expected 128, 256 or 512, got {forced!r}")
-        return int(forced)
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 512
-    return 256 if features.get("avx2") and features.get("fma") else 128
-
-
-VECTOR_BITS = _vector_bits()
 MAX_ROWS = 14 if VECTOR_BITS == 512 else 6
 GATHER_VECTORS = (10, 5, 2, 1)  # group sizes of gather_sum; ten sums keep two FMA units busy
-
-
-def lanes(dtype: np.dtype | type) -> int:
-    """How many numbers a vector register holds."""
-    return VECTOR_BITS // 8 // np.dtype(dtype).itemsize
 
 
 def panel_width(dtype: np.dtype | type) -> int:
@@ -96,12 +72,17 @@ def plain_tile(
     start_stride: int,
     c: Array,
     c_stride: int,
+    ahead: Array,
+    ahead_stride: int,
 ) -> None:
     """c[r, :] = start[r, :] + sum over o, k of a[r, o, k] * b[o * inner + k, :], for `rows` rows.
 
     All arguments but the sizes are flat arrays that begin at the tile's first entry:
     a[r, o, k] is a[r * row_stride + o * outer_stride + k * k_stride], b is a packed panel of
     [outer * inner, width], and row r of start and c begins at r * start_stride and r * c_stride.
+
+    Meanwhile the cache lines of ahead[t * ahead_stride] are brought near, one for each step in k: the
+    arithmetic leaves the memory idle. A stride of 0 asks for nothing new. It changes no result.
     """
     width = panel_width(b.dtype)
     for r in range(rows):
@@ -137,79 +118,45 @@ def plain_gather_sum(
 # --- the emitted code ----------------------------------------------------------------------------
 
 
-class _Emitter:
-    """The few vector instructions that the tiles need, for one element type."""
-
-    def __init__(self, builder: ir.IRBuilder, element: Any) -> None:
-        self.builder = builder
-        double = element == types.float64
-        self.scalar = ir.DoubleType() if double else ir.FloatType()
-        self.size = 8 if double else 4
-        self.lanes = VECTOR_BITS // 8 // self.size
-        self.vector = ir.VectorType(self.scalar, self.lanes)
-        name = f"llvm.fmuladd.v{self.lanes}f{self.size * 8}"
-        declared = builder.module.globals.get(name)
-        self.muladd = declared or ir.Function(
-            builder.module, ir.FunctionType(self.vector, [self.vector] * 3), name
-        )
-
-    def at(self, pointer: Any, offset: Any) -> Any:
-        if isinstance(offset, int):
-            offset = ir.Constant(INDEX, offset)
-        return self.builder.gep(pointer, [offset])
-
-    def load(self, pointer: Any) -> Any:
-        value = self.builder.load(self.builder.bitcast(pointer, self.vector.as_pointer()))
-        value.align = self.size
-        return value
-
-    def store(self, value: Any, pointer: Any) -> None:
-        self.builder.store(value, self.builder.bitcast(pointer, self.vector.as_pointer())).align = self.size
-
-    def broadcast(self, pointer: Any) -> Any:
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        one = self.builder.insert_element(
-            undefined, self.builder.load(pointer), ir.Constant(ir.IntType(32), 0)
-        )
-        mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(one, undefined, mask)
-
-    def loop(self, count: Any, carried: list[Any], body: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
-        """`for i in range(count)`: body(i, values) -> next values, held in registers; count >= 0."""
-        b = self.builder
-        entry, head = b.block, b.append_basic_block("head")
-        inside, done = b.append_basic_block("body"), b.append_basic_block("done")
-        b.branch(head)
-        b.position_at_end(head)
-        i = b.phi(INDEX)
-        values = [b.phi(value.type) for value in carried]
-        b.cbranch(b.icmp_signed("<", i, count), inside, done)
-        b.position_at_end(inside)
-        following = body(i, values)
-        following_i = b.add(i, ir.Constant(INDEX, 1))
-        last = b.block
-        b.branch(head)
-        i.add_incoming(ir.Constant(INDEX, 0), entry)
-        i.add_incoming(following_i, last)
-        for phi, first, value in zip(values, carried, following, strict=True):
-            phi.add_incoming(first, entry)
-            phi.add_incoming(value, last)
-        b.position_at_end(done)
-        return values
-
-
 def _make_tile(rows: int) -> Any:
     @intrinsic
     def tile(
-        typing, a, row_stride, k_stride, outer, outer_stride, inner, b, start, start_stride, c, c_stride
+        typing,
+        a,
+        row_stride,
+        k_stride,
+        outer,
+        outer_stride,
+        inner,
+        b,
+        start,
+        start_stride,
+        c,
+        c_stride,
+        ahead,
+        ahead_stride,
     ):
         """See `plain_tile`."""
         n = types.intp
-        signature = types.void(a, n, n, n, n, n, b, start, n, c, n)
+        signature = types.void(a, n, n, n, n, n, b, start, n, c, n, ahead, n)
 
         def codegen(context, builder, signature, args):
-            a, row_stride, k_stride, outer, outer_stride, inner, b, start, start_stride, c, c_stride = args
-            emit = _Emitter(builder, signature.args[0].dtype)
+            (
+                a,
+                row_stride,
+                k_stride,
+                outer,
+                outer_stride,
+                inner,
+                b,
+                start,
+                start_stride,
+                c,
+                c_stride,
+                *ahead,
+            ) = args
+            ahead, ahead_stride = ahead
+            emit = Emitter(builder, signature.args[0].dtype)
             width = VECTORS * emit.lanes
             row_at = [builder.mul(row_stride, ir.Constant(INDEX, r)) for r in range(rows)]
 
@@ -220,21 +167,22 @@ def _make_tile(rows: int) -> Any:
                 return emit.at(emit.at(pointer, builder.mul(stride, ir.Constant(INDEX, r))), j * emit.lanes)
 
             def one_k(_, values):
-                a_k, b_k, *sums = values
+                a_k, b_k, ahead_k, *sums = values
+                emit.prefetch(ahead_k)
                 b_vectors = [emit.load(emit.at(b_k, j * emit.lanes)) for j in range(VECTORS)]
                 for r in range(rows):
                     a_vector = emit.broadcast(emit.at(a_k, row_at[r]))
                     for j in range(VECTORS):
                         s = r * VECTORS + j
                         sums[s] = builder.call(emit.muladd, [a_vector, b_vectors[j], sums[s]])
-                return [emit.at(a_k, k_stride), emit.at(b_k, width), *sums]
+                return [emit.at(a_k, k_stride), emit.at(b_k, width), emit.at(ahead_k, ahead_stride), *sums]
 
             def one_outer(o, values):
                 a_o = emit.at(a, builder.mul(o, outer_stride))
                 return emit.loop(inner, [a_o, *values], one_k)[1:]
 
             sums = each(lambda r, j: emit.load(address(start, start_stride, r, j)))
-            sums = emit.loop(outer, [b, *sums], one_outer)[1:]
+            sums = emit.loop(outer, [b, ahead, *sums], one_outer)[2:]
             each(lambda r, j: emit.store(sums[r * VECTORS + j], address(c, c_stride, r, j)))
             return context.get_dummy_value()
 
@@ -251,7 +199,7 @@ def _make_gather_sum(vectors: int) -> Any:
 
         def codegen(context, builder, signature, args):
             value, offset, count, base, base_at, acc, acc_at = args
-            emit = _Emitter(builder, signature.args[0].dtype)
+            emit = Emitter(builder, signature.args[0].dtype)
             bases = [emit.at(base, builder.load(emit.at(base_at, j))) for j in range(vectors)]
             accs = [emit.at(acc, builder.load(emit.at(acc_at, j))) for j in range(vectors)]
 
@@ -274,97 +222,17 @@ def _make_gather_sum(vectors: int) -> Any:
 
 
 @intrinsic
-def pool_windows(typing, window, right, under, across, y, winner):
-    """The ReLU of the largest of four numbers, a tile's width of them at once, and which one it was.
-
-    y[l] = max(window[l], right[l], under[l], across[l], 0); winner[l] = 0, 1, 2 or 3, the first of
-    equals. A NaN wins. Plain twin: `fused._pool_edge`.
-    """
-    signature = types.void(window, right, under, across, y, winner)
-
-    def codegen(context, builder, signature, args):
-        *candidates, y, winner = args
-        emit = _Emitter(builder, signature.args[0].dtype)
-        byte = ir.VectorType(ir.IntType(8), emit.lanes)
-
-        def all_lanes(kind, value):
-            return ir.Constant(kind, [value] * emit.lanes)
-
-        for j in range(VECTORS):
-            first, *others = [emit.load(emit.at(pointer, j * emit.lanes)) for pointer in candidates]
-            best, place = first, all_lanes(byte, 0)
-            for k, value in enumerate(others, start=1):
-                larger = builder.fcmp_ordered(">", value, best)
-                wins = builder.or_(larger, builder.fcmp_unordered("uno", value, value))
-                best = builder.select(wins, value, best)
-                place = builder.select(wins, all_lanes(byte, k), place)
-            zero = all_lanes(emit.vector, 0.0)
-            relu = builder.select(builder.fcmp_ordered("<=", best, zero), zero, best)
-            emit.store(relu, emit.at(y, j * emit.lanes))
-            to = builder.bitcast(emit.at(winner, j * emit.lanes), byte.as_pointer())
-            builder.store(place, to).align = 1
-        return context.get_dummy_value()
-
-    return signature, codegen
-
-
-@intrinsic
 def copy_tile_row(typing, source, to):
     """Copy a tile's width of numbers: to[l] = source[l]."""
 
     def codegen(context, builder, signature, args):
-        emit = _Emitter(builder, signature.args[0].dtype)
+        emit = Emitter(builder, signature.args[0].dtype)
         for j in range(VECTORS):
             at = j * emit.lanes
             emit.store(emit.load(emit.at(args[0], at)), emit.at(args[1], at))
         return context.get_dummy_value()
 
     return types.void(source, to), codegen
-
-
-@intrinsic
-def prefetch(typing, pointer):
-    """Start to bring the cache line at `pointer` near; any address will do.
-
-    Processors foresee plain sequences by themselves, but not the jump from row to row of a matrix.
-    """
-
-    def codegen(context, builder, signature, args):
-        byte_pointer, i32 = ir.IntType(8).as_pointer(), ir.IntType(32)
-        kind = ir.FunctionType(ir.VoidType(), [byte_pointer, i32, i32, i32])
-        function = builder.module.globals.get("llvm.prefetch.p0") or ir.Function(
-            builder.module, kind, "llvm.prefetch.p0"
-        )
-        read, near, data = (ir.Constant(i32, value) for value in (0, 3, 1))
-        builder.call(function, [builder.bitcast(args[0], byte_pointer), read, near, data])
-        return context.get_dummy_value()
-
-    return types.void(pointer), codegen
-
-
-@intrinsic
-def address(typing, array, index):
-    """A pointer to entry `index` of a C-contiguous array, counted flat.
-
-    A pointer is indexed like an array, without Numba's test for negative indices, which keeps inner
-    loops from being vectorised.
-    """
-
-    def codegen(context, builder, signature, args):
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        return builder.gep(data, [args[1]])
-
-    return types.CPointer(array.dtype)(array, types.intp), codegen
-
-
-@intrinsic
-def advance(typing, pointer, count):
-    """The pointer `count` entries further on."""
-
-    def codegen(context, builder, signature, args):
-        return builder.gep(args[0], [args[1]])
-
-    return pointer(pointer, types.intp), codegen
 
 
 # --- the emitted code, for any number of rows ----------------------------------------------------
@@ -386,7 +254,8 @@ def _choose(name: str, arguments: str, makers: dict[int, Any]) -> Any:
 
 tile = _choose(
     "tile",
-    "a, row_stride, k_stride, outer, outer_stride, inner, b, start, start_stride, c, c_stride",
+    "a, row_stride, k_stride, outer, outer_stride, inner, b, start, start_stride, c, c_stride, "
+    "ahead, ahead_stride",
     {rows: _make_tile(rows) for rows in range(1, MAX_ROWS + 1)},
 )
 gather_sum = _choose(
@@ -401,3 +270,16 @@ def tile_rows(remaining, most):
     """How many rows the next tile takes, so that the tiles of a block are all about the same size."""
     tiles = (remaining + most - 1) // most
     return (remaining + tiles - 1) // tiles
+
+
+@helper
+def transpose(source, source_stride, to, to_stride, rows, columns, lane_count):
+    """to[j, i] = source[i, j] for `rows` rows and `columns` columns, squares of a vector's size first."""
+    square_rows, square_columns = rows // lane_count * lane_count, columns // lane_count * lane_count
+    for i in range(0, square_rows, lane_count):
+        for j in range(0, square_columns, lane_count):
+            square = advance(source, i * source_stride + j)
+            transpose_square(square, source_stride, advance(to, j * to_stride + i), to_stride)
+    for i in range(rows):
+        for j in range(square_columns if i < square_rows else 0, columns):
+            to[j * to_stride + i] = source[i * source_stride + j]

@@ -5,6 +5,8 @@ Both read and write each number once, so memory decides the speed.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import prange
 
@@ -15,7 +17,7 @@ BLOCK = 16384  # entries
 
 @kernel(parallel=True)
 def _adam(
-    values, grads, ms, vs, beta1, beta2, one_minus_beta1, one_minus_beta2, c1, c2, rate, epsilon, block
+    values, grads, ms, vs, beta1, beta2, one_minus_beta1, one_minus_beta2, step_size, root, epsilon, block
 ):
     size = values.size
     for part in prange((size + block - 1) // block):
@@ -24,7 +26,8 @@ def _adam(
         for i in range(value.size):
             m[i] = beta1 * m[i] + one_minus_beta1 * grad[i]
             v[i] = beta2 * v[i] + one_minus_beta2 * grad[i] * grad[i]
-            value[i] -= rate * (m[i] / c1) / (np.sqrt(v[i] / c2) + epsilon)
+            # One division for three: sqrt(v / c) = sqrt(v) * root, and the rate has c1 in it already.
+            value[i] -= step_size * m[i] / (np.sqrt(v[i]) * root + epsilon)
 
 
 @kernel(parallel=True)
@@ -51,7 +54,8 @@ def adam_update(
 ) -> None:
     """See `minicnn.reference.adam_update`. The arrays must be C-contiguous."""
     real = value.dtype.type
-    numbers = (beta1, beta2, 1 - beta1, 1 - beta2, 1 - beta1**step, 1 - beta2**step, learning_rate, epsilon)
+    step_size, root = learning_rate / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
+    numbers = (beta1, beta2, 1 - beta1, 1 - beta2, step_size, root, epsilon)
     _adam(*(_flat(a) for a in (value, grad, m, v)), *(real(x) for x in numbers), BLOCK)
 
 
