@@ -15,7 +15,7 @@ from typing import Any
 
 from common import HERE, RESULTS, Table, machine_line
 
-ORDER = ("step", "inference", "ladder", "tile", "scaling", "start", "memory")
+ORDER = ("step", "inference", "ladder", "tile", "winograd", "scaling", "start", "memory")
 
 
 def main() -> int:

@@ -1,11 +1,12 @@
-"""The story of the speed in five lines: the tutorial's second convolution, each time done better.
+"""The story of the speed in six lines: the tutorial's second convolution, each time done better.
 
     python benchmarks/ladder.py [--rounds N]
 
 Convolution (batch 50, 14 x 14 x 32 -> 64, 5x5 SAME), ReLU and 2x2 max-pool, forward and backward:
-naive loops, the same loops compiled, NumPy's im2col, compiled im2col with minicnn's matrix product, and
-the fused block without a patch matrix. First, all must agree. The naive loops work on a part of the
-batch, as small as patience demands, and their time is scaled up.
+naive loops, the same loops compiled, NumPy's im2col, compiled im2col with minicnn's matrix product, the
+fused block without a patch matrix, and the same with Winograd's 36 products for 100. First, all must
+agree. The naive loops work on a part of the batch, as small as patience demands, and their time is
+scaled up.
 """
 
 from __future__ import annotations
@@ -13,12 +14,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
+from unittest import mock
 
 import numba
 import numpy as np
 from common import Report, Spread, expect_close, ms, parse, parser, race, repeat, spread_ms
 
 from minicnn import kernels, reference
+from minicnn.kernels import fused as fused_kernels
 from minicnn.kernels.buffers import Buffers, reuse
 from minicnn.kernels.jit import set_threads
 
@@ -99,9 +102,10 @@ class Layers:
 
     share = 1.0
 
-    def __init__(self, example: Arrays, ops: Any, fused: bool) -> None:
+    def __init__(self, example: Arrays, ops: Any, fused: bool, winograd: bool = True) -> None:
         self.x, self.w, self.b, self.dy = example
         self.ops, self.fused = ops, fused
+        self.min_channels = fused_kernels.MIN_CHANNELS if winograd else C + 1
         self.buffers = [Buffers() for _ in range(3)]
         self.caches: list[Any] = []
 
@@ -112,7 +116,8 @@ class Layers:
     def forward(self) -> np.ndarray:
         ops, call = self.ops, self._call
         if self.fused:
-            y, cache = call(0, ops.conv_relu_pool_forward, self.x, self.w, self.b)
+            with mock.patch.object(fused_kernels, "MIN_CHANNELS", self.min_channels):
+                y, cache = call(0, ops.conv_relu_pool_forward, self.x, self.w, self.b)
             self.caches = [cache]
             return y
         conv, conv_cache = call(0, ops.conv2d_forward, self.x, self.w, self.b)
@@ -146,7 +151,10 @@ def rungs(example: Arrays, threads: int, quick: bool) -> list[Rung]:
         Rung("the same loops, compiled", Loops(example, images, POOLED, compiled=True), 1),
         Rung("im2col in NumPy", Layers(example, reference, fused=False), threads),
         Rung("im2col compiled, register tile", Layers(example, kernels, fused=False), threads),
-        Rung("fused, no patch matrix, no zeros", Layers(example, kernels, fused=True), threads),
+        Rung(
+            "fused, no patch matrix, no zeros", Layers(example, kernels, fused=True, winograd=False), threads
+        ),
+        Rung("fused, and Winograd's forward", Layers(example, kernels, fused=True), threads),
     ]
 
 

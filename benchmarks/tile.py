@@ -23,17 +23,8 @@ from numba import types
 from numba.extending import intrinsic
 
 from minicnn.kernels.jit import FLAGS
-from minicnn.kernels.tile import (
-    MAX_ROWS,
-    VECTOR_BITS,
-    VECTORS,
-    _Emitter,
-    _make_tile,
-    address,
-    lanes,
-    panel_width,
-    plain_tile,
-)
+from minicnn.kernels.tile import MAX_ROWS, VECTORS, _make_tile, panel_width, plain_tile
+from minicnn.kernels.vector import VECTOR_BITS, Emitter, address, lanes
 
 DEPTH = (
     160  # steps in k: what a patch row of the second convolution has, and panels stay in the nearest cache
@@ -54,7 +45,7 @@ def compile_tile(rows: int) -> Callable[..., None]:
         for _ in range(calls):
             tile(
                 address(a, 0), depth, 1, 1, 0, depth, address(panel, 0), address(start, 0), width,
-                address(c, 0), width,
+                address(c, 0), width, address(panel, 0), 0,
             )  # fmt: skip
 
     return run
@@ -65,7 +56,7 @@ def multiply_adds(typing, numbers, count):
     """`CHAINS` vectors of sums, each `count` times s = s * x + y, with everything in registers."""
 
     def codegen(context, builder, signature, args):
-        emit = _Emitter(builder, signature.args[0].dtype)
+        emit = Emitter(builder, signature.args[0].dtype)
         x, y = (emit.broadcast(emit.at(args[0], i)) for i in range(2))
         first = [emit.load(emit.at(args[0], i * emit.lanes)) for i in range(CHAINS)]
         last = emit.loop(args[1], first, lambda _, sums: [builder.call(emit.muladd, [s, x, y]) for s in sums])
@@ -137,7 +128,7 @@ def check(rows: int, run: Callable[..., None]) -> None:
     """Raise DifferentResultsError unless the tile computes what its plain twin says."""
     a, panel, start, c = make_arguments(rows)
     width, expected = panel_width(np.float32), np.empty_like(c)
-    plain_tile(rows, a, DEPTH, 1, 1, 0, DEPTH, panel, start, width, expected, width)
+    plain_tile(rows, a, DEPTH, 1, 1, 0, DEPTH, panel, start, width, expected, width, panel, 0)
     run(a, panel, start, c, DEPTH, width, 1)
     expect_close(f"tile of {rows} rows", c, expected, rtol=1e-5, atol=0)
 

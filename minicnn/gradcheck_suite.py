@@ -52,8 +52,10 @@ def apart(rng: np.random.Generator, *shape: int) -> np.ndarray:
 # --- operations: pairs of functions --------------------------------------------------------------
 
 
-def _conv_arrays(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    shapes = (2, 6, 5, 3), (3, 4, 3, 19), (19,)
+def _conv_arrays(
+    rng: np.random.Generator, N: int = 2, C: int = 3, kh: int = 3, kw: int = 4, F: int = 19
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    shapes = (N, 6, 5, C), (kh, kw, C, F), (F,)
     x, w, b = (rng.standard_normal(shape) for shape in shapes)
     return x, w, b
 
@@ -68,6 +70,9 @@ OPERATIONS: dict[tuple[str, str], Callable[[np.random.Generator], tuple[tuple, d
     ("conv2d", "stride 2, valid"): lambda rng: ((*_conv_arrays(rng), 2, "valid"), {}),
     ("conv_relu_pool", ""): lambda rng: (_conv_arrays(rng), {}),
     ("conv_relu_pool", "stride 2, valid"): lambda rng: ((*_conv_arrays(rng), 2, "valid"), {}),
+    ("conv_relu_pool", "grey images"): lambda rng: (_conv_arrays(rng, N=6, C=1), {}),
+    # Where the kernel multiplies less: see `minicnn.kernels.winograd`.
+    ("conv_relu_pool", "5x5, many channels"): lambda rng: (_conv_arrays(rng, N=1, C=17, kh=5, kw=5), {}),
     ("max_pool2d", ""): lambda rng: ((apart(rng, 2, 7, 5, 3),), {}),
     ("max_pool2d", "overlapping"): lambda rng: ((apart(rng, 2, 7, 5, 2), 3, 2, "valid"), {}),
     ("relu", ""): lambda rng: ((apart(rng, 4, 25),), {}),

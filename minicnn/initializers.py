@@ -11,13 +11,15 @@ from collections.abc import Callable
 
 import numpy as np
 
+from minicnn.arguments import integer
+
 Generator = np.random.Generator | int
 Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
 def as_generator(rng: Generator) -> np.random.Generator:
     """A generator as it is, or a new one from a seed."""
-    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(rng)
+    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(integer("seed", rng, 0))
 
 
 def truncated_normal(stddev: float) -> Initializer:

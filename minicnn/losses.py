@@ -33,6 +33,9 @@ class SoftmaxCrossEntropy:
         Raises ValueError or TypeError for shapes or labels that do not fit.
         """
         labels = np.asarray(labels)
+        if not isinstance(logits, np.ndarray) or logits.dtype.kind != "f":
+            given = getattr(logits, "dtype", type(logits).__name__)
+            raise TypeError(f"logits: expected an array of floats, got {given}")
         if logits.ndim != 2 or logits.size == 0:
             raise ValueError(f"logits: expected [N, K] with N >= 1, got {list(logits.shape)}")
         if labels.dtype.kind not in "iu":

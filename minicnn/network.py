@@ -8,17 +8,16 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from minicnn import layers as layer_types
-from minicnn.files import write_whole
+from minicnn.arguments import integer
 from minicnn.initializers import Initializer, constant
 from minicnn.kernels.buffers import aligned_empty
 from minicnn.layers import Layer, Parameter
 from minicnn.layers.base import WeightedLayer
+from minicnn.sealed import read_sealed, write_sealed
 
-OPTIMIZER_STATE = ("adam.", "sgd.")  # what a run's checkpoint holds besides the parameters
+TRAINING_STATE = ("adam.", "sgd.", "trained.")  # what a run's checkpoint holds besides the parameters
 CHUNK = 200  # images that predict works on at once: their feature maps still fit a processor's cache
 
 
@@ -33,11 +32,16 @@ class Sequential:
     def __init__(self, layers: Sequence[Layer], input_shape: tuple[int, ...], name: str = "network") -> None:
         if not layers:
             raise ValueError("layers: expected at least one, got none")
+        for layer in layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"layers: expected layers, got {type(layer).__name__}")
         names = [layer.name for layer in layers]
         for repeated in {n for n in names if names.count(n) > 1}:
             raise ValueError(f"layers: expected different names, got {repeated!r} twice")
         self.layers = list(layers)
-        self.input_shape = tuple(input_shape)
+        if not isinstance(input_shape, (tuple, list)):
+            raise TypeError(f"input_shape: expected a tuple of integers, got {input_shape!r}")
+        self.input_shape = tuple(integer("input_shape", size, at_least=1) for size in input_shape)
         self.name = name
         self._predicting = threading.Lock()
         self.shapes = [self.input_shape]  # shapes[i] goes into layers[i]
@@ -145,15 +149,25 @@ class Sequential:
         total = f"Total parameters: {self.values.size:,} ({self.values.nbytes / 1e6:.1f} MB)"
         print("\n".join([f"Network: {self.name}", line, show(head), line, *map(show, rows), line, total]))
 
+    def __reduce__(self) -> tuple:
+        """What `copy` and `pickle` need: so a network can be copied, and sent to another process."""
+        ops = self.layers[0].ops.__name__.rsplit(".", 1)[-1]
+        arrays = {p.name: p.value for p in self.parameters()}
+        generators = {
+            layer.name: layer.rng for layer in self.layers if isinstance(layer, layer_types.Dropout)
+        }
+        return _build_again, (self.architecture(), arrays, ops, generators)
+
     # --- to and from a file ---
 
     def save(self, path: str | os.PathLike) -> None:
         """Write the network to one safetensors file; `load_network` reads it back.
 
-        Weights are stored under the parameters' names, the architecture in the metadata.
+        Weights are stored under the parameters' names, the architecture in the metadata; see
+        `minicnn.sealed`. Raises OSError, with a file that was there untouched.
         """
-        arrays = {p.name: np.ascontiguousarray(p.value) for p in self.parameters()}
-        write_whole(path, safetensors.numpy.save(arrays, {"minicnn": json.dumps(self.architecture())}))
+        arrays = {p.name: p.value for p in self.parameters()}
+        write_sealed(path, arrays, {"minicnn": json.dumps(self.architecture())})
 
     def architecture(self) -> dict:
         """What is needed, besides the weights, to build this network again. Plain JSON."""
@@ -206,6 +220,16 @@ def build(
         raise ValueError(f"architecture: not a description of a network ({error!r})") from None
 
 
+def _build_again(
+    architecture: dict, arrays: dict[str, np.ndarray], ops: str, generators: dict[str, np.random.Generator]
+) -> Sequential:
+    network = build(architecture, arrays, ops)
+    for layer in network.layers:
+        if layer.name in generators:
+            layer.rng = generators[layer.name]
+    return network
+
+
 def _expect_names(arrays: dict[str, np.ndarray], wanted: set[str]) -> None:
     if set(arrays) != wanted:
         raise ValueError(f"parameters: expected {sorted(wanted)}, got {sorted(arrays)}")
@@ -227,20 +251,13 @@ def _values_of(arrays: dict[str, np.ndarray], name: str, dtype: np.dtype) -> Ini
 def load_network(path: str | os.PathLike, ops: str = "kernels") -> Sequential:
     """The network in a file that `Sequential.save` wrote, or in the checkpoint of a run.
 
-    Raises ValueError, naming the file, if there is none in it.
+    Raises ValueError, naming the file, if there is none in it, or if one byte of it has changed.
     """
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            described = (file.metadata() or {}).get("minicnn")
-            names = [n for n in file.keys() if not n.startswith(OPTIMIZER_STATE)]  # noqa: SIM118
-            arrays = {name: file.get_tensor(name) for name in names}
-        if described is None:
+        arrays, texts = read_sealed(path)
+        if "minicnn" not in texts:
             raise ValueError("not a network saved by minicnn (no architecture in it)")
-        return build(json.loads(described), arrays, ops)
-    except OSError as error:
-        raise ValueError(f"{os.fspath(path)}: {error.strerror or error}") from None
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{os.fspath(path)}: not a safetensors file ({error})") from None
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        # NumPy has no name for some types of numbers, and no limit for the depth of JSON.
+        weights = {name: a for name, a in arrays.items() if not name.startswith(TRAINING_STATE)}
+        return build(json.loads(texts["minicnn"]), weights, ops)
+    except (ValueError, TypeError, RecursionError) as error:
         raise ValueError(f"{os.fspath(path)}: {error}") from None

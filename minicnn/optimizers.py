@@ -9,7 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from minicnn.arguments import number
 from minicnn.layers.base import Parameter, find_ops
+
+BELOW_1 = np.nextafter(1, 0)
 
 
 def _as_few_arrays(arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -30,9 +33,10 @@ class Optimizer:
     def __init__(self, parameters: Sequence[Parameter], learning_rate: float, ops: str) -> None:
         if not parameters:
             raise ValueError("parameters: expected at least one, got none")
-        if not learning_rate > 0:
-            raise ValueError(f"learning_rate: expected a number above 0, got {learning_rate}")
-        self.learning_rate = learning_rate
+        for p in parameters:
+            if not isinstance(p, Parameter):
+                raise TypeError(f"parameters: expected Parameter objects, got {type(p).__name__}")
+        self.learning_rate = number("learning_rate", learning_rate, "a number above 0", above=0)
         self.steps = 0
         self.ops = find_ops(ops)
         self._values = _as_few_arrays([p.value for p in parameters])
@@ -70,10 +74,8 @@ class Adam(Optimizer):
         ops: str = "kernels",
     ) -> None:
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
-            if not 0 <= beta < 1:
-                raise ValueError(f"{name}: expected 0 <= {name} < 1, got {beta}")
-        if not epsilon > 0:
-            raise ValueError(f"epsilon: expected a number above 0, got {epsilon}")
+            number(name, beta, f"0 <= {name} < 1", low=0, high=BELOW_1)
+        number("epsilon", epsilon, "a number above 0", above=0)
         super().__init__(parameters, learning_rate, ops)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self._m, self._v = self._remember("m"), self._remember("v")
@@ -101,8 +103,7 @@ class SGD(Optimizer):
         *,
         ops: str = "kernels",
     ) -> None:
-        if not 0 <= momentum < 1:
-            raise ValueError(f"momentum: expected 0 <= momentum < 1, got {momentum}")
+        number("momentum", momentum, "0 <= momentum < 1", low=0, high=BELOW_1)
         super().__init__(parameters, learning_rate, ops)
         self.momentum = momentum
         self._velocity = self._remember("velocity")

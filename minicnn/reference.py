@@ -10,7 +10,7 @@ remember. A backward function quotes the forward line that it differentiates.
 
 Symbols: N images, H rows, W columns, C channels in, F filters (channels out), K = kh * kw * C.
 Images are [N, H, W, C], filters [kh, kw, C, F]. Every function keeps the dtype that it is given
-and changes nothing, except the two optimizer updates, which say so.
+and changes nothing, except the updates at the end, which say so.
 
 What this file is not: fast. `minicnn.kernels` holds the fast twins, with the same names and
 signatures, and the tests hold the two equal.
@@ -18,6 +18,7 @@ signatures, and the tests hold the two equal.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -302,7 +303,53 @@ def softmax_cross_entropy_backward(dloss: float, cache: Cache) -> Array:
     return dlogits * p.dtype.type(scale)
 
 
-# --- optimizers: these change their arguments ----------------------------------------------------
+# --- warping: training images that are moved, turned and bent -------------------------------------
+
+KNOT_SPACING = 7  # pixels between the points that a warp moves
+
+
+def spline_basis(size: int, spacing: float = KNOT_SPACING) -> Array:
+    """How much each of G points on a line moves each of `size` pixels: float64 [size, G].
+
+    The points lie `spacing` pixels apart, symmetric about the middle and reaching beyond both ends. A
+    uniform cubic B-spline: each row sums to 1, and points moved along a straight line move the
+    pixels between them along that line.
+    Source: Rueckert et al.: Nonrigid Registration Using Free-Form Deformations (1999), equation 1.
+    """
+    t = np.abs(np.arange(size)[:, None] - spline_knots(size, spacing)) / spacing
+    near, far = 2 / 3 - t**2 + t**3 / 2, (2 - t) ** 3 / 6
+    return np.where(t < 1, near, np.where(t < 2, far, 0.0))
+
+
+def spline_knots(size: int, spacing: float = KNOT_SPACING) -> Array:
+    """Where the points of `spline_basis` are, in pixels: float64 [G]."""
+    G = math.ceil((size - 1) / spacing) + 3
+    return (size - 1) / 2 + spacing * (np.arange(G) - (G - 1) / 2)
+
+
+def warp(images: Array, moves: Array) -> Array:
+    """Images bent by moving points of a coarse grid, as a network wants them: pixels / 255.
+
+    images uint8 [N, H, W], moves [N, Gy, Gx, 2] -> [N, H, W, 1] in the dtype of `moves`. A move is
+    (rows, columns), in pixels: where the result takes a point's value from, relative to the point.
+    Between the points the moves are a smooth surface (`spline_basis`), between the pixels the image
+    is interpolated linearly, and outside it is 0.
+    """
+    N, H, W = images.shape
+    real = moves.dtype.type
+    rows, columns = spline_basis(H).astype(real), spline_basis(W).astype(real)
+    moved = np.einsum("yi,nijk,xj->nyxk", rows, moves, columns)  # [N, H, W, 2]
+    y = np.clip(np.arange(H, dtype=real)[:, None] + moved[..., 0], -1, H)
+    x = np.clip(np.arange(W, dtype=real) + moved[..., 1], -1, W)
+    down, right = y - np.floor(y), x - np.floor(x)  # how far between two pixels, 0 to 1
+    n, top, left = np.arange(N)[:, None, None], np.floor(y).astype(int) + 1, np.floor(x).astype(int) + 1
+    padded = np.pad(images, ((0, 0), (1, 2), (1, 2))).astype(real)  # pixel (0, 0) is at (1, 1)
+    upper = (1 - right) * padded[n, top, left] + right * padded[n, top, left + 1]
+    lower = (1 - right) * padded[n, top + 1, left] + right * padded[n, top + 1, left + 1]
+    return ((1 - down) * upper + down * lower)[..., None] / real(255)
+
+
+# --- updates: these change their arguments --------------------------------------------------------
 
 
 def adam_update(
@@ -339,3 +386,12 @@ def sgd_update(
     real = value.dtype.type
     velocity[...] = real(momentum) * velocity - real(learning_rate) * grad
     value += velocity
+
+
+def average_update(average: Array, value: Array, decay: float) -> None:
+    """One step of an exponential moving average. Changes `average` in place.
+
+    Source: Polyak, Juditsky: Acceleration of Stochastic Approximation by Averaging (1992), with
+    weights that fade by `decay` a step.
+    """
+    average += average.dtype.type(1 - decay) * (value - average)

@@ -1,43 +1,50 @@
-"""The pictures of one training run: curves, confusion, filters, mistakes.
+"""The pictures: of one run, of several runs together, and of one image on its way through a network.
 
-Plain arrays in, one PNG out; nothing here knows about networks or training. Matplotlib is imported
-only when a picture is drawn, without pyplot: no window, no display, no settings changed behind the
-caller's back. A picture appears under its name only when it is complete.
-
-All measures are inches, y downwards from the top left corner of the sheet. Navy is the test set,
-orange is training and errors; the two differ in lightness too, so a grey print stays readable.
+Plain arrays in, one PNG out; nothing here knows about networks or training. How they look is in
+`minicnn.drawing`.
 """
 
 from __future__ import annotations
 
-import logging
 import math
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from uuid import uuid4
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from minicnn.drawing import (
+    ERRORS,
+    HEADING,
+    INK,
+    LINE,
+    LINES,
+    MARGIN,
+    NAVY,
+    ORANGE,
+    PALE,
+    PEACH,
+    SIGNED,
+    SOFT,
+    TICKS,
+    PathLike,
+    colour_map,
+    draw_tile,
+    grid_columns,
+    matplotlib_quiet,
+    panel,
+    plural,
+    rectangle,
+    save_png,
+    sheet,
+    use_log_axis,
+    write_caption,
+    write_note,
+)
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-PathLike = str | os.PathLike[str]
 
 COLUMNS = ("step", "loss", "training_accuracy", "test_accuracy", "seconds")
-
-INK, SOFT, LINE, PALE = "#1b2433", "#667085", "#d9dde3", "#e4e7ec"
-NAVY, ORANGE, PEACH = "#12396b", "#e8842c", "#f8d3ae"
-ERRORS = ("#ffffff", "#fbdcb8", "#f2a65a", "#d2691e", "#7f3310")  # white to brown: few to many
-SIGNED = ("#0a2342", "#2f6196", "#a6abb0", "#f2ae58", "#fff3cf")  # navy < grey 0 < orange, light
-
-DPI = 120
-MARGIN = 0.45
-HEADING = 1.0  # the height of title and facts
-TICKS = 0.5  # the room for numbers left of an axis
 
 
 # ---------------------------------------------------------------------------------------- numbers
@@ -134,17 +141,17 @@ def draw_curves(metrics: Mapping[str, np.ndarray], path: PathLike, title: str = 
     loss, training, test = (np.array(metrics[name], np.float64) for name in COLUMNS[1:4])
     for values in (loss, training, test):
         values[~np.isfinite(values)] = np.nan
-    facts = _many(step[-1], "step") if len(step) else "no measurements yet"
+    facts = plural(step[-1], "step") if len(step) else "no measurements yet"
     if np.isfinite(test[-1:]).any():
         facts += f"  ·  test accuracy {percent(test[-1])}"
     if np.isnan(loss).any():
         facts += f"  ·  the loss is no number at step {step[np.isnan(loss)][0]:,}"
 
-    with _quiet():
+    with matplotlib_quiet():
         width, height, top = 4.35, 3.05, HEADING + 0.45
-        figure = _sheet(11.6, top + height + 0.75, title or "Training", facts)
-        left = _panel(figure, MARGIN + TICKS, top, width, height)
-        right = _panel(figure, MARGIN + width + 2 * TICKS + 0.4, top, width, height)
+        figure = sheet(11.6, top + height + 0.75, title or "Training", facts)
+        left = panel(figure, MARGIN + TICKS, top, width, height)
+        right = panel(figure, MARGIN + width + 2 * TICKS + 0.4, top, width, height)
         for axes in (left, right):
             axes.set_xlim(0, 1.015 * max(step.max(initial=0), 1))
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -156,14 +163,14 @@ def draw_curves(metrics: Mapping[str, np.ndarray], path: PathLike, title: str = 
         logarithmic = mostly and positive.max() > 10 * positive.min()
         if logarithmic:
             loss[~(loss > 0)] = np.nan
-            _log_axis(left, positive.min(), positive.max())
+            use_log_axis(left, positive.min(), positive.max())
             trend = np.exp(smooth(np.log(loss)))
         else:
             trend = smooth(loss)
             left.set_ylim(0, 1.08 * positive.max() if len(positive) else 1)
             left.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
         _noisy_line(left, step, loss, trend, "training batch")
-        _caption(left, "Loss, logarithmic" if logarithmic else "Loss", np.isnan(loss).all())
+        write_caption(left, "Loss, logarithmic" if logarithmic else "Loss", bool(np.isnan(loss).all()))
 
         floor = _accuracy_floor(training, test)
         right.set_ylim(floor, 1 + 0.03 * (1 - floor))
@@ -172,7 +179,7 @@ def draw_curves(metrics: Mapping[str, np.ndarray], path: PathLike, title: str = 
         _noisy_line(right, step, training, smooth(training), "training batch")
         marker = "o" if len(step) < 20 else None
         right.plot(step, test, color=NAVY, lw=2, marker=marker, ms=4, label="test set")
-        _caption(right, "Accuracy", np.isnan(training).all() and np.isnan(test).all())
+        write_caption(right, "Accuracy", bool(np.isnan(training).all() and np.isnan(test).all()))
         if len(step) and np.isfinite(test[-1]):
             y = max(test[-1], floor)
             right.plot(step[-1], y, "o", color=NAVY, ms=6, clip_on=False, zorder=3)
@@ -180,7 +187,7 @@ def draw_curves(metrics: Mapping[str, np.ndarray], path: PathLike, title: str = 
                 percent(test[-1]), (step[-1], y), (10, 0), textcoords="offset points",
                 va="center", color=NAVY, fontsize=12, weight="bold", annotation_clip=False,
             )  # fmt: skip
-        _save(figure, path)
+        save_png(figure, path)
 
 
 def draw_confusion(
@@ -200,19 +207,19 @@ def draw_confusion(
     most = max(int(errors.max()), 1)
     facts = f"{percent(right / total)} right: {right:,} of {total:,}" if total else "no images"
 
-    with _quiet():
+    with matplotlib_quiet():
         side, top, left = 5.8, HEADING + 0.3, MARGIN + 0.5
-        figure = _sheet(left + side + 1.1, top + side + 0.8, title or "Confusion", facts)
-        axes = _panel(figure, left, top, side, side)
+        figure = sheet(left + side + 1.1, top + side + 0.8, title or "Confusion", facts)
+        axes = panel(figure, left, top, side, side)
         axes.grid(False)
         axes.spines[:].set_visible(False)
         axes.set_facecolor(PALE)  # the masked diagonal
-        colours = _colours(ERRORS)
+        colours = colour_map(ERRORS)
         axes.pcolormesh(errors, cmap=colours, vmin=0, vmax=most, edgecolors=LINE, linewidth=0.5)
         axes.set_xlim(-0.02, 10.02)
         axes.set_ylim(10.02, -0.02)
-        axes.set_xticks(np.arange(10) + 0.5, range(10), fontsize=11, color=INK)
-        axes.set_yticks(np.arange(10) + 0.5, range(10), fontsize=11, color=INK)
+        axes.set_xticks(np.arange(10) + 0.5, list("0123456789"), fontsize=11, color=INK)
+        axes.set_yticks(np.arange(10) + 0.5, list("0123456789"), fontsize=11, color=INK)
         axes.set_xlabel("predicted", color=SOFT, fontsize=10)
         axes.set_ylabel("true", color=SOFT, fontsize=10)
         for row, column in np.argwhere(counts):
@@ -226,7 +233,7 @@ def draw_confusion(
         for digit, images in enumerate(counts.sum(axis=1)):
             share = percent(counts[digit, digit] / images, 1) if images else "n/a"
             axes.text(11.15, digit + 0.5, share, ha="right", va="center", color=INK, fontsize=9.5)
-        _save(figure, path)
+        save_png(figure, path)
 
 
 def draw_filters(weights: np.ndarray, path: PathLike, title: str = "") -> None:
@@ -240,13 +247,13 @@ def draw_filters(weights: np.ndarray, path: PathLike, title: str = "") -> None:
     side = math.isqrt(weights.shape[0]) if weights.ndim else 0
     if weights.ndim == 4 and weights.size:
         tiles = weights.mean(axis=2).transpose(2, 0, 1)  # [F, kh, kw]
-        kind = f"{_many(len(tiles), 'filter')} of {tiles.shape[1]}x{tiles.shape[2]}"
+        kind = f"{plural(len(tiles), 'filter')} of {tiles.shape[1]}x{tiles.shape[2]}"
         if weights.shape[2] > 1:
             kind += f", mean over {weights.shape[2]} channels"
         size, gap, default = 0.7, 0.28, "First-layer filters"
     elif weights.ndim == 2 and weights.size and side * side == weights.shape[0]:
         tiles = weights.T.reshape(-1, side, side)
-        kind = f"{_many(len(tiles), 'template')} of {side}x{side}"
+        kind = f"{plural(len(tiles), 'template')} of {side}x{side}"
         size, gap, default = 1.4, 0.4, "Templates"
     else:
         raise ValueError(f"weights {weights.shape} are neither [kh, kw, C, F] nor [side * side, F]")
@@ -255,30 +262,30 @@ def draw_filters(weights: np.ndarray, path: PathLike, title: str = "") -> None:
     if known.size < tiles.size:
         kind += f"  ·  {tiles.size - known.size} weights are no numbers"
 
-    with _quiet():
-        columns = _columns(len(tiles))
+    with matplotlib_quiet():
+        columns = grid_columns(len(tiles))
         rows = math.ceil(len(tiles) / columns)
         grid, height = columns * (size + 0.12) - 0.12, rows * (size + gap)
         width = max(grid + 2 * MARGIN + 0.9, 5.0)
-        figure = _sheet(width, HEADING + height + 0.3, title or default, kind)
+        figure = sheet(width, HEADING + height + 0.3, title or default, kind)
         page = figure.axes[0]
         for index, tile in enumerate(tiles):
             row, column = divmod(index, columns)
             x, y = MARGIN + column * (size + 0.12), HEADING + gap + row * (size + gap)
-            image = _tile(page, tile, x, y, size, _colours(SIGNED), -limit, limit)
+            image = draw_tile(page, tile, x, y, size, colour_map(SIGNED), -limit, limit)
             page.text(
                 x + size / 2, y - 0.05, str(index), ha="center", va="bottom",
                 color=INK if weights.ndim == 2 else SOFT,
                 fontsize=12 if weights.ndim == 2 else 7.5,
                 weight="bold" if weights.ndim == 2 else "normal",
             )  # fmt: skip
-        bar = _panel(figure, MARGIN + grid + 0.22, HEADING + gap, 0.13, height - gap)
+        bar = panel(figure, MARGIN + grid + 0.22, HEADING + gap, 0.13, height - gap)
         figure.colorbar(image, cax=bar, ticks=[-limit, 0, limit])
         bar.set_yticklabels([f"{-limit:.2g}", "0", f"+{limit:.2g}"])
         bar.grid(False)
         bar.tick_params(length=0, labelsize=8.5, labelcolor=SOFT)
         figure.axes[-1].spines[:].set_visible(False)
-        _save(figure, path)
+        save_png(figure, path)
 
 
 def draw_mistakes(
@@ -297,90 +304,128 @@ def draw_mistakes(
         raise ValueError(f"one label and one answer for each image: {sizes}")
     wrong = confident_mistakes(labels, probabilities)
     chosen = wrong[: max(count, 0)]
-    facts = f"{_many(len(wrong), 'mistake')} in {_many(len(images), 'image')}"
+    facts = f"{plural(len(wrong), 'mistake')} in {plural(len(images), 'image')}"
     if len(chosen) < len(wrong):
         facts = f"the {len(chosen)} most confident of {facts}"
 
-    with _quiet():
+    with matplotlib_quiet():
         size, across, down = 1.4, 1.72, 1.82
         columns = max(5, math.ceil(math.sqrt(len(chosen))))
         rows = max(1, math.ceil(len(chosen) / columns))
         width = columns * across - (across - size) + 2 * MARGIN
-        figure = _sheet(width, HEADING + rows * down + 0.2, title or "Confident mistakes", facts)
+        figure = sheet(width, HEADING + rows * down + 0.2, title or "Confident mistakes", facts)
         page = figure.axes[0]
         for position, index in enumerate(chosen):
             row, column = divmod(position, columns)
             x, y = MARGIN + column * across, HEADING + 0.05 + row * down
-            _tile(page, images[index], x, y, size, "gray_r", 0, 255)
+            draw_tile(page, images[index], x, y, size, "gray_r", 0, 255)
             middle, below = x + size / 2, y + size + 0.07
             said = probabilities[index].argmax()
             sure = percent(float(probabilities[index, said]), 1)
             text = f"true {labels[index]}, said {said} ({sure})"
             page.text(middle, below, text, ha="center", va="top", color=INK, fontsize=8.5)
         if not len(wrong):
-            _say(page, width / 2, HEADING + 0.9, "no mistakes" if len(images) else "no images")
-        _save(figure, path)
+            write_note(page, width / 2, HEADING + 0.9, "no mistakes" if len(images) else "no images")
+        save_png(figure, path)
+
+
+def draw_comparison(runs: Mapping[str, Mapping[str, np.ndarray]], path: PathLike, title: str = "") -> None:
+    """Draw how several runs learned, by their names: test errors over steps and over time.
+
+    The share of wrong answers is logarithmic: from 2 % to 1 % is as far as from 10 % to 5 %. Runs
+    differ in colour, lightness and dashes; below they are listed, the best first, with their last
+    test accuracy.
+    """
+    runs = {
+        name: runs[name] for name in sorted(runs, key=lambda name: -np.nan_to_num(_last_accuracy(runs[name])))
+    }
+    styles = [LINES[index % len(LINES)] for index in range(len(runs))]
+    errors = [1 - np.asarray(metrics["test_accuracy"], np.float64) for metrics in runs.values()]
+    errors = [np.where(values > 0, values, np.nan) for values in errors]  # NaN where there is no logarithm
+    known = np.concatenate([values[np.isfinite(values)] for values in errors])
+
+    with matplotlib_quiet():
+        width, height, top = 4.5, 3.2, HEADING + 0.45
+        total = top + height + 0.85 + 0.24 * len(runs)
+        figure = sheet(11.0, total, title or "Comparison", "share of test images taken for another digit")
+        for column, left in (("step", MARGIN + TICKS), ("seconds", MARGIN + width + 2 * TICKS + 0.2)):
+            axes = panel(figure, left, top, width, height)
+            axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+            axes.set_xlabel("training steps" if column == "step" else "seconds", color=SOFT, fontsize=9)
+            if known.size:
+                use_log_axis(axes, known.min(), known.max())
+                axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+            for metrics, values, (colour, dashes) in zip(runs.values(), errors, styles, strict=True):
+                marker = "o" if len(values) < 20 else None
+                axes.plot(metrics[column], values, color=colour, ls=dashes, lw=1.8, marker=marker, ms=4)
+            axes.locator_params(axis="x", nbins=5)
+            axes.set_xlim(left=0)
+            name = "Errors over steps" if column == "step" else "Errors over time"
+            write_caption(axes, name, empty=not known.size, legend=False)
+
+        page = figure.axes[0]
+        for index, (name, (colour, dashes)) in enumerate(zip(runs, styles, strict=True)):
+            steps, y = runs[name]["step"], top + height + 0.75 + 0.24 * index
+            accuracy = percent(_last_accuracy(runs[name]))
+            page.plot([MARGIN, MARGIN + 0.45], [y, y], color=colour, ls=dashes, lw=1.8)
+            reached = plural(int(steps[-1]), "step") if len(steps) else "no measurements yet"
+            for x, text, ink in ((0.6, accuracy, INK), (1.4, reached, SOFT), (2.6, name, INK)):
+                shown = text if len(text) <= 90 else f"{text[:44]}…{text[-45:]}"
+                page.text(MARGIN + x, y, shown, va="center", color=ink, fontsize=9.5)
+        save_png(figure, path)
+
+
+def draw_seen(
+    stages: Sequence[tuple[str, np.ndarray]],
+    layers: Sequence[tuple[str, np.ndarray]],
+    probabilities: np.ndarray,
+    path: PathLike,
+    title: str = "",
+) -> None:
+    """Draw one image on its way: how it was prepared, what each layer made of it, the answer.
+
+    `stages` are images [H, W] from 0 to 1: the first as it was, the others with 1 as ink. `layers`
+    are outputs: [H, W, F], a tile for each of F maps, or [F], rows of F squares. All of one layer
+    share a scale: from white, 0, to black; with negative numbers from navy over grey, 0, to orange.
+    """
+    best = int(np.argmax(probabilities))
+    facts = f"taken for {best} with probability {percent(float(probabilities[best]), 1)}"
+    stage, across, label = 1.75, 10.6 - 2 * MARGIN, 1.3
+    grids = [_grid_of(values, across - label) for _, values in layers]
+
+    with matplotlib_quiet():
+        height = HEADING + stage + 0.7 + sum(max(grid.height, 0.5) + 0.3 for grid in grids)
+        figure = sheet(across + 2 * MARGIN, height, title or "What the network saw", facts)
+        page = figure.axes[0]
+        for index, (name, image) in enumerate(stages):
+            x = MARGIN + index * (stage + 0.2)
+            colours = "gray" if index == 0 else "gray_r"
+            rows, columns = (size / max(image.shape) * stage for size in image.shape)
+            draw_tile(page, image, x, HEADING, columns, colours, 0, 1, height=rows)
+            page.text(x, HEADING + stage + 0.1, name, va="top", color=SOFT, fontsize=9)
+        x = MARGIN + len(stages) * (stage + 0.2) + 0.1
+        _bars(page, probabilities, x, HEADING, MARGIN + across - x, stage)
+
+        y = HEADING + stage + 0.6
+        for (name, values), grid in zip(layers, grids, strict=True):
+            shape = " x ".join(map(str, values.shape))
+            low, high = float(values.min()), float(values.max())
+            page.text(MARGIN, y, name, va="top", color=INK, fontsize=10.5, weight="bold")
+            for line, text in ((0.2, shape), (0.36, f"{low:.2g} to {high:.2g}")):
+                page.text(MARGIN, y + line, text, va="top", color=SOFT, fontsize=8)
+            limit = max(abs(low), abs(high)) or 1.0
+            signed = low < 0
+            colours = colour_map(SIGNED) if signed else "gray_r"
+            for index, tile in enumerate(grid.tiles):
+                row, column = divmod(index, grid.columns)
+                place = MARGIN + label + column * (grid.width + GAP), y + row * (grid.tall + GAP)
+                low = -limit if signed else 0
+                draw_tile(page, tile, *place, grid.width, colours, low, limit, height=grid.tall)
+            y += max(grid.height, 0.5) + 0.3
+        save_png(figure, path)
 
 
 # ------------------------------------------------------------------------------------------ parts
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep matplotlib from reporting that it cannot write its own cache: no concern of the user."""
-    logger = logging.getLogger("matplotlib")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _sheet(width: float, height: float, title: str, facts: str) -> Figure:
-    """Return a white sheet with its heading; its first axes cover it, in inches from the top."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
-    page = figure.add_axes((0, 0, 1, 1))
-    page.set_axis_off()
-    page.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
-    for y, size, weight, colour, text in (
-        (0.5, 16.0, "bold", INK, " ".join(title.split())),
-        (0.8, 10.5, "normal", SOFT, facts),
-    ):
-        room = 72 * (width - 2 * MARGIN) / 0.68  # letters times their size: shrink, then cut
-        if len(text) > room / 8:
-            text = text[: int(room / 8) - 1] + "…"
-        size = min(size, room / max(len(text), 1))
-        page.text(MARGIN, y, text, color=colour, weight=weight, fontsize=size)
-    return figure
-
-
-def _panel(figure: Figure, left: float, top: float, width: float, height: float) -> Axes:
-    """Return axes at that place of the sheet, in the style of the house."""
-    w, h = figure.get_size_inches()
-    axes = figure.add_axes((left / w, 1 - (top + height) / h, width / w, height / h))
-    axes.set_facecolor("white")
-    axes.set_axisbelow(True)
-    axes.grid(axis="y", color=PALE, lw=0.8, ls="-")
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.spines["bottom"].set_color(LINE)
-    axes.tick_params(length=0, pad=6, labelsize=9, labelcolor=SOFT)
-    return axes
-
-
-def _caption(axes: Axes, text: str, empty: bool) -> None:
-    """Write the name of a panel and its legend above it, where they cannot hide a curve."""
-    x = -TICKS * DPI / axes.bbox.width  # flush with the numbers at the axis
-    axes.set_title(text, loc="left", x=x, color=INK, fontsize=11, weight="bold", pad=14)
-    if empty:
-        _say(axes, 0.5, 0.5, "nothing to draw", transform=axes.transAxes)
-        return
-    axes.legend(
-        loc="lower right", bbox_to_anchor=(1.02, 1.035), ncols=2, frameon=False, fontsize=9,
-        labelcolor=SOFT, handlelength=1.4, columnspacing=1.2, borderpad=0,
-    )  # fmt: skip
 
 
 def _noisy_line(
@@ -398,20 +443,6 @@ def _noisy_line(
     axes.plot(step, trend, color=ORANGE, lw=2, label=f"{label}, smoothed")
 
 
-def _log_axis(axes: Axes, low: float, high: float) -> None:
-    """Make y logarithmic, with ticks at 1, 2, 5, 10 (over many decades: 1, 10) in plain numbers."""
-    bottom, top = low / 1.3, high * 1.3
-    decades = range(math.floor(math.log10(bottom)), math.ceil(math.log10(top)))
-    stride = len(decades) // 9 + 1
-    within = (1, 2, 5) if len(decades) <= 4 else (1,)
-    ticks = [digit * 10.0**decade for decade in decades[::stride] for digit in within]
-    axes.set_yscale("log")
-    axes.set_ylim(bottom, top)
-    axes.set_yticks([tick for tick in ticks if bottom <= tick <= top])
-    axes.minorticks_off()
-    axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
-
-
 def _accuracy_floor(training: np.ndarray, test: np.ndarray) -> float:
     """Return the highest round number below (nearly) all accuracies after the first quarter."""
     late = np.concatenate([values[len(values) // 4 :] for values in (training, test)])
@@ -420,53 +451,53 @@ def _accuracy_floor(training: np.ndarray, test: np.ndarray) -> float:
     return next((level for level in (0.98, 0.95, 0.9, 0.8, 0.5) if level < lowest), 0.0)
 
 
-def _columns(count: int) -> int:
-    """Return the width of a grid about twice as wide as high, in full rows where possible."""
-    least = min(math.ceil(math.sqrt(2 * count)), count, 16)
-    return next((columns for columns in range(least, 17) if count % columns == 0), least)
+GAP = 0.05  # between the maps of a layer
 
 
-def _tile(
-    page: Axes, image: np.ndarray, x: float, y: float, size: float, cmap: Any, low: float,
-    high: float,
-) -> Any:  # fmt: skip
-    """Put a small image on the sheet, with a fine frame."""
-    drawn = page.imshow(
-        image, cmap=cmap, vmin=low, vmax=high, extent=(x, x + size, y + size, y), aspect="auto",
-        origin="upper", interpolation="nearest",
-    )  # fmt: skip
-    corners = ([x, x + size, x + size, x, x], [y, y, y + size, y + size, y])
-    page.plot(*corners, color=LINE, lw=0.8, solid_joinstyle="miter")
-    return drawn
+class _Grid(NamedTuple):
+    """The output of a layer as tiles [T, rows, columns], and how they are laid out, in inches."""
+
+    tiles: np.ndarray
+    columns: int
+    width: float  # of one tile
+    tall: float  # likewise
+    height: float  # of all
 
 
-def _say(axes: Axes, x: float, y: float, text: str, **options: Any) -> None:
-    """Write a word where there is nothing to draw."""
-    axes.text(x, y, text, ha="center", va="center", color=SOFT, fontsize=12, **options)
+def _grid_of(values: np.ndarray, across: float) -> _Grid:
+    """A tile for every map of [H, W, F]; for [F] one tile with rows of up to 64 squares."""
+    if values.ndim == 3:
+        tiles = values.transpose(2, 0, 1)
+        columns = min(len(tiles), 16 if len(tiles) <= 64 else 32)
+        width = min((across + GAP) / columns - GAP, 0.9)
+        tall = width * values.shape[0] / values.shape[1]
+    else:
+        columns, square = min(values.size, 64), 0.3 if values.size <= 16 else 0.09
+        rows = -(-values.size // columns)
+        flat = np.full(rows * columns, np.nan)
+        flat[: values.size] = values.ravel()
+        tiles, width, tall, columns = flat.reshape(1, rows, columns), columns * square, rows * square, 1
+    return _Grid(tiles, columns, width, tall, -(-len(tiles) // columns) * (tall + GAP) - GAP)
 
 
-def _many(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+def _bars(
+    page: Axes, probabilities: np.ndarray, x: float, y: float, width: float, height: float
+) -> None:  # fmt: skip
+    """Draw the probability of each class as a bar; the most probable one is dark."""
+    step = height / len(probabilities)
+    longest = width - 0.85
+    for index, probability in enumerate(np.nan_to_num(probabilities)):
+        middle, best = y + (index + 0.5) * step, index == int(np.argmax(probabilities))
+        page.text(x, middle, str(index), va="center", color=INK, fontsize=9)
+        corner = (x + 0.2, middle - 0.36 * step)
+        page.add_patch(rectangle(*corner, longest, 0.72 * step, PALE))
+        page.add_patch(rectangle(*corner, longest * probability, 0.72 * step, NAVY if best else SOFT))
+        share = percent(float(probability), 1)
+        page.text(
+            x + width, middle, share, va="center", ha="right", color=INK if best else SOFT, fontsize=9
+        )  # fmt: skip
 
 
-def _colours(names: Sequence[str]) -> Any:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("minicnn", list(names))
-
-
-def _save(figure: Figure, path: PathLike) -> None:
-    """Write the PNG beside its final name, then move it there: never half a picture."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.text import Text
-
-    for text in figure.findobj(Text):  # a title is text, whatever $ or the user's settings say
-        text.set(usetex=False, parse_math=False, family="DejaVu Sans")
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{uuid4().hex[:8]}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            FigureCanvasAgg(figure).print_png(file)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _last_accuracy(metrics: Mapping[str, np.ndarray]) -> float:
+    """The last test accuracy of a run; that of one without measurements is no number."""
+    return float(metrics["test_accuracy"][-1]) if len(metrics["test_accuracy"]) else float("nan")

@@ -16,12 +16,14 @@ and the pictures that `minicnn.report` draws at the end. The loop itself is in `
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import dataclasses
 import functools
 import hashlib
 import json
 import math
 import os
+import signal
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -34,13 +36,16 @@ import numpy as np
 
 from minicnn import checkpoint
 from minicnn._version import __version__
+from minicnn.augmentation import Augmentation
 from minicnn.data import Batches, Dataset, to_float
-from minicnn.files import write_whole
+from minicnn.files import make_directory, remove_leftovers, write_whole
+from minicnn.kernels.buffers import Buffers, reuse
 from minicnn.layers import Dropout
 from minicnn.losses import SoftmaxCrossEntropy
-from minicnn.network import Sequential
-from minicnn.optimizers import SGD, Adam
+from minicnn.network import Sequential, load_network
+from minicnn.optimizers import SGD, Adam, Optimizer
 from minicnn.settings import Settings, is_integer, is_number, require
+from minicnn.signals import StopSignals
 from minicnn.tutorial import softmax_regression, tutorial_network
 
 CONFIG = "config.json"
@@ -48,10 +53,8 @@ METRICS = "metrics.csv"
 STATE = (CONFIG, METRICS, checkpoint.NEWEST, checkpoint.PREVIOUS)
 HEADER = "step,loss,training_accuracy,test_accuracy,seconds"
 
-SAVE_EVERY = 30.0  # seconds between checkpoints: what a crash may cost
+SAVE_EVERY = 10.0  # seconds between checkpoints: what a crash may cost
 SAVE_SHARE = 0.02  # of the time, at most, goes into saving: on a slow disk the interval grows
-
-OPTIMIZERS = {"adam": Adam, "sgd": SGD}
 
 PathLike = str | os.PathLike[str]
 
@@ -98,22 +101,27 @@ class Measurement:
 class Run:
     """One training run: network, optimizer, data, what it has reached, and its directory.
 
-    `Run.create` begins one in a new directory, `Run.open` reads one back.
+    `Run.create` begins one in a new directory, `Run.open` reads one back. `network` is the result.
+    Where the recipe averages, its weights are the average of those of `trained`, which learns;
+    otherwise both are one.
     """
 
     def __init__(self, settings: Settings, data: Dataset, directory: PathLike) -> None:
         self.settings, self.data, self.directory = settings, data, Path(directory)
-        self.network = build_network(settings)
+        self.trained = build_network(settings)
+        self.network = build_network(settings) if settings.average else self.trained
         self.loss = SoftmaxCrossEntropy(settings.reduction, settings.ops)
-        optimizer = OPTIMIZERS[settings.optimizer]
-        parameters = self.network.parameters()
-        self.optimizer = optimizer(parameters, settings.learning_rate, ops=settings.ops)
+        self.optimizer = build_optimizer(settings, self.trained)
+        self.augmentation = Augmentation(
+            settings.shift, settings.rotation, settings.scale, settings.shear, settings.elastic
+        )
         self.batches = Batches(len(data.train), settings.batch_size, settings.seed)
         self.step = 0  # steps made so far
 
         N, image = settings.batch_size, data.train.images.shape[1:]
         self._pixels = np.empty((N, *image), np.uint8)
         self._x = np.empty((N, *image, 1), self.network.dtype)
+        self._warped = Buffers()
         self._labels = np.empty(N, data.train.labels.dtype)
 
         self._started = time.monotonic()
@@ -142,17 +150,30 @@ class Run:
     def train_one_batch(self) -> float:
         """Make the next step and return the mean loss per image of its batch.
 
-        Raises Diverged, leaving the weights as they are, if the loss is not finite.
+        Raises Diverged, leaving the weights as they are, if the loss or a weight is not finite.
         """
         x, labels = self._batch(self.step)  # [N, H, W, 1], [N]
-        logits = self.network.forward(x, training=True)  # [N, 10]
+        logits = self.trained.forward(x, training=True)  # [N, 10]
         loss = self.loss.forward(logits, labels)
         if not math.isfinite(loss):
             raise Diverged(self.step + 1, f"the loss is {loss}")
-        self.network.backward(self.loss.backward(), input_gradient=False)
+        if not self.trained.values.min() > -math.inf:  # the one bad number that ReLU can hide from the loss
+            raise Diverged(self.step + 1, "a weight is not finite")
+        self.trained.backward(self.loss.backward(), input_gradient=False)
+        self.optimizer.learning_rate = self.settings.rate(self.step + 1)
         self.optimizer.step()
         self.step += 1
+        if self.network is not self.trained:
+            self._average()
         return loss / len(labels) if self.settings.reduction == "sum" else loss
+
+    def _average(self) -> None:
+        """Move the average towards the weights; the first steps, still far off, are forgotten soon.
+
+        Source of the second term: TensorFlow, tf.train.ExponentialMovingAverage, num_updates.
+        """
+        decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
+        self.optimizer.ops.average_update(self.network.values, self.trained.values, decay)
 
     def _batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """The images and labels of a step, in memory that the next step reuses."""
@@ -160,7 +181,13 @@ class Run:
         # Without mode="clip", take works in a copy of `out`; the indices are in range.
         np.take(self.data.train.images, chosen, axis=0, out=self._pixels, mode="clip")
         np.take(self.data.train.labels, chosen, out=self._labels, mode="clip")
-        return to_float(self._pixels, self._x.dtype, out=self._x), self._labels
+        if not self.augmentation:
+            return to_float(self._pixels, self._x.dtype, out=self._x), self._labels
+        N, *shape = self._pixels.shape
+        moves = self.augmentation.moves(N, tuple(shape), self.settings.seed, step)
+        with reuse(self._warped):
+            self._x = self.optimizer.ops.warp(self._pixels, moves)
+        return self._x, self._labels
 
     def measure(self, loss: float) -> Measurement:
         """Measure the weights on the batch just trained on and on the test images."""
@@ -184,16 +211,20 @@ class Run:
         Raises RunError, leaving nothing behind, if it holds a run already or cannot be written.
         """
         run = cls(settings, data, directory or "")
-        with writing(directory or "runs"):
-            run.directory, made = _make_directory(settings, directory)
-        try:
-            run._write_config()
-            with writing(run.directory):
-                write_whole(run.directory / METRICS, f"{HEADER}\n".encode())
-            run.save()
-        except BaseException:
+        with StopSignals() as stop:
+            with writing(directory or "runs"):
+                run.directory, made = _make_directory(settings, directory)
+            try:
+                run._write_config()
+                with writing(run.directory):
+                    write_whole(run.directory / METRICS, f"{HEADER}\n".encode())
+                run.save()
+            except BaseException:
+                _remove_run(run.directory, and_directory=made)
+                raise
+        if stop.received is not None:
             _remove_run(run.directory, and_directory=made)
-            raise
+            signal.raise_signal(stop.received)  # which now does what it always did
         return run
 
     @classmethod
@@ -206,9 +237,14 @@ class Run:
     ) -> Run:
         """The run in `directory`, as its newest whole checkpoint has it. Changes no file.
 
-        `settings` are those of `read_config`; only `steps` and `data` may differ. `warn` gets a line
-        if something had to be made up for. Raises RunError or checkpoint.CheckpointError.
+        `settings` are those of `read_config`; only `data` may differ, and `steps` if the learning rate
+        does not depend on it. `warn` gets a line if something had to be made up for. Raises RunError or
+        checkpoint.CheckpointError.
         """
+        begun = read_config(directory)[0]
+        if settings.schedule != "constant" and settings.steps != begun.steps:
+            falls = f"its learning rate falls until step {begun.steps}"
+            raise RunError(f"{directory}: {falls}; for more steps, begin a new run")
         run = cls(settings, data, directory)
         if checkpoint.exists(directory):
             run._restore(checkpoint.load(directory, run._arrays(), warn))
@@ -224,8 +260,8 @@ class Run:
         settings, config = read_config(self.directory)
         if config.get("data_sha256") != self._data_digest:
             raise RunError(f"{self.directory}: this run was trained on other data; name its --data")
-        checkpoint.remove_leftovers(self.directory)
         with writing(self.directory):
+            _remove_leftovers(self.directory)
             if self._loaded_from is not None:
                 checkpoint.go_back_to(self._loaded_from)
                 self._loaded_from = None
@@ -247,20 +283,29 @@ class Run:
         """
         if self._saved is not None and self._saved[0] == self.step:
             return
+        began = time.monotonic()
         arrays = self._arrays()
         for name, array in arrays.items():
-            if not np.isfinite(array).all():
+            if not (array.min() > -math.inf and array.max() < math.inf):  # false for NaN, too
                 raise Diverged(self.step, f"{name} is no longer finite")
-        began = time.monotonic()
         with writing(self.directory):
             checkpoint.save(self.directory, arrays, self._facts())
         now = time.monotonic()
         self._saved, self._save_cost = (self.step, now), now - began
 
+    def release(self) -> None:
+        """Give back the memory that only training needs: the network predicts, but no step can follow."""
+        del self.optimizer, self.trained, self._warped
+        self.network.use_ops(self.settings.ops)  # with fresh buffers
+        with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
+            ctypes.CDLL(None).malloc_trim(0)
+
     def _arrays(self) -> dict[str, np.ndarray]:
         """Views of all arrays of the state under their names in the checkpoint."""
-        parameters = self.network.parameters()
-        arrays = {p.name: p.value for p in parameters}
+        parameters = self.trained.parameters()
+        arrays = {p.name: p.value for p in self.network.parameters()}
+        if self.network is not self.trained:
+            arrays |= {f"trained.{p.name}": p.value for p in parameters}
         ends = np.cumsum([p.value.size for p in parameters])
         for kind, pieces in self.optimizer.state.items():
             if len(pieces) == 1:  # one long array for all parameters
@@ -281,7 +326,7 @@ class Run:
         }
 
     def _dropouts(self) -> list[Dropout]:
-        return [layer for layer in self.network.layers if isinstance(layer, Dropout)]
+        return [layer for layer in self.trained.layers if isinstance(layer, Dropout)]
 
     def _restore(self, found: checkpoint.Checkpoint) -> None:
         """Take over a state; all of it is checked before anything is changed."""
@@ -333,31 +378,54 @@ class Run:
             os.fsync(file.fileno())
 
     def _cut_metrics(self) -> None:
-        """Keep the rows of metrics.csv that a run never stopped would have at this step."""
+        """Keep the rows of metrics.csv that a run never stopped would have at this step.
+
+        Before a training the file is always written: so what cannot be written is noticed now, not
+        at the first save.
+        """
         path = self.directory / METRICS
-        try:
+        text = ""
+        if path.exists():
+            if not path.is_file():  # opening a named pipe could wait for ever
+                raise RunError(f"{path}: not a regular file")
             text = path.read_text(encoding="utf-8", errors="replace")
-        except FileNotFoundError:
-            text = ""
         kept = [HEADER, *(line for line in text.split("\n")[1:-1] if self._belongs(line))]
         wanted = "\n".join(kept) + "\n"
-        if wanted != text:
+        if wanted != text or not self.finished:
             write_whole(path, wanted.encode())
 
     def _belongs(self, row: str) -> bool:
-        fields = row.split(",")
-        if len(fields) != 5 or not fields[0].isdecimal():
+        try:
+            first, *numbers = row.split(",")
+            step = int(first)
+            fits = len(numbers) == 4 and all(math.isfinite(float(number)) for number in numbers)
+        except ValueError:
+            fits = False
+        if not fits:  # half a row, or a damaged one
             return False
-        step = int(fields[0])
         logged = step % self.settings.log_every == 0 or step == self.settings.steps
-        return step <= self.step and logged
+        return 0 < step <= self.step and logged
 
 
 def build_network(settings: Settings) -> Sequential:
     """The untrained network that the settings describe."""
     if settings.model == "softmax":
         return softmax_regression(settings.seed, ops=settings.ops)
-    return tutorial_network(settings.seed, settings.keep_prob, fused=not settings.plain, ops=settings.ops)
+    return tutorial_network(
+        settings.seed,
+        settings.keep_prob,
+        fused=not settings.plain,
+        ops=settings.ops,
+        weights=settings.weights,
+    )
+
+
+def build_optimizer(settings: Settings, network: Sequential) -> Optimizer:
+    """The optimizer that the settings describe, before its first step."""
+    parameters, rate, ops = network.parameters(), settings.learning_rate, settings.ops
+    if settings.optimizer == "sgd":
+        return SGD(parameters, rate, ops=ops)
+    return Adam(parameters, rate, beta2=settings.beta2, ops=ops)
 
 
 def data_digest(data: Dataset) -> str:
@@ -393,6 +461,27 @@ def read_config(directory: PathLike) -> tuple[Settings, dict[str, Any]]:
         raise RunError(f"{path}: {reason(error)}") from None
 
 
+def read_network(directory: PathLike, warn: Callable[[str], None] = lambda line: None) -> Sequential:
+    """The trained network of a run, as its newest readable checkpoint has it. Needs no data.
+
+    If the newest file is damaged and the one before is used, `warn` gets one line that says so.
+    Raises RunError if there is no run in the directory, ValueError if neither file can be used.
+    """
+    settings, _ = read_config(directory)
+    if not checkpoint.exists(directory):
+        raise RunError(f"{directory}: no checkpoint; the run has trained nothing yet")
+    newest, previous = Path(directory) / checkpoint.NEWEST, Path(directory) / checkpoint.PREVIOUS
+    try:
+        return load_network(newest, settings.ops)
+    except ValueError as error:
+        try:
+            network = load_network(previous, settings.ops)
+        except ValueError:
+            raise error from None
+        warn(f"{error}; going back to {previous.name}")
+        return network
+
+
 def _make_directory(settings: Settings, directory: PathLike | None) -> tuple[Path, bool]:
     """A directory for a new run, and whether it was made here."""
     if directory is None:
@@ -405,7 +494,7 @@ def _make_directory(settings: Settings, directory: PathLike | None) -> tuple[Pat
         return path, False
     if path.exists():
         raise RunError(f"{path}: expected a directory, got a file")
-    path.mkdir(parents=True)
+    make_directory(path)
     return path, True
 
 
@@ -416,7 +505,7 @@ def _make_default_directory(settings: Settings) -> Path:
     while True:
         path = Path("runs") / (name if attempt == 1 else f"{name}-{attempt}")
         try:
-            path.mkdir(parents=True)
+            make_directory(path)
             return path
         except FileExistsError:
             if not path.is_dir():  # `runs` itself is a file
@@ -427,11 +516,17 @@ def _make_default_directory(settings: Settings) -> Path:
 def _remove_run(directory: Path, and_directory: bool) -> None:
     """Remove what `Run.create` has made, as far as possible."""
     with contextlib.suppress(OSError):
-        checkpoint.remove_leftovers(directory)
+        _remove_leftovers(directory)
         for name in STATE:
             (directory / name).unlink(missing_ok=True)
         if and_directory:
             directory.rmdir()
+
+
+def _remove_leftovers(directory: Path) -> None:
+    """Remove what a killed process left half-written."""
+    for name in STATE:
+        remove_leftovers(directory / name)
 
 
 @contextlib.contextmanager

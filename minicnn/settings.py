@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE, Recipe
+from minicnn.tutorial import FIRST_WEIGHTS, RECIPES, SOFTMAX_RECIPE, Recipe
 
 CHOICES = {
     "model": ("cnn", "softmax"),
@@ -15,8 +15,14 @@ CHOICES = {
     "ops": ("kernels", "reference"),
     "optimizer": ("adam", "sgd"),
     "reduction": ("sum", "mean"),
+    "weights": tuple(FIRST_WEIGHTS),
+    "schedule": ("constant", "linear", "cosine"),
 }
 RANGES = {"steps": (1, 10**9), "batch_size": (1, 10_000), "log_every": (1, 10**9), "seed": (0, 2**32 - 1)}
+BELOW = {  # from 0, and less than this
+    "beta2": 1, "warm_up": 1, "floor": 1, "average": 1,
+    "shift": 1000, "rotation": 360, "scale": 10, "shear": 10, "elastic": 1000,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,6 +51,9 @@ class Settings(Recipe):
         require(is_number(rate) and rate > 0, "learning_rate", "a finite number above 0", rate)
         fits = is_number(keep_prob) and 0 < keep_prob <= 1
         require(fits, "keep_prob", "a number above 0 and at most 1", keep_prob)
+        for name, limit in BELOW.items():
+            value = getattr(self, name)
+            require(is_number(value) and 0 <= value < limit, name, f"a number from 0 to below {limit}", value)
         require(isinstance(self.plain, bool), "plain", "true or false", self.plain)
         fits = self.data is None or (isinstance(self.data, str) and self.data != "")
         require(fits, "data", "a directory", self.data)

@@ -8,16 +8,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import numpy as np
 
 from minicnn.run import Measurement, Run, RunError
+from minicnn.signals import StopSignals
 
 
 class Stopped(Exception):  # noqa: N818
@@ -75,33 +72,3 @@ def _alone_in(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-class StopSignals:
-    """While in use, the first Ctrl-C or SIGTERM is noted in `received` instead of ending the process.
-
-    The second does what it always did. Outside the main thread, where Python allows no handlers,
-    signals are left alone.
-    """
-
-    def __init__(self) -> None:
-        self.received: int | None = None
-        self._before: dict[int, Any] = {}
-
-    def __enter__(self) -> StopSignals:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._restore()
-
-    def _note(self, number: int, frame: FrameType | None) -> None:
-        self.received = number
-        self._restore()
-
-    def _restore(self) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-        self._before = {}

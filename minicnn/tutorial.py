@@ -11,15 +11,21 @@ and, for comparison, the softmax regression that the earlier tutorial began with
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from minicnn.initializers import constant
+from minicnn.initializers import as_generator, constant, he_normal, truncated_normal
 from minicnn.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
 from minicnn.network import Sequential
 
 IMAGE = (28, 28, 1)  # rows, columns, channels
+
+FIRST_WEIGHTS = {
+    "tutorial": {"weight_init": truncated_normal(0.1), "bias_init": constant(0.1)},
+    "he": {"weight_init": he_normal, "bias_init": constant(0)},
+}
 
 
 def tutorial_network(
@@ -28,15 +34,19 @@ def tutorial_network(
     dtype: np.dtype | type = np.float32,
     fused: bool = True,
     ops: str = "kernels",
+    weights: str = "tutorial",
 ) -> Sequential:
     """The tutorial's network, 3,274,634 parameters, with fresh weights drawn from `seed`.
 
-    Weights are truncated normal with stddev 0.1, biases 0.1. With `fused`, convolution, ReLU and
+    Weights are truncated normal with stddev 0.1, biases 0.1; with `weights` "he" they have the stddev
+    that keeps the scale from layer to layer, and biases are 0. With `fused`, convolution, ReLU and
     pool are one layer; without, three: the same parameters, the same results. `dtype` is float32 to
     train, float64 to check. `ops` is "kernels" or "reference".
     """
-    rng = np.random.default_rng(seed)
-    common = {"rng": rng, "dtype": dtype}
+    if weights not in FIRST_WEIGHTS:
+        raise ValueError(f"weights: expected one of {', '.join(FIRST_WEIGHTS)}, got {weights!r}")
+    rng = as_generator(seed)
+    common = {"rng": rng, "dtype": dtype, **FIRST_WEIGHTS[weights]}
     block = _fused_block if fused else _plain_block
     layers = [
         *block("conv1", 1, 32, common),  # 28 x 28 x 1  -> 14 x 14 x 32
@@ -84,15 +94,74 @@ class Recipe:
 
     steps: int
     batch_size: int
-    learning_rate: float
+    learning_rate: float  # with a schedule: the highest
     keep_prob: float
     reduction: str = "sum"  # of the loss over the batch
     optimizer: str = "adam"
+    beta2: float = 0.999  # of Adam
     log_every: int = 100
+
+    weights: str = "tutorial"  # the first ones: see FIRST_WEIGHTS
+    warm_up: float = 0.0  # part of the steps in which the learning rate rises, in a line from 0
+    schedule: str = "constant"  # then; "linear" and "cosine" let it fall until the end
+    floor: float = 0.0  # the part of the learning rate at which it ends
+    average: float = 0.0  # a moving average of the weights replaces them in use; its decay a step
+
+    shift: float = 0.0  # how far training images are distorted: see minicnn.augmentation
+    rotation: float = 0.0
+    scale: float = 0.0
+    shear: float = 0.0
+    elastic: float = 0.0
+
+    def rate(self, step: int) -> float:
+        """The learning rate of step 1, 2, ... `steps`."""
+        rising = int(self.warm_up * self.steps)
+        if step <= rising:
+            return self.learning_rate * step / rising
+        left = (self.steps + 1 - step) / (self.steps - rising)  # falls from 1 to almost 0
+        factors = {"constant": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}
+        return self.learning_rate * (self.floor + (1 - self.floor) * factors[self.schedule])
 
 
 RECIPES = {
     "tutorial": Recipe(steps=10_000, batch_size=50, learning_rate=1e-4, keep_prob=0.5),
+    "fast": Recipe(  # 99.2 % as soon as possible: 1.3 passes over the images
+        steps=715,
+        batch_size=100,
+        learning_rate=3e-3,
+        keep_prob=0.75,
+        reduction="mean",
+        beta2=0.99,
+        log_every=240,
+        weights="he",
+        warm_up=0.1,
+        schedule="linear",
+        floor=0.1,
+        average=0.99,
+        shift=1.0,
+        rotation=8.0,
+        scale=0.08,
+        shear=0.08,
+        elastic=0.7,
+    ),
+    "best": Recipe(  # as right as this network gets in a quarter of an hour
+        steps=24_000,
+        batch_size=100,
+        learning_rate=1e-3,
+        keep_prob=0.5,
+        reduction="mean",
+        beta2=0.99,
+        log_every=1000,
+        weights="he",
+        warm_up=0.02,
+        schedule="cosine",
+        average=0.999,
+        shift=2.0,
+        rotation=10.0,
+        scale=0.1,
+        shear=0.1,
+        elastic=1.0,
+    ),
 }
 
 # The baseline as TensorFlow's "MNIST for ML Beginners" trained it: 0.912 to 0.922 over 24 seeds.

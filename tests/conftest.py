@@ -1,7 +1,15 @@
-"""How many examples Hypothesis tries: HYPOTHESIS_PROFILE=long asks for 2,000 a property, else 50."""
+"""What all tests share: how many examples Hypothesis tries, a number of threads that stays, data to train on.
 
+HYPOTHESIS_PROFILE=long asks for 2,000 examples of a property, else there are 50.
+"""
+
+import math
 import os
 
+import numba
+import numpy as np
+import pytest
+from commands import write_idx
 from hypothesis import settings
 
 # Kernels compile during their first example, so no example has a deadline.
@@ -9,3 +17,61 @@ settings.register_profile("default", deadline=None, max_examples=50)
 settings.register_profile("ci", settings.get_profile("default"), derandomize=True)
 settings.register_profile("long", settings.get_profile("default"), max_examples=2000)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "default"))
+
+
+@pytest.fixture(autouse=True)
+def the_same_number_of_threads_afterwards():
+    """A test that computes with one thread does not decide with how many the next ones do."""
+    before = numba.get_num_threads()
+    yield
+    numba.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def small_networks():
+    """Let runs train a network of a few parameters."""
+    from runs import small_network
+
+    from minicnn import run
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(run, "build_network", small_network)
+        yield
+
+
+@pytest.fixture
+def save_every_step(monkeypatch):
+    """Let runs be saved after every step, whatever it costs."""
+    from minicnn import run
+
+    monkeypatch.setattr(run, "SAVE_EVERY", 0.0)
+    monkeypatch.setattr(run, "SAVE_SHARE", math.inf)
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory):
+    """A directory with a tiny data set: digits are bright squares in ten places, and noise."""
+    directory, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
+    for name, count in (("train", 60), ("t10k", 20)):
+        labels = (np.arange(count) % 10).astype(np.uint8)
+        images = rng.integers(0, 100, (count, 28, 28), dtype=np.uint8)
+        for image, label in zip(images, labels, strict=True):
+            image[5 * (label // 5) :, 5 * (label % 5) :][:5, :5] = 255
+        write_idx(directory / f"{name}-images-idx3-ubyte", images)
+        write_idx(directory / f"{name}-labels-idx1-ubyte", labels)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def trained_network():
+    """The tutorial's network after 200 steps of 50 images, with ten times the tutorial's learning rate."""
+    from minicnn import Adam, SoftmaxCrossEntropy, load_mnist, tutorial_network
+
+    data, network, loss = load_mnist().train, tutorial_network(), SoftmaxCrossEntropy("sum")
+    adam = Adam(network.parameters(), learning_rate=1e-3)
+    for start in range(0, 200 * 50, 50):
+        x = np.divide(data.images[start : start + 50, ..., None], 255, dtype=np.float32)
+        loss.forward(network.forward(x, training=True), data.labels[start : start + 50])
+        network.backward(loss.backward(), input_gradient=False)
+        adam.step()
+    return network

@@ -95,6 +95,11 @@ def numerical_gradient(f, x, dy, h=1e-6):
     return dx
 
 
+def normal(*shape, seed=0):
+    """Numbers of either sign, the same for the same seed."""
+    return np.random.default_rng(seed).standard_normal(shape)
+
+
 def separated(rng, *shape):
     """Shuffled values between -1 and 1.2 that differ from each other and from 0 by at least 0.4 / size.
 

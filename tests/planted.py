@@ -1,6 +1,8 @@
 """Who checks the checks? Bugs, planted one at a time in the real source, and the check that must find each.
 
     python tests/planted.py            prints the matrix of bugs against checks as Markdown
+    python tests/planted.py --write    puts it into tests/README.md, too
+    python tests/planted.py adam       only the bugs with this word in their file or name
 
 planted_bugs.txt holds the bugs: pieces of text in a file of the package, and what to put in their place.
 `spoiled` copies the package, replaces the text and imports the copy; `links.CHECKS` look at it.
@@ -27,6 +29,8 @@ import minicnn
 from minicnn.kernels.jit import set_threads
 
 SOURCE = Path(minicnn.__file__).parent
+README = Path(__file__).with_name("README.md")
+BEGIN, END = "<!-- begin of the matrix -->", "<!-- end of the matrix -->"
 MODULES = ("reference", "kernels", "layers", "losses", "optimizers", "network")
 
 
@@ -84,6 +88,20 @@ def copy_package(bug: Bug, directory: Path) -> None:
         target.write_text(spoil(bug, text) if file == bug.file else text)
 
 
+def untouched_kernels(bug: Bug) -> set[str]:
+    """The kernel modules that do not import the file with the bug: what is compiled there can stay."""
+    pattern = r"from (minicnn\.kernels\.\w+) import"
+    imported = {
+        f"minicnn.kernels.{path.stem}": set(re.findall(pattern, path.read_text()))
+        for path in (SOURCE / "kernels").glob("*.py")
+        if path.stem != "__init__"
+    }
+    touched = {f"minicnn.{bug.file.removesuffix('.py').replace('/', '.')}"}
+    while more := {name for name, others in imported.items() if others & touched} - touched:
+        touched |= more
+    return set(imported) - touched
+
+
 @contextmanager
 def spoiled(bug: Bug):
     """A `links.Package` with the bug in it. What the bug leaves alone is the real, compiled one."""
@@ -91,7 +109,7 @@ def spoiled(bug: Bug):
     threads, directory = numba.get_num_threads(), Path(tempfile.mkdtemp(prefix="planted"))
     try:
         copy_package(bug, directory)
-        for name in ours:
+        for name in set(ours) - untouched_kernels(bug):
             del sys.modules[name]
         sys.path.insert(0, str(directory))
         importlib.invalidate_caches()
@@ -147,10 +165,10 @@ def applies(bug: Bug, check: str) -> bool:
     return check not in ("layer", "contract") or bug.op in links.LAYER_OF
 
 
-def print_matrix(bugs: list[Bug]) -> bool:
-    """A row a bug, a column a check: X caught, . missed, blank not run. Returns whether all are caught."""
-    print("| planted bug | in | " + " | ".join(links.CHECKS) + " |")
-    print("| --- | --- |" + " :-: |" * len(links.CHECKS))
+def matrix(bugs: list[Bug]) -> tuple[list[str], bool]:
+    """A row a bug, a column a check: X caught, . missed, blank not run. And whether all are caught."""
+    rows = ["| planted bug | in | " + " | ".join(links.CHECKS) + " |"]
+    rows.append("| --- | --- |" + " :-: |" * len(links.CHECKS))
     caught = dict.fromkeys(links.CHECKS, 0)
     missed = []
     for bug in bugs:
@@ -163,12 +181,26 @@ def print_matrix(bugs: list[Bug]) -> bool:
                 caught[check] += marks[check] == "X"
         if "X" not in {mark for check, mark in marks.items() if check != "dy = 1"}:
             missed.append(bug.what)
-        print(f"| {bug.what} | {bug.file} | " + " | ".join(marks.values()) + " |", flush=True)
-    print("| **caught** | | " + " | ".join(str(n) for n in caught.values()) + " |")
-    print(f"\n{len(bugs) - len(missed)} of {len(bugs)} planted bugs caught")
-    return not missed
+        rows.append(f"| {bug.what} | {bug.file} | " + " | ".join(marks.values()) + " |")
+        print(rows[-1], file=sys.stderr, flush=True)
+    rows.append("| **caught** | | " + " | ".join(str(n) for n in caught.values()) + " |")
+    rows += ["", f"{len(bugs) - len(missed)} of {len(bugs)} planted bugs caught"]
+    return rows, not missed
+
+
+def write(rows: list[str]) -> None:
+    """Replace what is between the two marks in tests/README.md."""
+    before, _, rest = README.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text("\n".join([before + BEGIN, "", *rows, "", END + after]))
 
 
 if __name__ == "__main__":
-    chosen = [bug for bug in BUGS if all(word in f"{bug.file} {bug.what}" for word in sys.argv[1:])]
-    sys.exit(not print_matrix(chosen))
+    words = [word for word in sys.argv[1:] if word != "--write"]
+    rows, all_caught = matrix(
+        [bug for bug in BUGS if all(word in f"{bug.file} {bug.what}" for word in words)]
+    )
+    print("\n".join(rows))
+    if "--write" in sys.argv:
+        write(rows)
+    sys.exit(not all_caught)

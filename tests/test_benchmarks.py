@@ -1,6 +1,7 @@
 """The helpers that the benchmarks share. Nothing here asks how fast anything is."""
 
 import contextlib
+import dataclasses
 import json
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 if not BENCHMARKS.exists():
     pytest.skip("not in a checkout: no benchmarks", allow_module_level=True)
 
-NAMES = ("all", "chart", "common", "ours", "peers", "tile")
+NAMES = ("accuracy", "all", "chart", "common", "ours", "peers", "recipe_peers", "tile")
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def arguments(bench, monkeypatch):
     return lambda *words: common.parse(common.parser("Text.", rounds=9), words)
 
 
-def test_contestants_take_turns_in_an_order_that_rotates(bench):
+def test_contestants_take_turns_in_an_order_that_is_drawn_anew(bench):
     order = []
 
     def contestant(name, seconds):
@@ -45,9 +46,11 @@ def test_contestants_take_turns_in_an_order_that_rotates(bench):
         return turn
 
     contestants = {name: contestant(name, i + 1.0) for i, name in enumerate("abc")}
-    times = bench["common"].race(contestants, rounds=3, rest=0)
-    assert "".join(order) == "abcbcacab"
-    assert times["b"] == bench["common"].Spread(2.0, 2.0, 2.0, 3)
+    times = bench["common"].race(contestants, rounds=30, rest=0)
+    rounds = ["".join(order[i : i + 3]) for i in range(0, 90, 3)]
+    assert {"".join(sorted(names)) for names in rounds} == {"abc"}
+    assert len(set(rounds)) == 6  # all orders there are
+    assert times["b"] == bench["common"].Spread(2.0, 2.0, 2.0, 30)
 
 
 def test_spread_is_the_median_and_the_quartiles(bench):
@@ -154,3 +157,55 @@ def test_the_chart_is_drawn(bench, tmp_path):
         {"data": {"batch": 50, "engines": engines}, "machine": machine, "threads": 2}, tmp_path / "step.png"
     )
     assert (tmp_path / "step.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("recipe", ["tutorial", "fast", "best", "softmax"])
+@pytest.mark.parametrize("quick", [False, True])
+def test_the_command_whose_accuracy_is_measured_is_the_recipe(bench, tmp_path, recipe, quick):
+    from minicnn.cli import build_parser
+    from minicnn.cli.train import given_settings
+    from minicnn.settings import settings_for
+
+    settings = bench["accuracy"].settings_of(recipe, quick)
+    command = bench["accuracy"].command_of(settings, 3, tmp_path / "run", threads=2)
+    args = build_parser().parse_args(command[command.index("minicnn") + 1 :])
+    assert dataclasses.asdict(settings_for(**given_settings(args))) == settings | {"seed": 3}
+    assert (args.run_dir, args.threads, args.quiet) == (str(tmp_path / "run"), 2, True)
+
+
+def test_accuracies_are_read_off_at_a_step(bench):
+    def curve(*accuracies):
+        return [
+            {"step": 10 * (i + 1), "test_accuracy": a, "seconds": 2.0 * (i + 1)}
+            for i, a in enumerate(accuracies)
+        ]
+
+    runs = [{"curve": curve(0.5, 0.9)}, {"curve": curve(0.7, 0.8)}, {"curve": curve(0.6, 0.7)}]
+    found = bench["accuracy"].summary(runs, 10)
+    assert found["accuracies"] == [0.5, 0.7, 0.6]
+    assert found["mean"] == pytest.approx(0.6)
+    assert found["deviation"] == pytest.approx(0.1)
+    assert (found["minimum"], found["maximum"], found["training_seconds"]) == (0.5, 0.7, 2.0)
+    assert bench["accuracy"].summary(runs, 20)["minimum"] == 0.7
+
+
+@pytest.mark.parametrize("recipe", ["tutorial", "fast", "best"])
+def test_pytorch_trains_by_the_very_same_recipe(bench, monkeypatch, recipe):
+    pytest.importorskip("torch")
+    from minicnn import data
+    from minicnn.tutorial import RECIPES
+
+    peers = bench["recipe_peers"]
+    mnist = data.load_mnist()
+    few = data.Dataset(
+        data.Split(mnist.train.images[:50], mnist.train.labels[:50]),
+        mnist.validation,
+        data.Split(mnist.test.images[:100], mnist.test.labels[:100]),
+    )
+    monkeypatch.setattr(data, "load_mnist", lambda: few)
+    job = peers.job_of(RECIPES[recipe], 3, 1, steps=5, batch_size=10, keep_prob=1.0)
+    losses, accuracy = peers.train_minicnn(job)
+    for engine in (bench["peers"].PyTorch, bench["peers"].PyTorchChannelsLast):
+        their_losses, their_accuracy = peers.train_torch(engine, job)
+        np.testing.assert_allclose(their_losses, losses, rtol=0.01)
+        assert their_accuracy == pytest.approx(accuracy, abs=0.02)

@@ -9,33 +9,17 @@ import sys
 
 import numpy as np
 import pytest
+from commands import assert_usage_error, options, run_main, write_idx
 
 from minicnn import __version__, cli
-from minicnn.cli import PICTURES, build_parser, main
-from minicnn.data.idx import idx_header
+from minicnn.cli import build_parser, main
+from minicnn.cli.common import PICTURES
 from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE
 
+COMMANDS = ("train", "evaluate", "predict", "report", "export", "import", "gradcheck")
 FILES = {"config.json", "metrics.csv", "checkpoint.safetensors", *PICTURES}
 NUMBER = r"\d+\.\d{4}"
 RESULT = r"test accuracy \d\.\d{4} \(\d+ of 20\)"
-
-
-def write_idx(path, array):
-    path.write_bytes(idx_header(array.shape) + array.tobytes())
-
-
-@pytest.fixture(scope="session")
-def data(tmp_path_factory):
-    """A directory with a tiny data set: digits are bright squares in ten places, and noise."""
-    directory, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    for name, count in (("train", 60), ("t10k", 20)):
-        labels = (np.arange(count) % 10).astype(np.uint8)
-        images = rng.integers(0, 100, (count, 28, 28), dtype=np.uint8)
-        for image, label in zip(images, labels, strict=True):
-            image[5 * (label // 5) :, 5 * (label % 5) :][:5, :5] = 255
-        write_idx(directory / f"{name}-images-idx3-ubyte", images)
-        write_idx(directory / f"{name}-labels-idx1-ubyte", labels)
-    return directory
 
 
 @pytest.fixture(autouse=True)
@@ -51,29 +35,7 @@ def pictures():
 @pytest.fixture(autouse=True)
 def no_pictures_unless_asked_for(request, monkeypatch):
     if "pictures" not in request.fixturenames:
-        monkeypatch.setattr(cli, "_draw_pictures", lambda run, probabilities: None)
-
-
-def options(data, *more):
-    small = ["--model", "softmax", "--ops", "reference", "--batch-size", "5", "--learning-rate", "0.1"]
-    return [*small, "--data", str(data), *map(str, more)]
-
-
-def run_main(capsys, *argv):
-    """Exit code, lines of stdout, lines of stderr."""
-    code = main([str(a) for a in argv])
-    out, err = capsys.readouterr()
-    return code, out.splitlines(), err.splitlines()
-
-
-def assert_usage_error(result, *words):
-    code, out, err = result
-    assert code == 2
-    assert out == []
-    assert len(err) == 1
-    assert err[0].startswith("minicnn: error: ")
-    for word in words:
-        assert str(word) in err[0]
+        monkeypatch.setattr(cli.train, "draw_pictures", lambda run, probabilities: None)
 
 
 def start(*argv, **popen):
@@ -106,7 +68,8 @@ def test_the_first_lines_say_what_happens(capsys, data, tmp_path):
 def test_the_last_lines_say_where_the_files_are_and_what_to_type_next(capsys, data):
     _, out, _ = run_main(capsys, *options(data, "--steps", 2, "--run-dir", "my run"))
     assert "weights, metrics and pictures are in my run" in out
-    assert "more about the result: python -m minicnn evaluate 'my run'" in out
+    for command in ("evaluate 'my run'", "predict 'my run' IMAGE --show", "report 'my run'"):
+        assert any(line.endswith(f"  python -m minicnn {command}") for line in out)
 
 
 @pytest.mark.usefixtures("pictures")
@@ -228,7 +191,7 @@ def test_runs_being_a_file_is_refused(capsys, data, tmp_path):
     assert_usage_error(run_main(capsys, *options(data)), "runs")
 
 
-@pytest.mark.parametrize("argv", [["--version"], ["--help"], ["train", "--help"], ["evaluate", "--help"]])
+@pytest.mark.parametrize("argv", [["--version"], ["--help"], *([c, "--help"] for c in COMMANDS)])
 def test_version_and_help(capsys, argv):
     code, out, err = run_main(capsys, *argv)
     assert (code, err) == (0, [])
@@ -236,7 +199,7 @@ def test_version_and_help(capsys, argv):
         assert out == [f"minicnn {__version__}"]
     else:
         assert out[0].startswith("usage: minicnn")
-        assert len(argv) == 1 or any("example" in line for line in out)
+        assert any("example" in line for line in out)
 
 
 # --- resume ---

@@ -1,4 +1,8 @@
-"""Layers: the protocol that all of them keep, tested on every one that is exported; then each its own."""
+"""Layers: what they refuse and how they say it, then each its own.
+
+What every layer promises is in contract.py (run by test_check_layer.py), its gradient in
+test_layer_gradients.py, the fused block against its parts in test_fused.py.
+"""
 
 import inspect
 
@@ -56,52 +60,6 @@ def test_every_exported_layer_is_tested_here():
 # --- what all layers do --------------------------------------------------------------------------
 
 
-@both_ops
-@every_layer
-def test_output_shape_is_the_shape_of_the_output(kind, ops):
-    layer, batch = make(kind, ops)
-    x = batch()
-    assert layer.forward(x).shape == (len(x), *layer.output_shape(x.shape[1:]))
-
-
-@both_ops
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@every_layer
-def test_the_dtype_is_kept(kind, ops, dtype):
-    layer, batch = make(kind, ops, dtype)
-    y = layer.forward(batch(), training=True)
-    dx = layer.backward(upstream(y))
-    assert {array.dtype for array in (y, dx, *gradients(layer))} == {np.dtype(dtype)}
-
-
-@both_ops
-@every_layer
-def test_backward_is_the_numerical_gradient(kind, ops):
-    layer, batch = make(kind, ops, np.float64)
-    x = batch()
-    if kind is Dropout:
-        layer.fixed_mask = np.random.default_rng(0).random(x.shape) < 0.5
-
-    def numerical(f, a):
-        return naive.numerical_gradient(f, a, dy)
-
-    def with_parameter(parameter, value):
-        before = parameter.value.copy()
-        parameter.value[...] = value
-        y = layer.forward(x, training=True).copy()
-        parameter.value[...] = before
-        return y
-
-    y = layer.forward(x, training=True)
-    dy = upstream(y)
-    dx, grads = layer.backward(dy).copy(), gradients(layer)
-    close = {"rtol": 1e-6, "atol": 1e-7}
-    np.testing.assert_allclose(dx, numerical(lambda a: layer.forward(a, training=True), x), **close)
-    for parameter, grad in zip(layer.parameters, grads, strict=True):
-        expected = numerical(lambda a, p=parameter: with_parameter(p, a), parameter.value)
-        np.testing.assert_allclose(grad, expected, **close)
-
-
 @every_layer
 def test_kernels_and_reference_give_the_same(kind):
     results = []
@@ -124,78 +82,12 @@ def test_the_ops_can_be_changed(kind):
 
 
 @every_layer
-def test_inputs_are_not_changed(kind):
-    layer, batch = make(kind)
-    x = batch()
-    x_before = x.copy()
-    y = layer.forward(x, training=True)
-    dy = upstream(y)
-    dy_before = dy.copy()
-    layer.backward(dy)
-    np.testing.assert_array_equal(x, x_before)
-    np.testing.assert_array_equal(dy, dy_before)
-
-
-@every_layer
-def test_any_memory_layout_will_do(kind):
-    layer, batch = make(kind)
-    x = batch()
-    expected_y = layer.forward(x).copy()
-    expected_dx = layer.backward(upstream(expected_y)).copy()
-    y = layer.forward(np.asfortranarray(x))
-    dx = layer.backward(np.asfortranarray(upstream(y)))
-    np.testing.assert_array_equal(y, expected_y)
-    np.testing.assert_array_equal(dx, expected_dx)
-
-
-@every_layer
-def test_evaluation_gives_the_same_every_time(kind):
-    layer, batch = make(kind)
-    x = batch()
-    np.testing.assert_array_equal(layer.forward(x).copy(), layer.forward(x))
-
-
-@every_layer
-def test_an_image_alone_gives_the_same_as_in_a_batch(kind):
-    layer, batch = make(kind, dtype=np.float64)
-    x = batch()
-    together = layer.forward(x).copy()
-    np.testing.assert_allclose(layer.forward(x[1:2]), together[1:2], rtol=1e-12)
-
-
-@every_layer
-def test_batches_of_any_size_follow_each_other(kind):
-    layer, batch = make(kind, dtype=np.float64)
-    for N in 3, 2, 5:
-        x = batch(N)
-        fresh, _ = make(kind, dtype=np.float64)
-        y, expected = layer.forward(x), fresh.forward(x)
-        np.testing.assert_array_equal(y, expected)
-        np.testing.assert_array_equal(layer.backward(upstream(y)), fresh.backward(upstream(y)))
-        np.testing.assert_equal(gradients(layer), gradients(fresh))
-
-
-@every_layer
 def test_two_layers_do_not_share_their_buffers(kind):
     (first, batch), (second, _) = make(kind), make(kind)
     y = first.forward(batch())
     before = y.copy()
     second.forward(batch())
     np.testing.assert_array_equal(y, before)
-
-
-@weighted_layers
-def test_gradients_are_overwritten_not_accumulated(kind):
-    layer, batch = make(kind)
-    x = batch()
-    for _ in range(2):
-        y = layer.forward(x, training=True)
-        layer.backward(upstream(y))
-        grads = gradients(layer)
-    layer.parameters[0].grad[:] = np.nan
-    layer.forward(x, training=True)
-    layer.backward(upstream(y))
-    np.testing.assert_equal(gradients(layer), grads)
 
 
 @both_ops
@@ -222,15 +114,6 @@ def test_backward_without_forward_is_refused(kind):
         layer.backward(np.ones((3, *shape), np.float32))
 
 
-@every_layer
-def test_a_second_backward_is_refused(kind):
-    layer, batch = make(kind)
-    y = layer.forward(batch(), training=True)
-    layer.backward(upstream(y))
-    with pytest.raises(RuntimeError, match="no matching forward"):
-        layer.backward(upstream(y))
-
-
 @pytest.mark.parametrize("evaluations", [1, 2])
 @every_layer
 def test_backward_is_refused_after_an_evaluation_in_between(kind, evaluations):
@@ -253,20 +136,12 @@ def test_training_goes_on_after_an_evaluation(kind):
     assert layer.backward(upstream(y)).shape == x.shape
 
 
+@pytest.mark.parametrize("change", [lambda layer: layer.use_ops("reference"), lambda layer: layer.forget()])
 @every_layer
-def test_backward_is_refused_after_the_ops_changed(kind):
+def test_backward_is_refused_after_the_ops_changed_or_the_cache_was_dropped(kind, change):
     layer, batch = make(kind)
     y = layer.forward(batch(), training=True)
-    layer.use_ops("reference")
-    with pytest.raises(RuntimeError, match="no matching forward"):
-        layer.backward(upstream(y))
-
-
-@every_layer
-def test_backward_is_refused_after_forget(kind):
-    layer, batch = make(kind)
-    y = layer.forward(batch(), training=True)
-    layer.forget()
+    change(layer)
     with pytest.raises(RuntimeError, match="no matching forward"):
         layer.backward(upstream(y))
 
@@ -303,13 +178,6 @@ def test_an_input_that_is_not_an_array_is_refused(kind):
     layer, batch = make(kind)
     with pytest.raises(TypeError, match=f"{layer.name}: x: expected a NumPy array, got list"):
         layer.forward(batch().tolist())
-
-
-@every_layer
-def test_an_empty_batch_is_refused(kind):
-    layer, batch = make(kind)
-    with pytest.raises(ValueError, match=f"{layer.name}: x: expected a batch .* at least 1, got \\[0, "):
-        layer.forward(batch()[:0])
 
 
 @pytest.mark.parametrize(
@@ -418,6 +286,19 @@ def test_dense_refuses_sizes_below_1(wrong):
         Dense(**(SMALL[Dense][0] | wrong))
 
 
+@pytest.mark.parametrize("kind", [Conv2D, ConvReLUPool])
+def test_a_convolution_has_5x5_filters_unless_told_otherwise(kind):
+    assert kind(1, 2).weight.value.shape == (5, 5, 1, 2)
+
+
+@pytest.mark.parametrize("padding", ["same", "valid"])
+def test_filters_and_windows_of_one_pixel_work(padding):
+    x = np.array([[[[1.0], [-2.0]], [[3.0], [4.0]]]], np.float32)
+    one = Conv2D(1, 1, 1, padding=padding, weight_init=constant(2), bias_init=constant(0))
+    assert one.forward(x).ravel().tolist() == [2, -4, 6, 8]
+    assert MaxPool2D(1, 1, padding).forward(x).ravel().tolist() == [1, -2, 3, 4]
+
+
 @pytest.mark.parametrize("layer", [lambda p: Conv2D(1, 1, padding=p), lambda p: MaxPool2D(padding=p)])
 def test_an_unknown_padding_is_refused(layer):
     with pytest.raises(ValueError, match="padding: expected"):
@@ -441,22 +322,6 @@ def test_the_largest_pool_window_works():
 def test_a_kernel_larger_than_the_image_is_refused():
     with pytest.raises(ValueError, match="kernel: expected at most the image's 4 pixels, got 5"):
         Conv2D(1, 1, 5, padding="valid").forward(np.ones((1, 4, 4, 1), np.float32))
-
-
-def test_the_block_is_its_three_layers_in_a_row():
-    x = np.random.default_rng(0).standard_normal((2, 7, 6, 3))
-    block = ConvReLUPool(3, 4, 5, dtype=np.float64)
-    row = [Conv2D(3, 4, 5, dtype=np.float64), ReLU(), MaxPool2D()]
-    y = x
-    for layer in row:
-        y = layer.forward(y, training=True)
-    np.testing.assert_allclose(block.forward(x, training=True), y, rtol=1e-12)
-    dy = dx = upstream(y)
-    for layer in reversed(row):
-        dx = layer.backward(dx)
-    np.testing.assert_allclose(block.backward(dy), dx, rtol=1e-12, atol=1e-12)
-    for one, other in zip(gradients(block), gradients(row[0]), strict=True):
-        np.testing.assert_allclose(one, other, rtol=1e-12, atol=1e-12)
 
 
 def test_flatten_keeps_the_order_of_the_numbers():

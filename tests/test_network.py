@@ -1,5 +1,6 @@
 """Networks: parameters in one array, prediction, files, and the tutorial's network computed anew."""
 
+import hashlib
 import json
 import struct
 import threading
@@ -514,9 +515,20 @@ def refused(path, content):
     return False
 
 
+def complaint(path):
+    with pytest.raises(ValueError, match=str(path)) as caught:
+        load_network(path)
+    return str(caught.value)
+
+
 def described(architecture, **arrays):
     text = architecture if isinstance(architecture, str) else json.dumps(architecture)
-    return safetensors.numpy.save(arrays, {"minicnn": text})
+    return sealed(safetensors.numpy.save(arrays, {"minicnn": text, "sha256": "0" * 64}))
+
+
+def sealed(data):
+    """With the digest that fits, so that nothing but the description can be refused."""
+    return data.replace(b"0" * 64, hashlib.sha256(data).hexdigest().encode(), 1)
 
 
 def test_a_truncated_file_is_refused_by_name(tmp_path, saved):
@@ -571,29 +583,32 @@ def test_the_description_that_the_next_test_spoils_is_good(tmp_path):
 )
 def test_a_file_with_another_description_is_refused_by_name(tmp_path, architecture):
     assert refused(tmp_path / "net", described(architecture, **ARRAYS))
+    assert "SHA-256" not in complaint(tmp_path / "net")
 
 
 @pytest.mark.parametrize("dtype", ["F64", "I32", "BF16", "F8_E5M2"])
 def test_a_file_with_arrays_of_another_dtype_is_refused_by_name(tmp_path, dtype):
     size = {"F64": 8, "I32": 4, "BF16": 2, "F8_E5M2": 1}[dtype]
     header = {
-        "__metadata__": {"minicnn": json.dumps(GOOD)},
+        "__metadata__": {"minicnn": json.dumps(GOOD), "sha256": "0" * 64},
         "a.weight": {"dtype": dtype, "shape": [2, 1], "data_offsets": [0, 2 * size]},
         "a.bias": {"dtype": dtype, "shape": [1], "data_offsets": [2 * size, 3 * size]},
     }
-    text = json.dumps(header).encode()
-    assert refused(tmp_path / "net", struct.pack("<Q", len(text)) + text + bytes(3 * size))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    data = sealed(struct.pack("<Q", len(text)) + text + bytes(3 * size))
+    assert refused(tmp_path / "net", data)
+    assert "SHA-256" not in complaint(tmp_path / "net")
 
 
 def test_a_file_of_another_program_is_refused(tmp_path):
     path = tmp_path / "other"
     path.write_bytes(safetensors.numpy.save(ARRAYS))
-    with pytest.raises(ValueError, match="other: not a network saved by minicnn"):
+    with pytest.raises(ValueError, match="other: not saved by minicnn"):
         load_network(path)
 
 
 def test_a_missing_file_is_refused_by_name(tmp_path):
-    with pytest.raises(ValueError, match="absent: No such file"):
+    with pytest.raises(ValueError, match="absent: cannot be read .No such file"):
         load_network(tmp_path / "absent")
 
 

@@ -376,3 +376,55 @@ def test_drawing_needs_no_home_no_display_no_pyplot_and_is_silent(tmp_path):
     path = tmp_path / "confusion.png"
     python(code, str(path), MPLCONFIGDIR="/dev/null/unwritable")
     assert_drawn(path)
+
+
+# ------------------------------------------------------------------------------ several runs, one image
+
+
+@pytest.mark.parametrize("rows", [(30, 12), (1, 0), (0,), (30,) * 12])
+def test_runs_of_any_length_are_compared(tmp_path, rows):
+    runs = {f"runs/{index}": run_of(count) for index, count in enumerate(rows)}
+    report.draw_comparison(runs, tmp_path / "comparison.png")
+    assert_drawn(tmp_path / "comparison.png")
+
+
+def test_a_run_without_errors_and_one_that_broke_are_compared(tmp_path):
+    perfect, broken = run_of(30), run_of(30)
+    perfect["test_accuracy"][:] = 1.0
+    broken["test_accuracy"][:] = np.nan
+    report.draw_comparison({"perfect": perfect, "broken": broken}, tmp_path / "comparison.png")
+    assert_drawn(tmp_path / "comparison.png")
+
+
+def test_the_best_run_has_the_first_colour(tmp_path):
+    best, worst = run_of(30), run_of(30)
+    worst["test_accuracy"] = worst["test_accuracy"] - 0.2
+    for runs in ({"a": best, "b": worst}, {"b": worst, "a": best}):
+        report.draw_comparison(runs, tmp_path / f"{next(iter(runs))}.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def seen(tmp_path, layers):
+    image = np.random.default_rng(5).random((28, 28))
+    stages = [("as read", np.ones((30, 90))), ("ink", np.zeros((90, 30))), ("seen", image)]
+    report.draw_seen(stages, layers, np.eye(10)[3], tmp_path / "seen.png", "digit.png")
+    assert_drawn(tmp_path / "seen.png")
+
+
+@pytest.mark.parametrize("shape", [(14, 14, 32), (28, 28, 1), (7, 9, 100), (1024,), (10,), (1,), (77,)])
+def test_layers_of_any_shape_are_shown(tmp_path, shape):
+    seen(tmp_path, [("layer", np.random.default_rng(6).normal(0, 1, shape))])
+
+
+def test_an_image_without_layers_is_shown(tmp_path):
+    seen(tmp_path, [])
+
+
+def test_signed_layers_are_grey_at_zero_and_others_white(tmp_path):
+    values = np.zeros((4, 4, 2))
+    values[..., 1] = 1.0
+    seen(tmp_path, [("positive", values)])
+    assert not contains(tmp_path / "seen.png", report.SIGNED[0])
+    (tmp_path / "seen.png").unlink()
+    seen(tmp_path, [("signed", -values)])
+    assert contains(tmp_path / "seen.png", report.SIGNED[0])

@@ -5,6 +5,7 @@ Images are [N, H, W, C] here and [N, C, H, W] there; filters [kh, kw, C, F] and 
 
 import numpy as np
 import pytest
+from naive import normal
 
 from minicnn import Adam, SoftmaxCrossEntropy, kernels, load_mnist, reference, tutorial_network
 
@@ -13,10 +14,6 @@ functional = torch.nn.functional
 
 every_ops = pytest.mark.parametrize("ops", [reference, kernels], ids=["reference", "kernels"])
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
-
-
-def normal(*shape, seed=0):
-    return np.random.default_rng(seed).standard_normal(shape)
 
 
 def tensor(array):

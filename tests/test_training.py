@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import math
 import os
 import re
 import resource
@@ -11,92 +10,38 @@ import threading
 
 import numpy as np
 import pytest
+from runs import (
+    CNN,
+    DATA,
+    assert_same_state,
+    metrics_but_seconds,
+    new_cnn_run,
+    new_run,
+    reopen,
+    split,
+    stop_at,
+)
 
-from minicnn import checkpoint, training
+from minicnn import checkpoint, reference, training
 from minicnn import run as run_module
 from minicnn.checkpoint import NEWEST, PREVIOUS
-from minicnn.data import Dataset, Split
-from minicnn.layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
-from minicnn.network import Sequential
-from minicnn.run import CONFIG, METRICS, Diverged, Run, RunError, build_network, read_config
+from minicnn.losses import SoftmaxCrossEntropy
+from minicnn.network import load_network
+from minicnn.optimizers import Adam
+from minicnn.run import CONFIG, METRICS, Run, RunError, build_network, read_config
 from minicnn.settings import settings_for
-from minicnn.training import Stopped, train
-from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE, softmax_regression, tutorial_network
+from minicnn.training import train
+from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE, tutorial_network
 
 BUILD_NETWORK = build_network
+EVERYTHING = {  # that a recipe can ask for
+    "recipe": "best", "weights": "he", "beta2": 0.99, "warm_up": 0.3, "schedule": "cosine", "floor": 0.1,
+    "average": 0.8,
+    "shift": 1, "rotation": 5, "scale": 0.1, "shear": 0.1, "elastic": 1,
+}  # fmt: skip
 
 
-def split(count, seed):
-    rng = np.random.default_rng(seed)
-    images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-    return Split(images, (np.arange(count) % 10).astype(np.uint8))
-
-
-DATA = Dataset(train=split(13, 0), validation=split(2, 1), test=split(10, 2))
-SOFTMAX = {"model": "softmax", "ops": "reference", "batch_size": 4, "log_every": 2}
-CNN = {"model": "cnn", "ops": "reference", "batch_size": 4, "log_every": 2}
-
-
-def small_network(settings):
-    """Every kind of layer that has a state or parameters, but few of them."""
-    if settings.model == "softmax":
-        return softmax_regression(ops=settings.ops)
-    rng = np.random.default_rng(settings.seed)
-    layers = [
-        Conv2D(1, 2, 3, stride=2, name="conv1", rng=rng),
-        ReLU(name="conv1.relu"),
-        MaxPool2D(name="conv1.pool"),
-        Flatten(),
-        Dense(98, 8, name="fc1", rng=rng),
-        Dropout(settings.keep_prob, rng=rng.spawn(1)[0]),
-        Dense(8, 10, name="fc2", rng=rng),
-    ]
-    network = Sequential(layers, (28, 28, 1))
-    network.use_ops(settings.ops)
-    return network
-
-
-@pytest.fixture(autouse=True, scope="module")
-def small_networks():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(run_module, "build_network", small_network)
-        yield
-
-
-def new_run(directory, steps=9, **changes):
-    return Run.create(settings_for(**{**SOFTMAX, "steps": steps, **changes}), DATA, directory)
-
-
-def new_cnn_run(directory, steps, **changes):
-    return Run.create(settings_for(**{**CNN, "steps": steps, **changes}), DATA, directory)
-
-
-def reopen(directory, warn=pytest.fail, **changes):
-    settings, _ = read_config(directory)
-    return Run.open(dataclasses.replace(settings, **changes), DATA, directory, warn)
-
-
-def metrics_but_seconds(directory):
-    return [line.rsplit(",", 1)[0] for line in (directory / METRICS).read_text().splitlines()]
-
-
-def stop_at(run, step, number=signal.SIGINT):
-    """Train until a signal arrives during that step."""
-
-    def progress(images):
-        if run.step == step:
-            os.kill(os.getpid(), number)
-
-    with pytest.raises(Stopped) as caught:
-        train(run, progress=progress)
-    assert caught.value.step == run.step == step
-    assert caught.value.signal_number == number
-
-
-@pytest.fixture
-def save_every_step(monkeypatch):
-    monkeypatch.setattr(run_module, "SAVE_EVERY", 0.0)
-    monkeypatch.setattr(run_module, "SAVE_SHARE", math.inf)
+pytestmark = pytest.mark.usefixtures("small_networks")
 
 
 # --- the loop ---
@@ -181,6 +126,100 @@ def test_the_model_is_the_tutorials():
         assert network.architecture() == wanted.architecture()
 
 
+# --- recipes ---
+
+
+def test_the_tutorials_run_is_the_plain_loop(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_module, "build_network", BUILD_NETWORK)
+    run = new_cnn_run(tmp_path / "r", steps=3, ops="kernels")
+    network = tutorial_network(seed=0)
+    loss, adam = SoftmaxCrossEntropy("sum"), Adam(network.parameters(), learning_rate=1e-4)
+    for step in range(3):
+        chosen = run.batches.indices(step)
+        x = (DATA.train.images[chosen] / np.float32(255))[..., None]
+        expected = loss.forward(network.forward(x, training=True), DATA.train.labels[chosen])
+        network.backward(loss.backward())
+        adam.step()
+        assert run.train_one_batch() == expected / 4
+    np.testing.assert_array_equal(run.network.values, network.values)
+
+
+def test_the_learning_rate_follows_the_schedule(tmp_path):
+    run = new_run(tmp_path / "r", steps=10, learning_rate=0.4, warm_up=0.2, schedule="linear")
+    used = []
+    train(run, progress=lambda _: used.append(run.optimizer.learning_rate))
+    assert used == pytest.approx([0.2, 0.4, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05])
+
+
+def test_adam_forgets_squares_as_the_recipe_says():
+    run = Run(settings_for(**CNN, beta2=0.5), DATA, "nowhere")
+    run.train_one_batch()
+    (v,) = run.optimizer.state["v"]
+    np.testing.assert_allclose(v, 0.5 * run.trained.grads**2, rtol=1e-6)
+
+
+def test_what_is_averaged_is_what_is_used_and_saved(tmp_path):
+    run = new_cnn_run(tmp_path / "r", steps=6, **EVERYTHING)
+    average = run.network.values.copy()
+    for step in range(1, 7):
+        run.train_one_batch()
+        decay = min(0.8, (1 + step) / (10 + step))
+        average = decay * average + (1 - decay) * run.trained.values
+    np.testing.assert_allclose(run.network.values, average, rtol=1e-5, atol=1e-7)
+    assert (run.network.values != run.trained.values).mean() > 0.9
+    run.save()
+    saved = load_network(run.directory / NEWEST, ops="reference")
+    np.testing.assert_array_equal(saved.values, run.network.values)
+    np.testing.assert_array_equal(saved.predict(DATA.test.images), run.test_probabilities())
+
+
+def test_a_run_that_gave_its_memory_back_predicts_as_before(tmp_path):
+    run = new_cnn_run(tmp_path / "r", steps=2, **EVERYTHING)
+    train(run)
+    before = run.network.predict(DATA.train.images)
+    run.release()
+    np.testing.assert_array_equal(run.network.predict(DATA.train.images), before)
+
+
+def test_without_an_average_the_weights_are_kept_once(tmp_path):
+    run = new_cnn_run(tmp_path / "r", steps=1)
+    assert run.network is run.trained
+    assert not any(name.startswith("trained.") for name in run._arrays())
+
+
+def test_images_are_distorted_to_train_and_only_to_train(tmp_path):
+    plain, run = new_run(tmp_path / "plain"), new_run(tmp_path / "r", shift=2)
+    assert (plain._batch(0)[0] != run._batch(0)[0]).any()
+    np.testing.assert_array_equal(plain.test_probabilities(), run.test_probabilities())
+
+
+@pytest.mark.parametrize("ops", ["reference", "kernels"])
+def test_images_are_distorted_as_seed_and_step_say(tmp_path, ops):
+    run = new_run(tmp_path / "r", ops=ops, seed=5, shift=1, elastic=1)
+    pixels = DATA.train.images[run.batches.indices(3)]
+    moves = run.augmentation.moves(4, (28, 28), seed=5, step=3)
+    np.testing.assert_allclose(run._batch(3)[0], reference.warp(pixels, moves), atol=1e-5)
+
+
+@pytest.mark.parametrize("step", [1, 4, 8])
+def test_all_that_a_recipe_can_ask_for_resumes_to_the_bit(tmp_path, step):
+    whole = new_cnn_run(tmp_path / "whole", steps=9, **EVERYTHING)
+    train(whole)
+    stop_at(new_cnn_run(tmp_path / "r", steps=9, **EVERYTHING), step)
+    run = reopen(tmp_path / "r")
+    train(run)
+    assert any(name.startswith("trained.") for name in run._arrays())
+    assert_same_state(run, whole)
+
+
+def test_a_falling_learning_rate_ends_where_it_was_to_end(tmp_path):
+    train(new_run(tmp_path / "r", steps=4, schedule="linear"))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()}
+    with pytest.raises(RunError, match="falls until step 4"):
+        reopen(tmp_path / "r", steps=8)
+    assert {path.name: path.read_bytes() for path in (tmp_path / "r").iterdir()} == before
+
+
 # --- settings ---
 
 
@@ -197,7 +236,9 @@ def test_the_recipes_numbers_are_used(model, recipe):
         ("learning_rate", -1), ("keep_prob", 0), ("keep_prob", 1.1), ("keep_prob", float("nan")),
         ("seed", -1), ("seed", 2**32), ("log_every", 0), ("recipe", "none"), ("model", "rnn"),
         ("ops", "blas"), ("optimizer", "adagrad"), ("reduction", "max"), ("plain", 1), ("data", ""),
-        ("data", 3), ("learning_rate", "0.1"),
+        ("data", 3), ("learning_rate", "0.1"), ("weights", "zero"), ("schedule", "steep"), ("warm_up", 1),
+        ("floor", -0.1), ("average", 1.0), ("beta2", 1.0), ("shift", -1),
+        ("rotation", float("nan")), ("scale", "1"), ("elastic", True),
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_named(name, value):
@@ -301,38 +342,11 @@ def test_a_bad_value_in_the_config_is_named(tmp_path, name, value):
 # --- going on ---
 
 
-def assert_same_state(one, other):
-    for name, array in one._arrays().items():
-        np.testing.assert_array_equal(array, other._arrays()[name], err_msg=name)
-    assert one._facts() | {"seconds": 0} == other._facts() | {"seconds": 0}
-    assert metrics_but_seconds(one.directory) == metrics_but_seconds(other.directory)
-
-
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory):
     run = new_run(tmp_path_factory.mktemp("whole") / "r", steps=10, log_every=1)
     train(run)
     return run
-
-
-@pytest.mark.parametrize("step", range(1, 10))  # three passes over the 13 images
-def test_stopped_at_any_step_and_resumed_is_never_stopped(tmp_path, uninterrupted, step):
-    stop_at(new_run(tmp_path / "r", steps=10, log_every=1), step)
-    run = reopen(tmp_path / "r")
-    assert run.step == step
-    train(run)
-    assert_same_state(run, uninterrupted)
-
-
-def test_adam_and_dropout_resume_to_the_bit(tmp_path):
-    whole = new_cnn_run(tmp_path / "whole", steps=9)
-    train(whole)
-    stop_at(new_cnn_run(tmp_path / "r", steps=9), 4, signal.SIGTERM)
-    run = reopen(tmp_path / "r")
-    train(run)
-    assert "dropout" in run._facts()["random"]
-    assert any(name.startswith("adam.v.") for name in run._arrays())
-    assert_same_state(run, whole)
 
 
 def test_a_checkpoint_names_weights_and_moments(tmp_path):
@@ -473,52 +487,3 @@ def test_a_run_trains_outside_the_main_thread(tmp_path):
     thread.start()
     thread.join()
     assert run.finished
-
-
-# --- diverging ---
-
-
-@pytest.mark.usefixtures("save_every_step")
-def test_a_loss_that_is_not_finite_stops_the_run_within_a_step(tmp_path):
-    run = new_run(tmp_path / "r")
-
-    def progress(images):
-        if run.step == 3:
-            run.network.values[0] = np.nan
-
-    with pytest.raises(Diverged, match="step") as caught:
-        train(run, progress=progress)
-    assert caught.value.step in (3, 4)
-    kept = reopen(run.directory)
-    assert kept.step == 2
-    assert np.isfinite(kept.network.values).all()
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf])
-@pytest.mark.parametrize("name", ["conv1.weight", "conv1.bias", "fc1.weight", "fc2.bias"])
-@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
-def test_a_bad_number_in_a_gradient_is_found_at_the_next_step(name, bad, monkeypatch):
-    run = Run(settings_for(**CNN), DATA, "nowhere")
-    parameter = next(p for p in run.network.parameters() if p.name == name)
-    step = run.optimizer.step
-
-    def spoiled_step():
-        parameter.grad.flat[0] = bad
-        step()
-
-    monkeypatch.setattr(run.optimizer, "step", spoiled_step)
-    run.train_one_batch()
-    with pytest.raises(Diverged, match="step 2"), np.errstate(all="ignore"):
-        run.train_one_batch()
-
-
-def test_no_checkpoint_holds_a_number_that_is_not_finite(tmp_path):
-    run = new_run(tmp_path / "r", steps=3)
-
-    def progress(images):
-        if run.step == 3:  # after the last loss
-            run.network.values[5] = np.inf
-
-    with pytest.raises(Diverged, match=r"fc\.weight"):
-        train(run, progress=progress)
-    assert reopen(run.directory).step == 0

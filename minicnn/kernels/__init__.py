@@ -1,5 +1,6 @@
 """The engine: Numba twins of `minicnn.reference`, same names, same signatures, same results."""
 
+from minicnn.kernels.averaging import average_update
 from minicnn.kernels.convolution import col2im, conv2d_backward, conv2d_forward, im2col
 from minicnn.kernels.dense import dense_backward, dense_forward
 from minicnn.kernels.elementwise import dropout_backward, dropout_forward, relu_backward, relu_forward
@@ -7,9 +8,11 @@ from minicnn.kernels.fused import conv_relu_pool_backward, conv_relu_pool_forwar
 from minicnn.kernels.loss import softmax, softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from minicnn.kernels.pooling import max_pool2d_backward, max_pool2d_forward
 from minicnn.kernels.updates import adam_update, sgd_update
+from minicnn.kernels.warp import warp
 
 __all__ = [
     "adam_update",
+    "average_update",
     "col2im",
     "conv2d_backward",
     "conv2d_forward",
@@ -28,4 +31,5 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",
+    "warp",
 ]

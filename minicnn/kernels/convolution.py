@@ -9,6 +9,7 @@ from minicnn.kernels.buffers import empty, ready
 from minicnn.kernels.dense import sum_rows
 from minicnn.kernels.jit import kernel
 from minicnn.kernels.products import matmul
+from minicnn.kernels.vector import add, address, advance, copy
 from minicnn.reference import Cache, window_geometry
 
 
@@ -16,28 +17,25 @@ from minicnn.reference import Cache, window_geometry
 def _im2col(x, cols, kh, kw, stride, top, left):
     N, H, W, C = x.shape
     _, Ho, Wo, _ = cols.shape
-    zero = x.dtype.type(0)
     for row in prange(N * Ho):
         n, i = row // Ho, row % Ho
         for j in range(Wo):
-            # Columns first..last of the patch lie inside the image; the rest is padding.
-            first = max(0, left - j * stride)
-            last = min(kw, W + left - j * stride)
-            at = 0
+            # In each of its rows the patch is a run of kw * C numbers: first..last of them lie inside
+            # the image, the others are padding.
+            first, last = max(0, left - j * stride) * C, min(kw, W + left - j * stride) * C
             for u in range(kh):
                 y = i * stride + u - top
+                to = address(cols, ((row * Wo + j) * kh + u) * kw * C)
                 if y < 0 or y >= H:
                     for k in range(kw * C):
-                        cols[n, i, j, at + k] = zero
+                        to[k] = 0
                 else:
-                    for k in range(first * C):
-                        cols[n, i, j, at + k] = zero
-                    for v in range(first, last):
-                        for c in range(C):
-                            cols[n, i, j, at + v * C + c] = x[n, y, j * stride + v - left, c]
-                    for k in range(last * C, kw * C):
-                        cols[n, i, j, at + k] = zero
-                at += kw * C
+                    source = address(x, ((n * H + y) * W + j * stride - left) * C)
+                    for k in range(first):
+                        to[k] = 0
+                    copy(advance(source, first), advance(to, first), last - first)
+                    for k in range(last, kw * C):
+                        to[k] = 0
 
 
 @kernel(parallel=True)
@@ -48,15 +46,14 @@ def _col2im(cols, dx, kh, kw, stride, top, left):
         dx[n] = 0
         for i in range(Ho):
             for j in range(Wo):
-                first = max(0, left - j * stride)
-                last = min(kw, W + left - j * stride)
+                first, last = max(0, left - j * stride) * C, min(kw, W + left - j * stride) * C
                 for u in range(kh):
                     y = i * stride + u - top
                     if 0 <= y < H:
-                        for v in range(first, last):
-                            for c in range(C):
-                                # im2col: cols[n, i, j, ...] = x[n, y, ..., c]
-                                dx[n, y, j * stride + v - left, c] += cols[n, i, j, (u * kw + v) * C + c]
+                        # im2col: cols[n, i, j, u, first..last] = x[n, y, ...]
+                        source = address(cols, (((n * Ho + i) * Wo + j) * kh + u) * kw * C + first)
+                        to = address(dx, ((n * H + y) * W + j * stride - left) * C + first)
+                        add(source, to, last - first)
 
 
 def im2col(x: np.ndarray, kh: int, kw: int, stride: int = 1, padding: str = "same") -> np.ndarray:

@@ -1,13 +1,15 @@
 """Convolution, ReLU and 2x2 max-pool in one pass, without the patch matrix and without the full-size map.
 
-Three ideas, each explained where it is used:
+Four ideas, each explained where it is used:
 
 1. Implicit im2col. In a zero-padded channels-last image, row u of the patch under a window is one
    contiguous run of kw * C numbers. So the register tile can read patches where they lie.
 2. Pool at once. A few rows of the convolution go into a scratch array that stays in the nearest
    cache, and leave it as a quarter of the numbers and one byte each for the winner's place.
 3. Skip the zeros. The gradient that comes out of a 2x2 max-pool is zero in three places of four,
-   and ReLU makes more. Backward makes lists of what is left and sums over those alone.
+   and ReLU makes more. Backward sums over what is left alone (`fused_backward.py`).
+4. Multiply less. A 5x5 filter that makes the four outputs of a pool window needs 36 products for each
+   channel instead of 100 (`winograd.py`). It is used where there are enough channels.
 """
 
 from __future__ import annotations

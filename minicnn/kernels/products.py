@@ -5,7 +5,8 @@
 The result is cut into blocks of a fixed size, `M_BLOCK` x `N_BLOCK`; a thread takes whole blocks.
 Within a block, K is cut into slices of `K_BLOCK`. For each slice, b's part is copied ("packed") into
 panels as wide as a tile, which lie contiguous and stay in the nearest cache while tile after tile
-runs down the rows of a. Every entry of c is summed in the same order whatever the number of threads.
+runs down the rows of a. Meanwhile the next slice of b is fetched from memory, so that the arithmetic
+need not wait for it. Every entry of c is summed in the same order whatever the number of threads.
 """
 
 from __future__ import annotations
@@ -15,17 +16,17 @@ from numba import get_num_threads, get_thread_id, prange
 
 from minicnn.kernels.buffers import CACHE_LINE, empty, ready
 from minicnn.kernels.jit import helper, kernel
-from minicnn.kernels.tile import MAX_ROWS, copy_tile_row, panel_width, tile, tile_rows
-from minicnn.kernels.vector import address, advance, prefetch
+from minicnn.kernels.tile import MAX_ROWS, copy_tile_row, panel_width, tile, tile_rows, transpose
+from minicnn.kernels.vector import address, advance, lanes, prefetch
 
 M_BLOCK = 420  # rows of a that share one packing of b; a multiple of 14 and of 6
 N_BLOCK = 128  # columns of b packed at once
-K_BLOCK = 256  # a panel of 256 x 16 floats is 16 KB, half of a nearest cache
+K_BLOCK = 256  # short slices stay in the nearest cache, long ones load and store c less often
 AHEAD = 12  # rows of b between the one that is packed and the one that is fetched
 
 
 @helper
-def _pack(b, k_stride, n_stride, k0, k1, n0, n1, width, panels, ahead):
+def _pack(b, k_stride, n_stride, k0, k1, n0, n1, width, panels, ahead, lane_count):
     """b[k0:k1, n0:n1] -> panels of [k1 - k0, width], the last one padded with zeros."""
     depth, columns = k1 - k0, n1 - n0
     if columns % width:
@@ -43,17 +44,35 @@ def _pack(b, k_stride, n_stride, k0, k1, n0, n1, width, panels, ahead):
                 else:
                     for j in range(columns - first):
                         to[j] = source[j]
-    else:  # a transposed b: read along its rows, which are our columns
-        for n in range(columns):
-            column = address(b, k0 * k_stride + (n0 + n) * n_stride)
-            to = address(panels, n // width * width * depth + n % width)
-            for k in range(depth):
-                to[k * width] = column[k * k_stride]
+    else:  # a transposed b: its columns are contiguous
+        for first in range(0, columns, width):
+            here = min(width, columns - first)
+            source = address(b, k0 + (n0 + first) * n_stride)
+            transpose(source, n_stride, address(panels, first * depth), width, here, depth, lane_count)
 
 
 @kernel(parallel=True)
 def _matmul(
-    M, N, K, a, a_row, a_k, b, b_k, b_n, bias, c, most, width, m_block, n_block, k_block, ahead, line, scratch
+    M,
+    N,
+    K,
+    a,
+    a_row,
+    a_k,
+    b,
+    b_k,
+    b_n,
+    bias,
+    c,
+    most,
+    width,
+    m_block,
+    n_block,
+    k_block,
+    ahead,
+    line,
+    lane_count,
+    scratch,
 ):
     m_blocks = (M + m_block - 1) // m_block
     n_blocks = (N + n_block - 1) // n_block
@@ -64,7 +83,7 @@ def _matmul(
         edge = n_block * k_block  # behind the panels: a tile's worth, for the ragged right edge
         for k0 in range(0, K, k_block):
             k1 = min(K, k0 + k_block)
-            _pack(b, b_k, b_n, k0, k1, n0, n1, width, panels, ahead)
+            _pack(b, b_k, b_n, k0, k1, n0, n1, width, panels, ahead, lane_count)
             lines = -(-(n1 - n0) // line) if b_n == 1 and k1 < K else 0
             for n in range(n0, n1, width):
                 panel = address(panels, (n - n0) * (k1 - k0))
@@ -123,7 +142,7 @@ def matmul(name: str, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = No
     scratch = empty("panels", (get_num_threads(), N_BLOCK * K_BLOCK + MAX_ROWS * width), dtype)
     a, a_row, a_k = _flat_and_strides(a)
     b, b_k, b_n = _flat_and_strides(b)
-    sizes = (MAX_ROWS, width, M_BLOCK, N_BLOCK, K_BLOCK, AHEAD, CACHE_LINE // dtype.itemsize)
+    sizes = (MAX_ROWS, width, M_BLOCK, N_BLOCK, K_BLOCK, AHEAD, CACHE_LINE // dtype.itemsize, lanes(dtype))
     _matmul(M, N, K, a, a_row, a_k, b, b_k, b_n, padded_bias, c.reshape(-1), *sizes, scratch)
     return c
 

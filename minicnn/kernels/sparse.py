@@ -17,8 +17,8 @@ from numba import get_num_threads, get_thread_id, prange
 
 from minicnn.kernels.buffers import CACHE_LINE, empty
 from minicnn.kernels.jit import helper, kernel
-from minicnn.kernels.tile import GATHER_VECTORS, gather_sum
-from minicnn.kernels.vector import address, advance, lanes, prefetch, transpose_square
+from minicnn.kernels.tile import GATHER_VECTORS, gather_sum, transpose
+from minicnn.kernels.vector import address, advance, lanes, prefetch
 
 UNITS = 64  # columns of w that are transposed at once
 MOSTLY_ZEROS = 0.5  # share of nonzeros in dy below which skipping the others pays
@@ -61,19 +61,6 @@ def _list_nonzeros(dy, of_image, start, of_unit, count, step, part):
 
 
 @helper
-def _transpose(source, source_stride, to, to_stride, rows, columns, lane_count):
-    """to[j, i] = source[i, j] for `rows` rows and `columns` columns, squares of a vector's size first."""
-    square_rows, square_columns = rows // lane_count * lane_count, columns // lane_count * lane_count
-    for i in range(0, square_rows, lane_count):
-        for j in range(0, square_columns, lane_count):
-            square = advance(source, i * source_stride + j)
-            transpose_square(square, source_stride, advance(to, j * to_stride + i), to_stride)
-    for i in range(rows):
-        for j in range(square_columns if i < square_rows else 0, columns):
-            to[j * to_stride + i] = source[i * source_stride + j]
-
-
-@helper
 def _fetch(corner, row_stride, rows, per_row, line, share, shares):
     """Start to bring one of `shares` equal shares of a block of cache lines near, `per_row` lines a row."""
     count = rows * per_row
@@ -99,7 +86,7 @@ def _input_gradient(w, value, offset, start, dx, vectors, slot, units, line, lan
             for d in range(0, columns, lane_count):
                 tall = min(lane_count, columns - d)
                 corner = address(w, (d0 + d) * F + j0)
-                _transpose(corner, F, address(block, d), width, tall, here, lane_count)
+                transpose(corner, F, address(block, d), width, tall, here, lane_count)
             following = d0 * F + j0 + units if j0 + units < F else (d0 + width) * F
             for n in range(N):
                 first = start[n, j0 // units]
@@ -146,7 +133,7 @@ def _weight_gradient(x, value, offset, count, dw, vectors, slot, units, line, la
                 gather_sum(
                     vectors, terms, places, count[j0 + j], rows, address(slot, 0), acc, address(slot, 0)
                 )
-            _transpose(address(block, 0), width, address(dw, d0 * F + j0), F, here, columns, lane_count)
+            transpose(address(block, 0), width, address(dw, d0 * F + j0), F, here, columns, lane_count)
 
 
 def sparse_dense_backward(

@@ -43,7 +43,7 @@ from numba import types
 from numba.extending import intrinsic
 
 from minicnn.kernels.jit import helper
-from minicnn.kernels.vector import INDEX, VECTOR_BITS, Emitter, lanes
+from minicnn.kernels.vector import INDEX, VECTOR_BITS, Emitter, advance, lanes, transpose_square
 
 Array = np.ndarray
 VECTORS = 2  # vectors of B in a tile
@@ -72,12 +72,17 @@ def plain_tile(
     start_stride: int,
     c: Array,
     c_stride: int,
+    ahead: Array,
+    ahead_stride: int,
 ) -> None:
     """c[r, :] = start[r, :] + sum over o, k of a[r, o, k] * b[o * inner + k, :], for `rows` rows.
 
     All arguments but the sizes are flat arrays that begin at the tile's first entry:
     a[r, o, k] is a[r * row_stride + o * outer_stride + k * k_stride], b is a packed panel of
     [outer * inner, width], and row r of start and c begins at r * start_stride and r * c_stride.
+
+    Meanwhile the cache lines of ahead[t * ahead_stride] are brought near, one for each step in k: the
+    arithmetic leaves the memory idle. A stride of 0 asks for nothing new. It changes no result.
     """
     width = panel_width(b.dtype)
     for r in range(rows):
@@ -265,3 +270,16 @@ def tile_rows(remaining, most):
     """How many rows the next tile takes, so that the tiles of a block are all about the same size."""
     tiles = (remaining + most - 1) // most
     return (remaining + tiles - 1) // tiles
+
+
+@helper
+def transpose(source, source_stride, to, to_stride, rows, columns, lane_count):
+    """to[j, i] = source[i, j] for `rows` rows and `columns` columns, squares of a vector's size first."""
+    square_rows, square_columns = rows // lane_count * lane_count, columns // lane_count * lane_count
+    for i in range(0, square_rows, lane_count):
+        for j in range(0, square_columns, lane_count):
+            square = advance(source, i * source_stride + j)
+            transpose_square(square, source_stride, advance(to, j * to_stride + i), to_stride)
+    for i in range(rows):
+        for j in range(square_columns if i < square_rows else 0, columns):
+            to[j * to_stride + i] = source[i * source_stride + j]

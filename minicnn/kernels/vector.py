@@ -189,3 +189,42 @@ def advance(typing, pointer, count):
         return builder.gep(args[0], [args[1]])
 
     return pointer(pointer, types.intp), codegen
+
+
+# --- runs of numbers, in pieces of a vector -------------------------------------------------------
+
+
+def _make_run(combine: Callable[[Emitter, Any, Any], Any]) -> Any:
+    """to[i] = combine(source[i], to[i]) for i < count; the ends must not overlap."""
+
+    @intrinsic
+    def run(typing, source, to, count):
+        def codegen(context, builder, signature, args):
+            source, to, count = args
+            emit = Emitter(builder, signature.args[0].dtype)
+            vectors = builder.sdiv(count, ir.Constant(INDEX, emit.lanes))
+
+            def one_vector(i, _):
+                at = builder.mul(i, ir.Constant(INDEX, emit.lanes))
+                from_, into = emit.at(source, at), emit.at(to, at)
+                emit.store(combine(emit, emit.load(from_), emit.load(into)), into)
+                return []
+
+            def one_number(i, _):
+                at = builder.add(done, i)
+                from_, into = emit.at(source, at), emit.at(to, at)
+                builder.store(combine(emit, builder.load(from_), builder.load(into)), into)
+                return []
+
+            emit.loop(vectors, [], one_vector)
+            done = builder.mul(vectors, ir.Constant(INDEX, emit.lanes))
+            emit.loop(builder.sub(count, done), [], one_number)
+            return context.get_dummy_value()
+
+        return types.void(source, to, types.intp), codegen
+
+    return run
+
+
+copy = _make_run(lambda emit, source, to: source)
+add = _make_run(lambda emit, source, to: emit.builder.fadd(to, source))

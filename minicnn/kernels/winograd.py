@@ -17,11 +17,13 @@ products, one for each pair of points:
     y[tile, :, :, f] = A^T M[:, tile, f] A
 
 **What it costs in accuracy.** Large points make large numbers that cancel. With the usual points
-0, 1, -1, 2, -2 float32 errors are 2.3 times those of the plain sum; with the points used here, 1.2
-times (`benchmarks/winograd.py`). The sixth point is infinity: it picks the leading coefficients.
+0, 1, -1, 2, -2 the errors in float32 are about 5 times those of the plain sum; with the points used
+here not quite 3 times, and with fused multiply-adds 1.5 times (`benchmarks/winograd.py`). The sixth
+point is infinity: it picks the leading coefficients.
 
-**Ties.** Where the plain sums of two patches are equal because the patches are (blank paper), rounding
-must not decide which of them wins the pool. `_equal_patches` finds them, and the sums are made equal.
+**Ties.** Where the sums of two patches are equal because the patches are (blank paper), rounding must
+not decide which of them wins the pool. `_equal_patches` finds them, and the sums are made equal.
+(Different patches whose sums happen to be equal may go either way.)
 
 Source: Winograd: Arithmetic Complexity of Computations (1980), chapter IV; Lavin, Gray: Fast Algorithms
 for Convolutional Neural Networks (2016), section 4.
@@ -41,7 +43,7 @@ from minicnn.kernels.buffers import empty
 from minicnn.kernels.jit import helper, kernel
 from minicnn.kernels.pooling import pool_block
 from minicnn.kernels.tile import MAX_ROWS, tile, tile_rows
-from minicnn.kernels.vector import INDEX, Emitter, address, lanes
+from minicnn.kernels.vector import INDEX, Emitter, address, copy, lanes
 
 OUTPUTS, TAPS = 2, 5
 SIZE = OUTPUTS + TAPS - 1  # of a tile, and the number of points
@@ -177,13 +179,11 @@ def _transform_weights(panels, weights, taps, size, lane_count):
 
 @helper
 def _equal(a, b, count):
-    """Whether two runs of numbers are equal. The first tells most pairs apart."""
-    if a[0] != b[0]:
-        return False
-    different = 0
-    for i in range(count):
-        different += a[i] != b[i]
-    return different == 0
+    """Whether two runs of numbers are equal. Most that are not differ in the first."""
+    i = 0
+    while i < count and a[i] == b[i]:
+        i += 1
+    return i == count
 
 
 @helper
@@ -222,19 +222,18 @@ def _settle(conv, at, tie, row, column, width, beyond_row, beyond_column, low):
     """
     a, b = address(conv, at), address(conv, at + column)
     c, d = address(conv, at + row), address(conv, at + row + column)
-    for i in range(width):
-        if tie & 1:
-            b[i] = a[i]
-        if tie & 4:
-            c[i] = a[i]
-        if tie & 2:
-            d[i] = c[i]
-        elif tie & 8:
-            d[i] = b[i]
-        if beyond_column:
-            b[i] = d[i] = low
-        if beyond_row:
-            c[i] = d[i] = low
+    if tie & 1:
+        copy(a, b, width)
+    if tie & 4:
+        copy(a, c, width)
+    if tie & 2:
+        copy(c, d, width)
+    elif tie & 8:
+        copy(b, d, width)
+    for i in range(width if beyond_column else 0):
+        b[i] = d[i] = low
+    for i in range(width if beyond_row else 0):
+        c[i] = d[i] = low
 
 
 @kernel(parallel=True)

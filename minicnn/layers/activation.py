@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.arguments import number
 from minicnn.initializers import Generator, as_generator
 from minicnn.layers.base import Layer
 
@@ -36,10 +37,8 @@ class Dropout(Layer):
     def __init__(
         self, keep_prob: float = 0.5, *, name: str = "dropout", rng: Generator = 0, ops: str = "kernels"
     ) -> None:
-        if not 0 < keep_prob <= 1:
-            raise ValueError(f"keep_prob: expected a number above 0 and at most 1, got {keep_prob}")
         super().__init__(name, ops)
-        self.keep_prob = keep_prob
+        self.keep_prob = number("keep_prob", keep_prob, "a number above 0 and at most 1", above=0, high=1)
         self.rng = as_generator(rng)
         self.fixed_mask: np.ndarray | None = None
 

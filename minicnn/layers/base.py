@@ -93,6 +93,8 @@ class Layer:
                 f"{self.name}.backward: no matching forward; call forward(x, training=True) once "
                 "before each backward, with no other forward between them"
             )
+        if not isinstance(dy, np.ndarray):
+            raise TypeError(f"{self.name}.backward: dy: expected a NumPy array, got {type(dy).__name__}")
         if (dy.shape, dy.dtype) != self._output:
             shape, dtype = self._output
             raise ValueError(

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.arguments import floating, integer, pair
 from minicnn.initializers import BIASES, WEIGHTS, Generator, Initializer, as_generator
 from minicnn.layers.base import WeightedLayer
 from minicnn.reference import window_geometry
@@ -48,11 +49,10 @@ class Conv2D(WeightedLayer):
         dtype: np.dtype | type = np.float32,
         ops: str = "kernels",
     ) -> None:
-        kh, kw = (kernel_size, kernel_size) if isinstance(kernel_size, int) else kernel_size
-        sizes = {"in_channels": in_channels, "filters": filters, "kernel_size": min(kh, kw), "stride": stride}
-        for what, size in sizes.items():
-            if size < 1:
-                raise ValueError(f"{what}: expected at least 1, got {size}")
+        kh, kw = pair("kernel_size", kernel_size, at_least=1)
+        in_channels = integer("in_channels", in_channels, at_least=1)
+        filters = integer("filters", filters, at_least=1)
+        stride, dtype = integer("stride", stride, at_least=1), floating(dtype)
         window_geometry(max(kh, kw), 1, stride, padding)  # refuses an unknown padding
         rng = as_generator(rng)
         weight = weight_init(rng, (kh, kw, in_channels, filters)).astype(dtype)

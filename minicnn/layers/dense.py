@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.arguments import floating, integer
 from minicnn.initializers import BIASES, WEIGHTS, Generator, Initializer, as_generator
 from minicnn.layers.base import Layer, WeightedLayer
 
@@ -33,9 +34,8 @@ class Dense(WeightedLayer):
         dtype: np.dtype | type = np.float32,
         ops: str = "kernels",
     ) -> None:
-        for what, size in {"in_features": in_features, "out_features": out_features}.items():
-            if size < 1:
-                raise ValueError(f"{what}: expected at least 1, got {size}")
+        in_features = integer("in_features", in_features, at_least=1)
+        out_features, dtype = integer("out_features", out_features, at_least=1), floating(dtype)
         rng = as_generator(rng)
         weight = weight_init(rng, (in_features, out_features)).astype(dtype)
         super().__init__(name, weight, bias_init(rng, (out_features,)).astype(dtype), ops)

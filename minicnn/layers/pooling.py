@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.arguments import integer
 from minicnn.layers.base import Layer
 from minicnn.reference import window_geometry
 
@@ -27,10 +28,9 @@ class MaxPool2D(Layer):
         name: str = "pool",
         ops: str = "kernels",
     ) -> None:
-        if not 1 <= size <= 15:  # the winner's index is kept in a byte
+        size, stride = integer("size", size, at_least=1), integer("stride", stride, at_least=1)
+        if size > 15:  # the winner's index is kept in a byte
             raise ValueError(f"size: expected 1 to 15, got {size}")
-        if stride < 1:
-            raise ValueError(f"stride: expected at least 1, got {stride}")
         window_geometry(size, size, stride, padding)  # refuses an unknown padding
         super().__init__(name, ops)
         self.size, self.stride, self.padding = size, stride, padding

@@ -1,0 +1,88 @@
+"""The commands: arguments in, exit code out.
+
+    0           done
+    1           training diverged, or a gradient is wrong
+    2           bad usage, bad input, or a file that cannot be written: one line on stderr
+    130, 143    stopped by Ctrl-C or SIGTERM; what was trained is saved
+    141         stdout was closed by its reader
+
+Results go to stdout, a line each. What is only for the person at the terminal, the progress bar,
+warnings and errors, goes to stderr. What takes long to import is imported where it is used.
+
+A module holds one command: what it does, and below it the arguments it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from minicnn._version import __version__
+from minicnn.cli import evaluate, gradcheck, interchange, predict, report, train
+from minicnn.cli.terminal import UsageError, abandon_stdout_if_broken, fail, on_terms_with_the_shell
+
+COMMANDS = (train, evaluate, predict, report, interchange, gradcheck)  # in the order of the help
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code. `argv` is without the program's name."""
+    with on_terms_with_the_shell():
+        try:
+            code = _run(sys.argv[1:] if argv is None else list(argv))
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return code
+        except UsageError as error:
+            return fail(f"error: {error}")
+        except BrokenPipeError:
+            abandon_stdout_if_broken()
+            return 128 + signal.SIGPIPE
+        except OSError as error:
+            abandon_stdout_if_broken()
+            where = f"{error.filename}: " if error.filename is not None else ""
+            return fail(f"error: {where}{error.strerror or error}")
+        except MemoryError as error:
+            return fail(f"error: not enough memory ({error}); a smaller --batch-size needs less")
+        except KeyboardInterrupt:
+            return fail("interrupted", 128 + signal.SIGINT)
+
+
+def _run(argv: list[str]) -> int:
+    if not argv or (argv[0].startswith("-") and argv[0] not in ("-h", "--help", "--version")):
+        argv.insert(0, "train")
+    try:
+        args = build_parser().parse_args(argv)
+        return args.command(args)
+    except SystemExit as finished:  # after --help, --version, or SIGTERM
+        return int(finished.code or 0)
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands; `args.command(args)` runs the one that was chosen."""
+    parser = _Parser(
+        prog="minicnn",
+        description="Train a small convolutional network on MNIST, and look at what it learned.",
+        epilog=(
+            "examples:\n"
+            "  minicnn                                  train the tutorial's network\n"
+            "  minicnn train --steps 400 --run-dir r    a first look, into the directory r\n"
+            "  minicnn predict r digit.jpg              what digit is on the photograph?\n"
+            "\n"
+            "Without a command: train. More about one: minicnn train --help"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"minicnn {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in COMMANDS:
+        module.add_to(commands)
+    return parser

@@ -1,0 +1,55 @@
+"""evaluate: measure a trained network on its test images, class by class."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from typing import TYPE_CHECKING, Any
+
+from minicnn.cli.common import RUN_OR_FILE, add_command, open_network, open_run, result, use_threads
+from minicnn.cli.terminal import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CONFUSIONS = 5  # how many of the worst are named
+
+
+def evaluate_command(args: argparse.Namespace) -> int:
+    """Measure the network of a run, or of a file, on its test images or on those of other data."""
+    from minicnn.data import load_mnist
+
+    use_threads()
+    if os.path.isfile(args.run):
+        network = open_network(args.run)
+        try:
+            test = load_mnist(args.data).test
+            _say_evaluation(test.labels, network.predict(test.images))
+        except ValueError as error:
+            raise UsageError(error) from None
+    else:
+        run = open_run(args.run, args.data)
+        _say_evaluation(run.data.test.labels, run.test_probabilities())
+    return 0
+
+
+def _say_evaluation(labels: np.ndarray, probabilities: np.ndarray) -> None:
+    from minicnn.report import confusion_counts
+
+    print(result(labels, probabilities))
+    counts = confusion_counts(labels, probabilities.argmax(axis=1))  # [true, predicted]
+    for digit, row in enumerate(counts):
+        if row.sum():
+            print(f"class {digit}  accuracy {row[digit] / row.sum():.4f} ({row[digit]} of {row.sum()})")
+    errors = [(counts[t, p], t, p) for t in range(10) for p in range(10) if t != p and counts[t, p]]
+    for count, true, predicted in sorted(errors, key=lambda e: (-e[0], e[1:]))[:CONFUSIONS]:
+        print(f"class {true} taken for {predicted}: {count} of {counts[true].sum()}")
+
+
+def add_to(commands: Any) -> None:
+    """Add the command and its arguments to the parser."""
+    about = "measure a trained network on its test images, class by class"
+    example = "examples:\n  minicnn evaluate runs/second\n  minicnn evaluate runs/second --data fashion"
+    parser = add_command(commands, "evaluate", evaluate_command, about, example)
+    parser.add_argument("run", metavar="RUN", help=RUN_OR_FILE)
+    parser.add_argument("--data", metavar="DIR", help="other test images (those of the run)")

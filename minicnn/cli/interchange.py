@@ -1,0 +1,96 @@
+"""export and import: networks for PyTorch and ONNX, and from there."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from minicnn.cli.common import RUN_OR_FILE, add_command, expect_name, expect_place, open_network
+from minicnn.cli.terminal import UsageError, one_line
+
+ENDINGS = {"safetensors-torch": ".torch.safetensors", "onnx": ".onnx"}
+
+
+def export_command(args: argparse.Namespace) -> int:
+    """Write the network of a run, or of a file, for PyTorch or as ONNX."""
+    from minicnn import interchange
+
+    if args.output is not None:
+        expect_place("--output", args.output)
+    network = open_network(args.run)
+    output = Path(args.output) if args.output else _default_output(args.run, ENDINGS[args.to])
+    save = interchange.save_onnx if args.to == "onnx" else interchange.save_torch
+    try:
+        save(network, output)
+    except (ValueError, ImportError) as error:
+        raise UsageError(error) from None
+    print(f"written: {one_line(str(output))}")
+    if args.to == "onnx":
+        print(f"input: images {_channels_first(network.input_shape)}, pixels / 255; output: logits")
+    else:
+        print("read it with: model.load_state_dict(safetensors.torch.load_file(FILE))")
+    return 0
+
+
+def import_command(args: argparse.Namespace) -> int:
+    """Make a network file of minicnn's own from one of PyTorch's or an ONNX model."""
+    from minicnn import interchange
+
+    expect_name("FILE", args.file)
+    expect_place("OUTPUT", args.output)
+    if os.path.exists(args.output) and os.path.samefile(args.file, args.output):
+        raise UsageError("OUTPUT: expected another file than FILE")
+    load = interchange.load_onnx if args.file.lower().endswith(".onnx") else interchange.load_torch
+    try:
+        network = load(args.file)
+    except (ValueError, ImportError) as error:
+        raise UsageError(error) from None
+    network.summary()
+    network.save(args.output)
+    print(f"written: {one_line(args.output)}")
+    print("use it like a run: minicnn evaluate FILE, minicnn predict FILE IMAGE")
+    return 0
+
+
+def _default_output(run: str, ending: str) -> Path:
+    """In the run's directory, or beside the file."""
+    return Path(run) / f"network{ending}" if os.path.isdir(run) else Path(run).with_suffix(ending)
+
+
+def _channels_first(shape: tuple[int, ...]) -> str:
+    H, W, C = shape
+    return f"[N, {C}, {H}, {W}]"
+
+
+def add_to(commands: Any) -> None:
+    """Add the two commands and their arguments to the parser."""
+    about = "write a trained network for PyTorch or as ONNX"
+    example = (
+        "examples:\n"
+        "  minicnn export runs/second --to onnx\n"
+        "  minicnn export runs/second --to safetensors-torch"
+    )
+    parser = add_command(commands, "export", export_command, about, example)
+    parser.add_argument("run", metavar="RUN", help=RUN_OR_FILE)
+    parser.add_argument(
+        "--to", choices=tuple(ENDINGS), required=True,
+        help='weights for load_state_dict, or the whole network (needs "minicnn[onnx]")',
+    )  # fmt: skip
+    parser.add_argument(
+        "--output", metavar="FILE",
+        help=f"(network{ENDINGS['safetensors-torch']} or network{ENDINGS['onnx']}, in RUN)",
+    )  # fmt: skip
+
+    about = "read a network that PyTorch has trained, or an ONNX model"
+    example = (
+        "FILE ends in .onnx, or is what safetensors.torch.save_file made of a state_dict.\n"
+        "\n"
+        "example:\n"
+        "  minicnn import model.safetensors network.safetensors\n"
+        "  minicnn evaluate network.safetensors"
+    )
+    parser = add_command(commands, "import", import_command, about, example)
+    parser.add_argument("file", metavar="FILE", help="weights of PyTorch in safetensors, or an ONNX model")
+    parser.add_argument("output", metavar="OUTPUT", help="the network as a file of minicnn's own")

@@ -1,0 +1,99 @@
+"""predict: say what digit is on a photograph or drawing, and show how the network came to it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from minicnn.cli.common import RUN_OR_FILE, add_command, open_network, use_threads
+from minicnn.cli.terminal import UsageError, one_line
+
+if TYPE_CHECKING:
+    from minicnn.network import Sequential
+    from minicnn.prepare import Prepared
+
+BEST = 3  # how many answers are named
+
+
+def predict_command(args: argparse.Namespace) -> int:
+    """Print the best answers for every image, a line each. One bad image, and nothing is done."""
+    from minicnn.prepare import SIDE, ImageError, as_is, prepare
+
+    use_threads()
+    network = open_network(args.run)
+    if network.input_shape != (SIDE, SIDE, 1):
+        shape = list(network.input_shape)
+        raise UsageError(
+            f"{args.run}: expected a network for images [{SIDE}, {SIDE}, 1], got one for {shape}"
+        )
+    images, stages = [], []
+    try:
+        for name in args.image:
+            prepared = as_is(name) if args.as_is else prepare(name)
+            images.append(prepared.image)
+            stages.append(prepared if args.show else None)  # some megabytes each
+    except ImageError as error:
+        raise UsageError(error) from None
+
+    pictures = _picture_names(args.image)
+    for name, seen, answer in zip(args.image, stages, network.predict(np.stack(images)), strict=True):
+        best = np.argsort(-answer, kind="stable")[:BEST]
+        print(one_line(name) + ":", "  ".join(f"{digit} ({answer[digit]:.4f})" for digit in best))
+        if seen is not None:
+            picture = next(pictures)
+            _show(network, seen, answer, picture, Path(name).name)
+            print(f"what the network saw: {one_line(str(picture))}", flush=True)
+    return 0
+
+
+def _picture_names(images: list[str]) -> Iterator[Path]:
+    """A name in this directory for the picture of each image, no two the same, and none an image's."""
+    taken = {Path(image).resolve() for image in images}
+    for image in images:
+        stem, attempt = f"{Path(image).stem}-seen", 1
+        while (name := Path(f"{stem}.png" if attempt == 1 else f"{stem}-{attempt}.png")).resolve() in taken:
+            attempt += 1
+        taken.add(name.resolve())
+        yield name
+
+
+def _show(network: Sequential, stages: Prepared, answer: np.ndarray, picture: Path, name: str) -> None:
+    from minicnn.report import draw_seen
+
+    x = np.divide(stages.image[None, ..., None], 255, dtype=network.dtype)
+    outputs = []
+    for layer in network.layers:
+        y = layer.forward(x)
+        if y.size != x.size or not np.array_equal(y.ravel(), x.ravel()):  # Flatten and Dropout pass on
+            outputs.append((layer.name, y[0].copy()))
+        x = y
+    seen = [("as read", stages.grey), ("ink", stages.ink), ("digit", stages.digit)]
+    draw_seen([*seen, ("what the network sees", stages.image / 255)], outputs, answer, picture, name)
+
+
+def add_to(commands: Any) -> None:
+    """Add the command and its arguments to the parser."""
+    about = "say what digit is on a photograph or drawing"
+    example = (
+        "One digit per image, of any size, in any format that Pillow reads, dark on light or light on dark.\n"
+        "Each line names the three best answers and their probabilities.\n"
+        "\n"
+        "examples:\n"
+        "  minicnn predict runs/second photo.jpg drawing.png\n"
+        "  minicnn predict runs/second photo.jpg --show      and draw photo-seen.png"
+    )
+    parser = add_command(commands, "predict", predict_command, about, example)
+    parser.add_argument("run", metavar="RUN", help=RUN_OR_FILE)
+    parser.add_argument("image", metavar="IMAGE", nargs="+", help="a photograph or drawing of one digit")
+    parser.add_argument(
+        "--show", action="store_true",
+        help="draw what the network saw, and what each layer made of it, into IMAGE-seen.png here",
+    )  # fmt: skip
+    parser.add_argument(
+        "--as-is", action="store_true",
+        help="the images are prepared already, light on dark (for networks that know no digits)",
+    )  # fmt: skip

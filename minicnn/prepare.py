@@ -1,0 +1,383 @@
+"""From a photograph or drawing of one digit to 28 x 28 pixels, prepared as MNIST was.
+
+    grey     any format, upright, colours and transparency as one lightness, at most 640 pixels a side
+    ink      what differs from the paper, whose light may be uneven; dark on light or light on dark
+    digit    the strokes alone: specks and what lies at the edge removed, cut out, the pen's width mended
+    image    longest side 20 pixels, centre of mass in the middle of 28 x 28
+
+MNIST's digits were scaled to a box of 20 x 20 and moved by whole pixels until their centre of mass
+lay in the middle (LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document
+Recognition, 1998, section III). All of them have a longest side of exactly 20 pixels, and a centre of
+mass within half a pixel of (14, 14): that is what a network that learned from them expects.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SIDE, BOX, MIDDLE = 28, 20, 14
+LARGEST = 640  # pixels a side that are looked at: 32 times what is needed
+FINE = 160  # pixels of the longest side while the pen is mended
+
+# The width of MNIST's pens, in pixels of the box of 20: between these for 98 % of its digits. A pen
+# outside is brought to the nearer of two usual widths.
+THINNEST, THICKEST = 1.8, 4.4
+THIN, THICK = 2.2, 3.6
+
+SPECK = 5  # cells of the grid of 64 x 64: what is smaller is no digit, if there is anything else
+
+FAINTEST = 8 / 255  # the least contrast that is taken for ink
+
+PathLike = str | os.PathLike[str]
+
+
+class ImageError(ValueError):
+    """An image that cannot be used. The message is one line: which file, and what is wrong."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An image of a digit, and how it came about. All arrays are [rows, columns]."""
+
+    grey: np.ndarray  # float32, 0 black to 1 white
+    ink: np.ndarray  # float32, 0 paper to 1 ink
+    digit: np.ndarray  # float32, 0 paper to 1 ink: the strokes, cut out
+    image: np.ndarray  # uint8 [28, 28], 0 paper to 255 ink: what the network gets
+
+
+def prepare(source: PathLike | Image) -> Prepared:
+    """Prepare a file in any format that Pillow reads, or a Pillow image, as MNIST was.
+
+    Raises ImageError for a file that cannot be read, an image too large, or one without a digit.
+    """
+    name, grey = _read(source)
+    ink = _ink(grey)
+    if ink is None:
+        raise ImageError(f"{name}: no digit to be seen: the image is blank")
+    ink = _without_desk(grey, ink)
+    digit = _mend_pen(_cut_out(ink))
+    return Prepared(grey, ink, digit, _like_mnist(digit))
+
+
+def as_is(source: PathLike | Image) -> Prepared:
+    """An image that is prepared already, light on dark, as four equal stages: only scaled to 28 x 28.
+
+    For networks that learned from something else than MNIST. Raises ImageError like `prepare`.
+    """
+    _, grey = _read(source)
+    pixels = _resized(grey, (SIDE, SIDE))
+    return Prepared(grey, grey, grey, np.rint(255 * pixels).astype(np.uint8))
+
+
+# --- grey: from a file to lightness ---
+
+
+def _read(source: PathLike | Image) -> tuple[str, np.ndarray]:
+    """The name of an image for messages, and its lightness, 0 to 1."""
+    from PIL import Image, UnidentifiedImageError
+
+    if isinstance(source, Image.Image):
+        return "image", _lightness(source)
+    name = os.fspath(source)
+    try:
+        if not stat.S_ISREG(Path(source).stat().st_mode):  # opening a named pipe could wait for ever
+            raise ImageError(f"{name}: not a regular file")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata that means nothing here
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            with Image.open(source) as image:
+                return name, _lightness(image)
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        raise ImageError(f"{name}: not an image, or in a format that Pillow does not read") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        most = f"{Image.MAX_IMAGE_PIXELS:,}"
+        raise ImageError(f"{name}: image too large: more than {most} pixels") from None
+    except Exception as error:  # Pillow's many decoders raise whatever a damaged file makes them raise
+        if isinstance(error, OSError) and error.strerror:
+            raise ImageError(f"{name}: cannot be read ({error.strerror})") from None
+        raise ImageError(f"{name}: damaged, or not an image ({error or type(error).__name__})") from None
+
+
+def _lightness(image: Image) -> np.ndarray:
+    """One image as float32 lightness from 0 to 1, upright, not larger than need be."""
+    from PIL import ImageOps
+
+    image.draft("RGB", (LARGEST, LARGEST))  # lets the JPEG decoder skip what would be thrown away
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):  # more than 8 bits of grey
+        values = np.asarray(image.convert("F"), np.float32)
+        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
+        low, high = float(values.min()), float(values.max())
+        return _shrunk((values - low) / max(high - low, 1e-30))
+    if image.mode == "LAB":
+        return _shrunk(np.asarray(image.getchannel("L"), np.float32) / 255)
+    if image.has_transparency_data:
+        return _shrunk(_on_paper(image.convert("RGBA")))
+    grey = _shrunk(np.asarray(image.convert("L"), np.float32) / 255)
+    if image.mode in ("1", "L"):
+        return grey
+    # Red ink on green paper, say, may be as light as the paper: then one colour alone shows it.
+    colours = [_shrunk(np.asarray(c, np.float32) / 255) for c in image.convert("RGB").split()]
+    best = max(colours, key=np.ptp)
+    return best if np.ptp(best) > 2 * np.ptp(grey) else grey
+
+
+def _on_paper(image: Image) -> np.ndarray:
+    """The lightness of an image with transparency, on the paper that it can be seen on best."""
+    grey = np.asarray(image.convert("RGB").convert("L"), np.float32) / 255
+    alpha = np.asarray(image.getchannel("A"), np.float32) / 255
+    shown = float((alpha * grey).sum()) / max(float(alpha.sum()), 1e-6)
+    paper = 1.0 if shown < 0.5 else 0.0
+    return alpha * grey + (1 - alpha) * paper
+
+
+def _shrunk(grey: np.ndarray) -> np.ndarray:
+    H, W = grey.shape
+    scale = LARGEST / max(H, W)
+    if scale >= 1:
+        return grey
+    return _resized(grey, (max(1, round(scale * H)), max(1, round(scale * W))))
+
+
+def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Values scaled to another shape; what is made smaller is averaged, not skipped."""
+    from PIL import Image
+
+    if values.shape == shape:
+        return values
+    smaller = shape[0] < values.shape[0]
+    how = Image.Resampling.BOX if smaller else Image.Resampling.BICUBIC
+    image = Image.fromarray(np.ascontiguousarray(values, np.float32))
+    return np.clip(np.asarray(image.resize((shape[1], shape[0]), how)), 0, 1)
+
+
+# --- ink: what is not paper ---
+
+
+def _ink(grey: np.ndarray, ignored: np.ndarray | None = None) -> np.ndarray | None:
+    """How much each pixel is ink, 0 to 1; None if there is none. What is `ignored` counts as paper."""
+    difference, noise = _without_paper(grey)
+    if ignored is not None:
+        difference = np.where(ignored, 0, difference)
+    # Ink is what differs most: cubes count a few large differences more than many small ones.
+    if (difference**3).sum() < 0:
+        difference = -difference
+    least = max(4 * noise, FAINTEST)
+    some = difference[difference > least]
+    if some.size == 0:
+        return None
+    full = float(np.median(some[some >= _otsu(some)]))  # the difference of full ink
+    low = max(least, 0.2 * full)  # below: paper, shadow, noise
+    return np.clip((difference - low) / (full - low), 0, 1).astype(np.float32)
+
+
+def _without_paper(grey: np.ndarray) -> tuple[np.ndarray, float]:
+    """The difference of each pixel from the paper under it, and the paper's noise.
+
+    The paper's light is a quadratic surface over the image, fitted to the pixels that lie near it:
+    at first those of a frame at the edge, where there is rarely ink, then all.
+    """
+    H, W = grey.shape
+    y, x = np.meshgrid(np.linspace(-1, 1, H), np.linspace(-1, 1, W), indexing="ij")
+    surface = np.stack([np.ones_like(x), x, y, x * y, x * x, y * y], axis=-1)
+    every = max(1, max(H, W) // 160)  # a sample is enough
+    terms, values = surface[::every, ::every].reshape(-1, 6), grey[::every, ::every].ravel()
+    edge = (np.maximum(abs(terms[:, 1]), abs(terms[:, 2])) > 0.8).ravel()
+
+    weights = np.zeros(6)
+    weights[0] = np.median(values[edge])
+    noise = 1.0
+    for among in (edge, edge, edge, edge, np.ones_like(edge), np.ones_like(edge)):
+        rest = values - terms @ weights
+        if among is edge:
+            noise = 1.48 * float(np.median(abs(rest[edge]))) + 1 / 255
+        near = among & (abs(rest) < 3 * noise)
+        weights = np.linalg.lstsq(terms[near], values[near], rcond=None)[0]
+    return grey - surface @ weights, noise
+
+
+def _without_desk(grey: np.ndarray, ink: np.ndarray) -> np.ndarray:
+    """The ink again, without what surrounds the paper: it would hide a faint pencil.
+
+    Either the paper lies in the midst of the image, and was itself taken for ink, or something lies
+    along the edge.
+    """
+    pieces, masses, cell = _pieces(ink)
+    places = [np.argwhere(pieces == piece) for piece in range(1, len(masses))]
+    spans = [np.ptp(place, axis=0) + 1 for place in places]
+    largest = int(np.argmax([len(place) for place in places]))
+    if len(places[largest]) > 0.75 * np.prod(spans[largest]) > 0.15 * pieces.size:
+        (top, left), (bottom, right) = places[largest].min(axis=0), places[largest].max(axis=0) + 1
+        border = 1 + spans[largest] // 16
+        rows = slice(cell * (top + border[0]), cell * (bottom - border[0]))
+        columns = slice(cell * (left + border[1]), cell * (right - border[1]))
+        page = _ink(grey[rows, columns])
+        if page is not None and page.mean() < 0.3:
+            return page
+
+    rim = _rim(pieces)
+    along = np.bincount(rim, minlength=len(masses)) > 0.2 * len(rim)
+    along[0] = False
+    inside = np.setdiff1d(np.arange(1, len(masses)), rim)
+    if not along.any() or all(spans[piece - 1].max() < SPECK for piece in inside):
+        return ink
+    ignored = np.kron(_grown(along[pieces]), np.ones((cell, cell), bool))[: ink.shape[0], : ink.shape[1]]
+    rest = _ink(grey, ignored)
+    return ink if rest is None else rest
+
+
+def _otsu(values: np.ndarray) -> float:
+    """The threshold that leaves the least variance within the two classes it makes.
+
+    Source: Otsu: A Threshold Selection Method from Gray-Level Histograms (1979).
+    """
+    if np.ptp(values) < 1e-3:
+        return float(values.min())
+    counts, edges = np.histogram(values, 64)
+    middles = (edges[:-1] + edges[1:]) / 2
+    below = np.cumsum(counts)
+    above = below[-1] - below
+    sums = np.cumsum(counts * middles)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
+    return float(edges[1 + np.nanargmax(between[:-1])])
+
+
+# --- digit: the strokes alone ---
+
+
+def _cut_out(ink: np.ndarray) -> np.ndarray:
+    """The smallest rectangle with the strokes of the digit, and nothing else in it."""
+    H, W = ink.shape
+    pieces, masses, cell = _pieces(ink)
+    # What touches the edge is a shadow or a neighbour; unless there is little else.
+    inside = masses.copy()
+    inside[_rim(pieces)] = 0
+    if inside.max() > 0.1 * masses.max():
+        masses = inside
+    kept = np.isin(pieces, np.flatnonzero(masses > 0.1 * masses.max()))  # the rest are specks
+    strokes = ink * np.kron(_grown(kept), np.ones((cell, cell)))[:H, :W]
+
+    rows = np.flatnonzero((strokes > 0.25).any(axis=1))
+    columns = np.flatnonzero((strokes > 0.25).any(axis=0))
+    return strokes[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float32)
+
+
+def _pieces(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
+    """The pieces of ink that hang together, on a grid of at most 64 x 64 cells, which bridges small gaps.
+
+    Returns the number of the piece in each cell, from 1 (0 is paper), the ink of each piece by its
+    number, and the side of a cell in pixels.
+    """
+    H, W = ink.shape
+    cell = -(-max(H, W) // 64)
+    padded = np.pad(ink, ((0, -H % cell), (0, -W % cell)))
+    grid = padded.reshape(padded.shape[0] // cell, cell, -1, cell)
+    inked = grid.max(axis=(1, 3)) > 0.5
+    pieces = np.zeros(inked.shape, np.int64)
+    piece = 0
+    for start in zip(*np.nonzero(inked), strict=True):
+        if pieces[start]:
+            continue
+        piece += 1
+        pieces[start] = piece
+        waiting = [start]
+        while waiting:
+            i, j = waiting.pop()
+            around = slice(max(i - 1, 0), i + 2), slice(max(j - 1, 0), j + 2)
+            for di, dj in np.argwhere(inked[around] & (pieces[around] == 0)):
+                neighbour = around[0].start + di, around[1].start + dj
+                pieces[neighbour] = piece
+                waiting.append(neighbour)
+    masses = np.bincount(pieces.ravel(), grid.sum(axis=(1, 3)).ravel(), minlength=piece + 1)
+    masses[0] = 0
+    return pieces, masses, cell
+
+
+def _rim(pieces: np.ndarray) -> np.ndarray:
+    """The numbers in the cells along the edge."""
+    return np.concatenate([pieces[0], pieces[-1], pieces[1:-1, 0], pieces[1:-1, -1]])
+
+
+def _grown(mask: np.ndarray) -> np.ndarray:
+    """The mask and its neighbours: soft edges reach over the borders of cells."""
+    padded = np.pad(mask, 1)
+    H, W = mask.shape
+    return np.any([padded[i : i + H, j : j + W] for i in range(3) for j in range(3)], axis=0)
+
+
+def _mend_pen(digit: np.ndarray) -> np.ndarray:
+    """The digit as if drawn with a pen like MNIST's, if its own was much thinner or thicker."""
+    H, W = digit.shape
+    scale = FINE / max(H, W)
+    fine = _resized(digit, (max(1, round(scale * H)), max(1, round(scale * W))))
+    fine = fine / fine.max()
+    width = _pen_width(fine)
+    if THINNEST <= width * BOX / FINE <= THICKEST:
+        return digit
+    wanted = THIN if width * BOX / FINE < THINNEST else THICK
+    # A brush of radius r around every point makes the pen and the box wider by 2 r:
+    # (width + 2 r) / (FINE + 2 r) = wanted / BOX. A negative r brushes the paper over the ink.
+    radius = (wanted * FINE - BOX * width) / (2 * (BOX - wanted))
+    if radius > 0:
+        mended = _brushed(np.pad(fine, int(radius) + 1), radius)
+    else:
+        mended = 1 - _brushed(1 - np.pad(fine, 1), -radius)
+    if mended.max() < 0.5:  # nothing would be left
+        return digit
+    rows, columns = (np.flatnonzero(mended.max(axis=axis) > 0.25) for axis in (1, 0))
+    return mended[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+
+
+def _pen_width(digit: np.ndarray) -> float:
+    """The mean width of the strokes in pixels: twice their area over the length of their edges."""
+    padded = np.pad(digit, 2)
+    dy, dx = np.gradient(padded)
+    return 2 * float(padded.sum()) / float(np.hypot(dx, dy).sum())
+
+
+def _brushed(values: np.ndarray, radius: float) -> np.ndarray:
+    """Each pixel as dark as the darkest one within the radius; beyond the borders lies paper."""
+    reach = int(radius)
+    H, W = values.shape
+    padded = np.pad(values, reach)
+    result = values.copy()
+    for i in range(-reach, reach + 1):
+        for j in range(-reach, reach + 1):
+            if i * i + j * j <= radius * radius:
+                window = padded[reach + i : reach + i + H, reach + j : reach + j + W]
+                np.maximum(result, window, out=result)
+    return result
+
+
+# --- image: as MNIST's ---
+
+
+def _like_mnist(digit: np.ndarray) -> np.ndarray:
+    """Longest side 20, centre of mass in the middle of 28 x 28, full ink 255."""
+    H, W = digit.shape
+    scale = BOX / max(H, W)
+    small = _resized(digit, (max(1, round(scale * H)), max(1, round(scale * W))))
+    small = small / small.max()
+    image = np.zeros((SIDE, SIDE), np.uint8)
+    top, left = (_place(small.sum(axis=axis)) for axis in (1, 0))
+    image[top : top + small.shape[0], left : left + small.shape[1]] = np.rint(255 * small)
+    return image
+
+
+def _place(profile: np.ndarray) -> int:
+    """Where a row (or column) of ink begins, so that its centre of mass is in the middle."""
+    centre = float(profile @ np.arange(len(profile))) / float(profile.sum())
+    return min(max(round(MIDDLE - centre), 0), SIDE - len(profile))

@@ -1,0 +1,251 @@
+"""What the notebooks share: holding a number, checking an exercise, drawing, small networks to train.
+
+Everything that computes is minicnn itself, called through its public names. Nothing here does a second
+time what the engine does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.image import AxesImage
+
+import minicnn
+from minicnn.data import Batches, to_float
+from minicnn.initializers import Initializer, constant, truncated_normal
+from minicnn.optimizers import Optimizer
+
+# --- claims and exercises -------------------------------------------------------------------------
+
+
+def check(question: str, what: str, value: float, low: float, high: float) -> None:
+    """Print the measured number `what` of a question, such as "Q12", and hold it in low..high.
+
+    Raises AssertionError, naming all of them, when it has left the range.
+    """
+    held = f"exactly {_figure(low)}" if low == high else f"held in {_figure(low)} .. {_figure(high)}"
+    line = f"{question}  {what}: {_figure(value)}  ({held})"
+    assert low <= value <= high, f"no longer true: {line}"
+    print(line)
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value == value // 1 else f"{value:.4g}"
+
+
+def refusal(call: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
+    """The message with which `call(*args, **kwargs)` raises. Raises AssertionError if it does not."""
+    try:
+        call(*args, **kwargs)
+    except Exception as error:
+        return f"{type(error).__name__}: {error}"
+    raise AssertionError("expected an error, but none was raised")
+
+
+def exercise(name: str, answer: Any, grade: Callable[[Any], str]) -> bool:
+    """Say whether `answer` is right. `grade` returns a hint, or "" for a right answer.
+
+    An answer of None is one that has not been tried.
+    """
+    hint = "write your answer in place of None" if answer is None else grade(answer)
+    print(f"exercise {name}: {'not yet: ' + hint if hint else 'right'}")
+    return not hint
+
+
+# --- figures: readable in grey, signs and scales as one expects -----------------------------------
+
+GREYS = ["#000000", "#c8553d", "#5b8fb9", "#9a9a9a", "#e3b23c"]  # each lighter than the one before
+DASHES = ["-", "--", "-.", ":", (0, (5, 1))]
+HATCHES = ["", "//", "..", "xx", "--"]
+
+# Blue below zero, white at zero, red above. The blue end is much darker, so that grey keeps the order
+# of strong values; `show_signed` also marks the negative cells of small arrays.
+SIGNED = LinearSegmentedColormap.from_list(
+    "signed", ["#053061", "#2166ac", "#92c5de", "#f7f7f7", "#fddbc7", "#f4a582", "#dd6b55"]
+)
+
+plt.rcParams.update(
+    {
+        "figure.dpi": 90,
+        "figure.constrained_layout.use": True,
+        "font.size": 9,
+        "axes.titlesize": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "axes.prop_cycle": plt.cycler(color=GREYS) + plt.cycler(linestyle=DASHES),
+        "image.interpolation": "nearest",
+        "legend.frameon": False,
+    }
+)
+
+
+def _image(ax: Axes, array: np.ndarray, title: str, **settings: Any) -> AxesImage:
+    image = ax.imshow(array if np.ndim(array) == 2 else np.squeeze(array), **settings)
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.spines[:].set_visible(True)
+    return image
+
+
+def show_ink(ax: Axes, array: np.ndarray, title: str = "", **settings: Any) -> AxesImage:
+    """Draw a digit: pixels from 0 (paper) to 1 (ink), always on that scale. `settings` go to imshow."""
+    return _image(ax, array, title, cmap="gray_r", vmin=0, vmax=1, **settings)
+
+
+def show_positive(
+    ax: Axes, array: np.ndarray, title: str = "", limit: float | None = None, **settings: Any
+) -> AxesImage:
+    """Draw values from 0 (light) to `limit` (dark); the largest value if none is given."""
+    limit = float(np.max(array)) if limit is None else limit
+    return _image(ax, array, title, cmap="YlGnBu", vmin=0, vmax=limit, **settings)
+
+
+def show_signed(
+    ax: Axes, array: np.ndarray, title: str = "", limit: float | None = None, **settings: Any
+) -> AxesImage:
+    """Draw values from -limit (blue) over 0 (white) to limit (red); negative cells are marked if few."""
+    limit = float(np.abs(array).max()) if limit is None else limit
+    image = _image(ax, array, title, cmap=SIGNED, vmin=-limit, vmax=limit, **settings)
+    array = image.get_array()
+    if array.size <= 100:
+        rows, columns = np.nonzero(array < 0)
+        shades = np.where(array[rows, columns] < -limit / 2, "white", "black")
+        ax.scatter(columns, rows, marker="_", s=12, linewidths=0.8, c=shades)
+    return image
+
+
+def colour_bar(image: AxesImage, ax: Axes | Sequence[Axes] | np.ndarray, label: str) -> None:
+    """Add a labelled colour bar beside the axes that share the scale of `image`."""
+    image.figure.colorbar(image, ax=ax, label=label, shrink=0.85)
+
+
+def bars(ax: Axes, groups: Mapping[str, Iterable[float]], ylabel: str, unit: str = "{:.1f}") -> None:
+    """One bar for each name: the mean of its values, a dot for each value, and the mean in figures."""
+    for at, group in enumerate(groups.values()):
+        values = np.asarray(list(group), float)
+        hatch = HATCHES[at % len(HATCHES)]
+        ax.bar(at, values.mean(), 0.6, color="#d9d9d9", edgecolor="black", hatch=hatch)
+        if len(values) > 1:
+            spread = np.linspace(-0.15, 0.15, len(values))
+            ax.plot(at + spread, values, "o", ms=3, color="black", clip_on=False, zorder=3)
+        mean, top = unit.format(values.mean()), (at, values.max())
+        ax.annotate(mean, top, (0, 4), textcoords="offset points", ha="center")
+    ax.set_xticks(range(len(groups)), list(groups))
+    ax.set_ylabel(ylabel)
+
+
+# --- seeds ----------------------------------------------------------------------------------------
+
+# Student's t: with n seeds the mean lies within t * s / sqrt(n) of the truth, 95 times of 100.
+_T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The mean of one number per seed (2 to 10 of them), and the half width of its 95 % interval."""
+    values = np.asarray(values, float)
+    return float(values.mean()), float(_T95[len(values)] * values.std(ddof=1) / np.sqrt(len(values)))
+
+
+# --- digits and small networks --------------------------------------------------------------------
+
+
+@cache
+def _mnist() -> Any:
+    return minicnn.load_mnist()
+
+
+def digits(split: str = "test", count: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """The first `count` (or all) images, float32 [N, 28, 28, 1] in 0..1, and labels of a split of MNIST.
+
+    split is "train", "validation" or "test".
+    """
+    part = getattr(_mnist(), split)
+    return to_float(part.images[:count]), part.labels[:count]
+
+
+def mini_network(
+    seed: int = 0,
+    filters: tuple[int, int] = (8, 16),
+    width: int = 64,
+    keep_prob: float = 1.0,
+    weights: Initializer | None = None,
+    bias: float = 0.1,
+    fused: bool = True,
+    dtype: type = np.float32,
+) -> minicnn.Sequential:
+    """The tutorial's network made small: conv5x5x8, pool, conv5x5x16, pool, fc64, fc10.
+
+    54,314 parameters; layers are named as in `minicnn.tutorial_network`. Dropout is left out at keep_prob 1.
+    """
+    rng = np.random.default_rng(seed)
+    common = {"weight_init": weights or truncated_normal(0.1), "bias_init": constant(bias)}
+    common |= {"rng": rng, "dtype": dtype}
+    layers: list[Any] = []
+    for name, C, F in (("conv1", 1, filters[0]), ("conv2", filters[0], filters[1])):
+        if fused:
+            layers += [minicnn.ConvReLUPool(C, F, name=name, **common)]
+        else:
+            layers += [minicnn.Conv2D(C, F, name=name, **common)]
+            layers += [minicnn.ReLU(name=f"{name}.relu"), minicnn.MaxPool2D(name=f"{name}.pool")]
+    layers += [minicnn.Flatten(), minicnn.Dense(7 * 7 * filters[1], width, name="fc1", **common)]
+    layers += [minicnn.ReLU()]
+    if keep_prob < 1:
+        layers += [minicnn.Dropout(keep_prob, rng=rng.spawn(1)[0])]
+    layers += [minicnn.Dense(width, 10, name="fc2", **common)]
+    return minicnn.Sequential(layers, (28, 28, 1), "mini")
+
+
+def mlp(
+    seed: int = 0,
+    width: int = 64,
+    relu: bool = True,
+    weights: Initializer | None = None,
+    bias: float = 0.1,
+    dtype: type = np.float32,
+) -> minicnn.Sequential:
+    """784 pixels, one hidden layer fc1, ten scores fc2; without the ReLU between them if asked."""
+    common = {"weight_init": weights or truncated_normal(0.1), "bias_init": constant(bias)}
+    common |= {"rng": np.random.default_rng(seed), "dtype": dtype}
+    layers: list[Any] = [minicnn.Flatten(), minicnn.Dense(784, width, name="fc1", **common)]
+    layers += [minicnn.ReLU()] if relu else []
+    layers += [minicnn.Dense(width, 10, name="fc2", **common)]
+    return minicnn.Sequential(layers, (28, 28, 1), "mlp")
+
+
+def train(
+    net: minicnn.Sequential,
+    steps: int,
+    optimizer: Optimizer | None = None,
+    reduction: str = "mean",
+    batch_size: int = 50,
+    seed: int = 0,
+) -> np.ndarray:
+    """Train on shuffled batches of the 55,000 training images; returns the loss of every step.
+
+    Adam at 1e-3 unless another optimizer of this network's parameters is given. `seed` decides the
+    order of the images, as in `python -m minicnn`.
+    """
+    images, labels = _mnist().train.images, _mnist().train.labels
+    batches = Batches(len(images), batch_size, seed)
+    optimizer = optimizer or minicnn.Adam(net.parameters(), learning_rate=1e-3)
+    loss = minicnn.SoftmaxCrossEntropy(reduction)
+    losses = np.empty(steps)
+    for step in range(steps):
+        batch = batches.indices(step)
+        logits = net.forward(to_float(images[batch], net.dtype), training=True)
+        losses[step] = loss.forward(logits, labels[batch])
+        net.backward(loss.backward(), input_gradient=False)
+        optimizer.step()
+    return losses
+
+
+def accuracy(net: minicnn.Sequential, split: str = "test", count: int | None = None) -> float:
+    """The share of the first `count` (or all) images of a split that the network gets right, in percent."""
+    part = getattr(_mnist(), split)
+    guesses = net.predict(part.images[:count]).argmax(axis=1)
+    return 100 * float(np.mean(guesses == part.labels[:count]))

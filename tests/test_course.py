@@ -1,0 +1,219 @@
+"""The course in notebooks/: every question of the index is answered by a number that an assertion holds.
+
+These tests read the notebooks as they are stored. `.ci/notebooks` executes them.
+"""
+
+import ast
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+COURSE = Path(__file__).parent.parent / "notebooks"
+NOTEBOOKS = sorted(COURSE.glob("*.ipynb"))
+QUESTIONS = range(1, 33)
+MOST_BYTES = 1_000_000
+every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+spec = importlib.util.spec_from_file_location("course", COURSE / "course.py")
+course = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(course)
+
+
+def cells_of(path):
+    return json.loads(path.read_text(encoding="utf-8"))["cells"]
+
+
+def text(cell):
+    return "".join(cell["source"])
+
+
+def stdout(cell):
+    streams = [o for o in cell.get("outputs", []) if o["output_type"] == "stream" and o["name"] == "stdout"]
+    return "".join("".join(o["text"]) for o in streams)
+
+
+def questions_in(heading):
+    """The numbers of a heading such as "## Q10 and Q11 What do ...?"."""
+    return [int(n) for n in re.findall(r"\bQ(\d+)\b", heading)]
+
+
+def section(cells, question):
+    """The cells from the heading of a question up to the next heading of its level."""
+    found, inside = [], False
+    for cell in cells:
+        first_line = text(cell).split("\n")[0]
+        if cell["cell_type"] == "markdown" and first_line.startswith("## "):
+            inside = question in questions_in(first_line)
+        if inside:
+            found.append(cell)
+    return found
+
+
+def checked_questions(source):
+    """The first arguments of the calls of `check` in a cell: which question each of them answers."""
+    calls = [node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)]
+    calls = [c for c in calls if getattr(c.func, "id", getattr(c.func, "attr", "")) == "check" and c.args]
+    return [c.args[0].value for c in calls if isinstance(c.args[0], ast.Constant)]
+
+
+def what_is_missing(cells, question):
+    """What a question's section lacks of a heading, a moment to predict, a held number and an answer."""
+    found = section(cells, question)
+    words = [text(cell) for cell in found if cell["cell_type"] == "markdown"]
+    name = f"Q{question}"
+    checking = [c for c in found if c["cell_type"] == "code" and name in checked_questions(text(c))]
+    held = [c for c in checking if re.search(rf"^{name}  .* \((held in|exactly) ", stdout(c), re.MULTILINE)]
+    answers = [w for w in words if w.startswith("**Answer")]
+    present = {
+        "heading": bool(found),
+        "prediction": any(w.startswith("**Predict:**") for w in words),
+        "check": bool(checking),
+        "number": bool(checking) and held == checking,
+        "answer": bool(answers),
+        "limit": any("**Where it stops being true.**" in a for a in answers),
+    }
+    return [part for part, there in present.items() if not there]
+
+
+def index():
+    """The index of README.md: question -> notebook."""
+    rows = re.findall(r"^\| Q(\d+) \|.*\]\((\w+\.ipynb)\)", (COURSE / "README.md").read_text(), re.MULTILINE)
+    return [(int(question), notebook) for question, notebook in rows]
+
+
+# --- the questions --------------------------------------------------------------------------------
+
+
+def test_the_index_lists_every_question_once_and_in_order():
+    assert [question for question, _ in index()] == list(QUESTIONS)
+
+
+@pytest.mark.parametrize(("question", "notebook"), index())
+def test_a_question_of_the_index_has_an_answer_that_is_asserted(question, notebook):
+    assert what_is_missing(cells_of(COURSE / notebook), question) == []
+
+
+def made_section():
+    """The smallest section that lacks nothing."""
+    number = {"output_type": "stream", "name": "stdout", "text": ["Q7  a number: 2  (exactly 2)\n"]}
+    return [
+        {"cell_type": "markdown", "source": ["## Q7 What is it?\n"]},
+        {"cell_type": "markdown", "source": ["**Predict:** a number.\n"]},
+        {"cell_type": "code", "source": ['check("Q7", "a number", 2, 2, 2)\n'], "outputs": [number]},
+        {"cell_type": "markdown", "source": ["**Answer.** Two. **Where it stops being true.** At three.\n"]},
+    ]
+
+
+def test_a_whole_section_lacks_nothing():
+    assert what_is_missing(made_section(), 7) == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "source", "missing"),
+    [
+        (0, "## Q8 What is it?", "heading"),
+        (1, "Think of a number.", "prediction"),
+        (2, "print(2)", "check"),
+        (2, 'check("Q8", "a number", 2, 2, 2)', "check"),
+        (2, '# check("Q7", "a number", 2, 2, 2)', "check"),
+        (3, "It is two. **Where it stops being true.** At three.", "answer"),
+        (3, "**Answer.** Two.", "limit"),
+        (3, "## Q8 And now?\n**Answer.** Two. **Where it stops being true.** At three.", "answer"),
+    ],
+)
+def test_a_part_that_is_missing_is_missed(cell, source, missing):
+    cells = made_section()
+    cells[cell]["source"] = [source]
+    assert missing in what_is_missing(cells, 7)
+
+
+@pytest.mark.parametrize("printed", [[], ["Q8  a number: 2  (exactly 2)\n"], ["Q7\n"]])
+def test_a_check_that_was_not_run_is_missed(printed):
+    cells = made_section()
+    cells[2]["outputs"][0]["text"] = printed
+    assert what_is_missing(cells, 7) == ["number"]
+
+
+def test_the_readme_names_every_notebook_and_no_other():
+    named = re.findall(r"\]\((\w+\.ipynb)\)", (COURSE / "README.md").read_text())
+    assert set(named) == {path.name for path in NOTEBOOKS}
+
+
+# --- the notebooks as files -----------------------------------------------------------------------
+
+
+@every_notebook
+def test_outputs_are_stored_from_one_run_in_order(path):
+    code = [cell for cell in cells_of(path) if cell["cell_type"] == "code"]
+    assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+
+
+@every_notebook
+def test_no_output_is_an_error_or_a_warning(path):
+    outputs = [output for cell in cells_of(path) for output in cell.get("outputs", [])]
+    assert [o for o in outputs if o["output_type"] == "error" or o.get("name") == "stderr"] == []
+
+
+@every_notebook
+def test_a_notebook_is_small_and_for_any_python(path):
+    assert path.stat().st_size < MOST_BYTES
+    assert json.loads(path.read_text())["metadata"]["kernelspec"]["name"] == "python3"
+
+
+@every_notebook
+def test_a_notebook_knows_nothing_of_the_machine_it_ran_on(path):
+    words = json.dumps([[text(cell), stdout(cell)] for cell in cells_of(path)])
+    assert re.findall(r"sys\.path|%matplotlib|/home/\w+|/root/|/tmp/|/Users/\w+", words) == []
+
+
+@every_notebook
+def test_a_notebook_has_an_exercise_that_waits_and_a_solution_that_passes(path):
+    said = re.findall(r"^exercise (\d\d-\d): (not yet|right)", "\n".join(map(stdout, cells_of(path))), re.M)
+    exercises = {f"{path.stem[:2]}-{n}" for n in range(1, 1 + len({name for name, _ in said}))}
+    assert len(exercises) in (1, 2)
+    assert {name for name, verdict in said if verdict == "right"} == exercises
+    assert {name for name, verdict in said if verdict == "not yet"} == exercises
+
+
+# --- the helpers ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0.999, 2.001, float("nan"), float("inf")])
+def test_check_holds_a_number_in_its_range(value):
+    with pytest.raises(AssertionError, match=r"Q7  a number"):
+        course.check("Q7", "a number", value, 1, 2)
+
+
+@pytest.mark.parametrize("value", [1, 1.5, 2])
+def test_check_prints_what_it_holds(value, capsys):
+    course.check("Q7", "a number", value, 1, 2)
+    assert capsys.readouterr().out == f"Q7  a number: {value}  (held in 1 .. 2)\n"
+
+
+def test_refusal_wants_an_error():
+    assert course.refusal(int, "one").startswith("ValueError: ")
+    with pytest.raises(AssertionError, match="expected an error"):
+        course.refusal(int, "1")
+
+
+def test_an_exercise_is_right_when_its_grade_has_no_hint(capsys):
+    def grade(answer):
+        return "" if answer == 4 else "too small"
+
+    assert [course.exercise("07-1", answer, grade) for answer in (None, 3, 4)] == [False, False, True]
+    out = "exercise 07-1: not yet: {}\n"
+    expected = out.format("write your answer in place of None") + out.format("too small")
+    assert capsys.readouterr().out == expected + "exercise 07-1: right\n"
+
+
+def test_interval_is_students():
+    mean, half = course.interval([1, 2, 3, 4, 5])
+    assert mean == 3
+    assert half == pytest.approx(1.9634, abs=1e-3)  # 2.776 * sqrt(2.5) / sqrt(5)
+
+
+def test_the_mini_network_has_the_size_that_the_course_names():
+    assert course.mini_network().values.size == course.mini_network(fused=False).values.size == 54_314

@@ -1,0 +1,199 @@
+"""Kinks and ties, where there is no derivative: noticed, and neither called an error nor a pass."""
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from naive import normal
+
+from minicnn import Conv2D, MaxPool2D, ReLU, Sequential, gradient_check, load_mnist, reference
+from minicnn.gradcheck import GradientError
+from minicnn.initializers import constant
+from minicnn.layers import Layer
+
+
+def relu_report(x, backward=None):
+    return gradient_check((reference.relu_forward, backward or reference.relu_backward), np.array(x))
+
+
+def test_entries_on_a_kink_are_counted_and_not_compared():
+    report = relu_report([[-1.0, 0.0, 2.0, 0.0]])
+    report.assert_ok()
+    assert (report["x"].compared, report["x"].kinks) == (2, 2)
+
+
+def test_nothing_but_kinks_is_neither_right_nor_wrong():
+    report = relu_report(np.zeros((2, 3)))
+    assert (report.ok, report.wrong) == (False, False)
+    assert report["x"].verdict == "kinks"
+    with pytest.raises(GradientError, match="UNDECIDED: almost all entries of x lie on a kink"):
+        report.assert_ok()
+
+
+def test_a_gradient_that_is_zero_everywhere_is_not_called_tested():
+    report = relu_report(-np.ones((2, 3)))
+    assert report["x"].verdict == "zero"
+    with pytest.raises(GradientError, match="UNDECIDED: the gradient of x is zero everywhere"):
+        report.assert_ok()
+
+
+@pytest.mark.parametrize("distance", [9e-6, 5e-6, 1e-6, 3e-7, -9e-6, -5e-7])
+def test_a_kink_within_the_step_is_stepped_around(distance):
+    report = relu_report([[distance, 1.0]])
+    report.assert_ok()
+    assert report["x"].compared == 2
+    assert relu_report([[distance, 1.0]], lambda dy, cache: 1.001 * dy).wrong
+
+
+def test_a_wrong_gradient_beside_kinks_is_wrong():
+    assert relu_report([[-1.0, 0.0, 2.0, 0.0]], lambda dy, cache: dy).wrong
+
+
+@pytest.mark.parametrize("scale", [1, 30, 300])
+def test_curvature_is_not_taken_for_a_kink(scale):
+    pair = (lambda x: (np.sin(scale * x), x), lambda dy, x: scale * np.cos(scale * x) * dy)
+    report = gradient_check(pair, normal(4, 5), tolerance=1e-5)
+    report.assert_ok()
+    assert report.kinks == 0
+
+
+def test_ties_in_a_pool_window_are_noticed():
+    x = np.array([[3.0, 3.0], [1.0, 0.0]]).reshape(1, 2, 2, 1)
+    report = gradient_check((reference.max_pool2d_forward, reference.max_pool2d_backward), x)
+    assert (report["x"].compared, report["x"].kinks) == (2, 2)
+
+
+class Bent:
+    """A smooth function of one number, with kinks added: max(u - place, 0) * jump, u the distance from x0."""
+
+    def __init__(self, smooth, kinks, x0=0.0):
+        self.smooth, self.kinks, self.x0 = smooth, kinks, x0
+
+    def forward(self, x):
+        a, b, c = self.smooth
+        y, slope = a * x + b * np.sin(3 * x) + c, a + 3 * b * np.cos(3 * x)
+        for place, jump in self.kinks:
+            y = y + jump * np.maximum(x - self.x0 - place, 0)
+            slope = slope + jump * (x - self.x0 > place)
+        return y, slope
+
+    def report(self, factor=1.0):
+        pair = (self.forward, lambda dy, slope: factor * slope * dy)
+        return gradient_check(pair, np.array([self.x0]))
+
+
+@pytest.mark.parametrize("jump", [1e-6, 1e-5, 1e-3, 1.0])
+@pytest.mark.parametrize(
+    "places",
+    [[9.09e-7], [3.3e-6], [3e-6, -3e-6]],
+    ids=["changes like curvature at a tenth", "changes like curvature at half", "two that cancel"],
+)
+def test_a_kink_that_looks_like_curvature_is_no_false_alarm(places, jump):
+    """Two opposite kinks left and right leave the slopes equal; one at step / 11 fades like curvature."""
+    kinks = [(place, jump * np.sign(place)) for place in places]
+    function = Bent((1.0, 0.5, 0.0), kinks)
+    assert not function.report().wrong
+    assert not function.report(1.001).ok
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_kinks_of_any_size_anywhere_near_are_no_false_alarm_and_hide_no_error(seed):
+    rng = np.random.default_rng(seed)
+    count = rng.integers(0, 4)
+    places = rng.uniform(-2, 2, count) * 10.0 ** rng.integers(-8, -4)  # the step is 1e-5
+    jumps = rng.choice([-1, 1], count) * 10.0 ** rng.uniform(-8, 0.5, count)
+    function = Bent(rng.standard_normal(3), list(zip(places, jumps, strict=True)), rng.choice([0.0, 1.0]))
+    assert not function.report().wrong
+    assert not function.report(1.001).ok
+
+
+def test_rounding_is_not_taken_for_an_error():
+    """A loss of 0.001 made of two numbers near 1000 has lost six digits, and its size does not tell."""
+
+    def forward(x):
+        return np.sum((1000 + x**2 / 1000) - 1000, axis=-1), x
+
+    def backward(factor):
+        return lambda dy, x: factor * x / 500 * dy[:, None]
+
+    for seed in range(20):
+        x = normal(1, 10, seed=seed)
+        assert not gradient_check((forward, backward(1)), x).wrong
+
+
+# --- two traps, on real digits -------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return load_mnist().test.images[:2, ..., None] / 255
+
+
+def block(bias, pool=None):
+    return Sequential(
+        [
+            Conv2D(1, 4, 5, rng=1, dtype=np.float64, bias_init=constant(bias), ops="reference"),
+            ReLU(ops="reference"),
+            pool or MaxPool2D(ops="reference"),
+        ],
+        (28, 28, 1),
+    )
+
+
+def error_without_a_look_at_kinks(net, digits):
+    """The largest relative error of conv.bias by plain central differences."""
+    y = net.forward(digits, training=True)
+    dy = np.random.default_rng(0).standard_normal(y.shape)
+    net.backward(dy)
+    bias = net.parameters()[1]
+
+    def with_bias(b):
+        bias.value[...] = b
+        return net.forward(digits).copy()
+
+    analytic, before = bias.grad.copy(), bias.value.copy()
+    numerical = naive.numerical_gradient(with_bias, before, dy)
+    return np.max(np.abs(analytic - numerical) / np.maximum(np.abs(analytic), np.abs(numerical)))
+
+
+def test_a_right_bias_gradient_fails_on_digits_with_bias_0_unless_kinks_are_noticed(digits):
+    """Under a blank patch the convolution is exactly its bias: with b = 0 it lies on the ReLU's kink."""
+    assert error_without_a_look_at_kinks(block(0), digits) > 0.1
+    report = gradient_check(block(0), digits, entries=50)
+    assert report["conv.bias"].kinks == 4
+    assert (report.ok, report.wrong) == (False, False)
+
+    assert error_without_a_look_at_kinks(block(0.1), digits) < 1e-7
+    gradient_check(block(0.1), digits, entries=50).assert_ok()
+
+
+class EveryMaximumWins(Layer):
+    """2x2 max-pool whose backward, like many on the web, gives dy to each entry that equals the maximum."""
+
+    def __init__(self):
+        super().__init__("pool")
+
+    def output_shape(self, input_shape):
+        H, W, C = input_shape
+        return H // 2, W // 2, C
+
+    def _forward(self, x, training):
+        N, H, W, C = x.shape
+        windows = x.reshape(N, H // 2, 2, W // 2, 2, C)
+        y = windows.max(axis=(2, 4))
+        return y, (windows, y)
+
+    def _backward(self, dy, cache, input_gradient):
+        windows, y = cache
+        mask = windows == y[:, :, None, :, None]
+        N, H, _, W, _, C = windows.shape
+        return (mask * dy[:, :, None, :, None]).reshape(N, 2 * H, 2 * W, C)
+
+
+def test_a_mask_of_all_maxima_passes_on_random_numbers_and_is_caught_on_digits(digits):
+    """Blank windows tie four ways; a bias moves all four, and the mask counts it four times."""
+    gradient_check(EveryMaximumWins(), normal(2, 6, 6, 3)).assert_ok()
+    gradient_check(block(0.1, EveryMaximumWins()), normal(2, 28, 28, 1), entries=50).assert_ok()
+    report = gradient_check(block(0.1, EveryMaximumWins()), digits, entries=50)
+    assert report["conv.bias"].verdict == "WRONG"

@@ -1,0 +1,434 @@
+"""Networks go to PyTorch and ONNX and come back the same; what cannot is refused in one line."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors.numpy
+from commands import assert_usage_error, run_main
+
+from minicnn import (
+    Conv2D,
+    ConvReLUPool,
+    Dense,
+    Dropout,
+    Flatten,
+    MaxPool2D,
+    ReLU,
+    Sequential,
+    load_network,
+    softmax_regression,
+    tutorial_network,
+)
+from minicnn.interchange import from_torch, load_onnx, load_torch, save_onnx, save_torch, to_onnx, to_torch
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def odd_network(dtype=np.float32):
+    """Everything that has a twin, in sizes that differ: 9 x 7 pixels of two colours."""
+    rng = np.random.default_rng(0)
+    layers = [
+        Conv2D(2, 3, (3, 2), name="first", rng=rng, dtype=dtype),
+        ReLU(),
+        MaxPool2D(3, 1, "same"),
+        Conv2D(3, 5, 3, 2, "valid", name="a.second", rng=rng, dtype=dtype),
+        MaxPool2D(2, 1, "valid", name="pool2"),
+        Flatten(),
+        ReLU(name="relu2"),
+        Dropout(0.9),
+        Dense(3 * 2 * 5, 6, name="middle", rng=rng, dtype=dtype),
+        Dense(6, 4, name="last", rng=rng, dtype=dtype),
+    ]
+    return Sequential(layers, (9, 7, 2), "odd")
+
+
+NETWORKS = {
+    "fused": lambda: tutorial_network(seed=1, keep_prob=0.7),
+    "plain": lambda: tutorial_network(seed=1, fused=False),
+    "softmax": softmax_regression,
+    "odd": odd_network,
+}
+every_network = pytest.mark.parametrize("kind", NETWORKS)
+
+
+def network_and_images(kind):
+    network = NETWORKS[kind]()
+    rng = np.random.default_rng(2)
+    if kind == "softmax":  # which starts at zero
+        network.values[...] = rng.normal(0, 0.1, network.values.shape)
+    return network, rng.random((7, *network.input_shape), dtype=np.float32)
+
+
+def channels_first(x):
+    return np.ascontiguousarray(x.transpose(0, 3, 1, 2))
+
+
+def assert_same(a, b):
+    """The same layers, names, and weights to the bit."""
+    assert a.architecture() == b.architecture()
+    np.testing.assert_array_equal(a.values, b.values)
+
+
+# --- PyTorch ---
+
+
+def test_layouts_are_converted():
+    state = to_torch(tutorial_network())
+    net = {p.name: p.value for p in tutorial_network().parameters()}
+    assert list(state) == list(net)
+    assert state["conv2.weight"][5, 3, 1, 2] == net["conv2.weight"][1, 2, 3, 5]
+    row, column, channel = 2, 6, 40
+    before, after = (row * 7 + column) * 64 + channel, (channel * 7 + row) * 7 + column
+    assert state["fc1.weight"][11, after] == net["fc1.weight"][before, 11]
+    assert state["fc2.weight"][3, 5] == net["fc2.weight"][5, 3]
+
+
+@every_network
+def test_pytorchs_file_comes_back_the_same(tmp_path, kind):
+    network, _ = network_and_images(kind)
+    save_torch(network, tmp_path / "n.safetensors")
+    assert_same(load_torch(tmp_path / "n.safetensors"), network)
+
+
+@every_network
+def test_a_state_dict_fills_a_network_in_place(kind):
+    network, _ = network_and_images(kind)
+    other = NETWORKS[kind]()
+    other.values[...] = 0
+    from_torch(to_torch(network), other)
+    np.testing.assert_array_equal(other.values, network.values)
+
+
+def test_the_numbers_of_an_nn_sequential_are_names_too():
+    network, _ = network_and_images("odd")
+    numbers = {"first": 0, "a.second": 3, "middle": 8, "last": 10}
+    state = {}
+    for key, value in to_torch(network).items():
+        name, kind = key.rsplit(".", 1)
+        state[f"{numbers[name]}.{kind}"] = value
+    other = odd_network()
+    other.values[...] = 0
+    from_torch(state, other)
+    np.testing.assert_array_equal(other.values, network.values)
+
+
+@pytest.mark.parametrize("kind", ["fused", "softmax"])
+def test_a_file_without_an_architecture_is_taken_for_a_known_network(tmp_path, kind):
+    network, _ = network_and_images(kind)
+    path = tmp_path / "n.safetensors"
+    safetensors.numpy.save_file(to_torch(network), path)
+    np.testing.assert_array_equal(load_torch(path).values, network.values)
+
+
+def test_half_precision_is_widened(tmp_path):
+    network, _ = network_and_images("softmax")
+    state = {name: value.astype(np.float16) for name, value in to_torch(network).items()}
+    safetensors.numpy.save_file(state, tmp_path / "n.safetensors")
+    np.testing.assert_allclose(load_torch(tmp_path / "n.safetensors").values, network.values, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda s: s.pop("fc2.bias"), "fc2.bias"),
+        (lambda s: s.update(extra=np.zeros(3, np.float32)), "extra"),
+        (lambda s: s.update({"conv1.weight": s["conv1.weight"].transpose(2, 3, 1, 0)}), "conv1.weight"),
+        (lambda s: s.update({"fc1.weight": s["fc1.weight"].T}), "fc1.weight"),
+        (lambda s: s.update({"fc1.bias": np.zeros(7, np.float32)}), "fc1.bias"),
+        (lambda s: s.update({"fc2.bias": np.zeros(10, np.int64)}), "fc2.bias"),
+    ],
+)
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, word):
+    network = tutorial_network()
+    before = network.values.copy()
+    state = to_torch(tutorial_network(seed=3))
+    change(state)
+    with pytest.raises(ValueError, match=re.escape(word)):
+        from_torch(state, network)
+    np.testing.assert_array_equal(network.values, before)
+
+
+def test_flattened_images_as_output_are_refused():
+    with pytest.raises(ValueError, match="order"):
+        to_torch(Sequential([Conv2D(1, 3), Flatten()], (4, 4, 1)))
+
+
+@pytest.mark.parametrize(
+    ("content", "word"), [(b"", "not a safetensors file"), (b"junk" * 99, "not a safetensors file")]
+)
+def test_a_file_that_is_none_of_pytorchs_is_refused(tmp_path, content, word):
+    (tmp_path / "n.safetensors").write_bytes(content)
+    with pytest.raises(ValueError, match=word):
+        load_torch(tmp_path / "n.safetensors")
+
+
+def test_a_file_of_minicnns_own_needs_no_conversion(tmp_path):
+    softmax_regression().save(tmp_path / "n.safetensors")
+    with pytest.raises(ValueError, match="no need"):
+        load_torch(tmp_path / "n.safetensors")
+    with pytest.raises(ValueError, match="nowhere"):
+        load_torch(tmp_path / "nowhere")
+
+
+def their_twin(network):
+    """The same network in PyTorch, with the names that matter."""
+    from torch import nn
+
+    def module(layer):
+        if isinstance(layer, Conv2D):
+            kh, kw, C, F = layer.weight.value.shape
+            return nn.Conv2d(C, F, (kh, kw), layer.stride, layer.padding)
+        if isinstance(layer, MaxPool2D):
+            return nn.MaxPool2d(layer.size, layer.stride, layer.size // 2 if layer.size % 2 else 0)
+        if isinstance(layer, Dense):
+            return nn.Linear(*layer.weight.value.shape)
+        return {ReLU: nn.ReLU, Flatten: nn.Flatten, Dropout: nn.Dropout}[type(layer)]()
+
+    twin = nn.Sequential()
+    for layer in network.layers:
+        parts = layer.name.split(".")
+        if isinstance(layer, ConvReLUPool):
+            twin.add_module(layer.name, module(layer))
+            twin.add_module(f"{layer.name}_relu", nn.ReLU())
+            twin.add_module(f"{layer.name}_pool", nn.MaxPool2d(2))
+        elif len(parts) == 2 and isinstance(layer, Conv2D):  # a module inside a module
+            outer = nn.Sequential()
+            outer.add_module(parts[1], module(layer))
+            twin.add_module(parts[0], outer)
+        else:
+            twin.add_module(layer.name.replace(".", "_"), module(layer))
+    return twin.eval()
+
+
+@pytest.mark.parametrize("kind", ["fused", "plain", "softmax"])
+def test_pytorch_computes_the_same_logits(tmp_path, kind):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import load_file
+
+    network, images = network_and_images(kind)
+    save_torch(network, tmp_path / "n.safetensors")
+    twin = their_twin(network)
+    twin.load_state_dict(load_file(tmp_path / "n.safetensors"))  # strict: all names, no others
+    with torch.no_grad():
+        logits = twin(torch.tensor(channels_first(images))).numpy()
+    expected = network.forward(images)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_weights_that_pytorch_saved_come_in(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    twin = their_twin(tutorial_network())
+    save_file(twin.state_dict(), tmp_path / "n.safetensors")
+    network = load_torch(tmp_path / "n.safetensors")
+    images = np.random.default_rng(0).random((5, 28, 28, 1), dtype=np.float32)
+    with torch.no_grad():
+        logits = twin(torch.tensor(channels_first(images))).numpy()
+    np.testing.assert_allclose(network.forward(images), logits, rtol=1e-5, atol=1e-5 * np.abs(logits).max())
+
+
+def test_bfloat16_is_refused_or_read_but_never_misread(tmp_path):
+    torch = pytest.importorskip("torch")
+    from safetensors.torch import save_file
+
+    twin = their_twin(softmax_regression()).bfloat16()
+    save_file(twin.state_dict(), tmp_path / "n.safetensors")
+    with pytest.raises(ValueError, match=r"n\.safetensors"):
+        load_torch(tmp_path / "n.safetensors")
+    assert torch.bfloat16
+
+
+# --- ONNX ---
+
+
+@every_network
+def test_onnx_comes_back_the_same(tmp_path, kind):
+    pytest.importorskip("onnx")
+    network, _ = network_and_images(kind)
+    save_onnx(network, tmp_path / "n.onnx")
+    assert_same(load_onnx(tmp_path / "n.onnx", fused=kind != "plain"), network)
+
+
+@every_network
+def test_onnxruntime_computes_the_same_logits(kind):
+    pytest.importorskip("onnx")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    network, images = network_and_images(kind)
+    session = onnxruntime.InferenceSession(
+        to_onnx(network).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    (logits,) = session.run(["logits"], {"images": channels_first(images)})
+    expected = network.forward(images)
+    np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_float64_goes_through_onnx(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    network = odd_network(np.float64)
+    images = np.random.default_rng(0).random((3, 9, 7, 2))
+    (logits,) = ReferenceEvaluator(to_onnx(network)).run(None, {"images": channels_first(images)})
+    np.testing.assert_allclose(logits, network.forward(images), rtol=1e-9, atol=1e-9)
+    save_onnx(network, tmp_path / "n.onnx")
+    assert_same(load_onnx(tmp_path / "n.onnx", fused=False), network)
+    assert onnx
+
+
+def foreign(nodes, tensors, shape=("N", 1, 28, 28), outputs=("y",)):
+    """A model as another program would write it: without minicnn's names."""
+    onnx = pytest.importorskip("onnx")
+    from onnx import helper, numpy_helper
+
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        [helper.make_node(kind, ins, [out], **attributes) for kind, ins, out, attributes in nodes],
+        "other",
+        [value("x", onnx.TensorProto.FLOAT, shape)],
+        [value(name, onnx.TensorProto.FLOAT, ("N", "M")) for name in outputs],
+        [numpy_helper.from_array(array, name) for name, array in tensors.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+
+
+def test_a_foreign_chain_is_read(tmp_path):
+    """As PyTorch exports it: other names, a Reshape, a Gemm that is not transposed, a Softmax."""
+    onnx = pytest.importorskip("onnx")
+    from onnx.reference import ReferenceEvaluator
+
+    rng = np.random.default_rng(0)
+    tensors = {
+        "w0": rng.normal(0, 0.1, (4, 1, 3, 3)).astype(np.float32),
+        "shape": np.array([-1, 4 * 14 * 14]),
+        "w1": rng.normal(0, 0.1, (4 * 14 * 14, 10)).astype(np.float32),
+        "b1": rng.normal(0, 0.1, 10).astype(np.float32),
+    }
+    model = foreign(
+        [
+            ("Conv", ["x", "w0"], "a", {"auto_pad": "SAME_UPPER"}),
+            ("Relu", ["a"], "b", {}),
+            ("MaxPool", ["b"], "c", {"kernel_shape": [2, 2], "strides": [2, 2]}),
+            ("Identity", ["c"], "d", {}),
+            ("Reshape", ["d", "shape"], "e", {}),
+            ("Gemm", ["e", "w1", "b1"], "f", {}),
+            ("Softmax", ["f"], "y", {}),
+        ],
+        tensors,
+    )
+    onnx.save(model, tmp_path / "n.onnx")
+    network = load_onnx(tmp_path / "n.onnx")
+    assert [type(layer) for layer in network.layers] == [ConvReLUPool, Flatten, Dense]
+    assert [p.name for p in network.parameters()] == ["conv1.weight", "conv1.bias", "fc1.weight", "fc1.bias"]
+    images = rng.random((5, 28, 28, 1), dtype=np.float32)
+    (expected,) = ReferenceEvaluator(model).run(None, {"x": channels_first(images)})
+    np.testing.assert_allclose(network.predict(images), expected, rtol=1e-4, atol=1e-6)
+
+
+W = np.zeros((4, 1, 3, 3), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "word"),
+    [
+        ([("Sigmoid", ["x"], "y", {})], "Sigmoid"),
+        ([("Conv", ["x", "w"], "y", {"pads": [1, 0, 1, 0]})], "pads"),
+        ([("Conv", ["x", "w"], "y", {"dilations": [2, 2]})], "dilations"),
+        ([("Conv", ["x", "w"], "y", {"strides": [1, 2]})], "strides"),
+        ([("MaxPool", ["x"], "y", {"kernel_shape": [2, 3]})], "squares"),
+        ([("MaxPool", ["x"], "y", {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1})], "ceil_mode"),
+        ([("Relu", ["x"], "a", {}), ("Relu", ["x"], "y", {})], "follow one another"),
+        ([("Softmax", ["x"], "a", {}), ("Relu", ["a"], "y", {})], "follow one another"),
+        ([("Flatten", ["x"], "y", {"axis": 2})], "row"),
+        ([("Gemm", ["x", "w"], "y", {})], "dimensions"),
+    ],
+)
+def test_a_graph_that_is_no_chain_of_known_layers_is_refused(tmp_path, nodes, word):
+    (tmp_path / "n.onnx").write_bytes(foreign(nodes, {"w": W}).SerializeToString())
+    with pytest.raises(ValueError, match=word) as caught:
+        load_onnx(tmp_path / "n.onnx")
+    assert "n.onnx" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 99])
+def test_a_file_that_is_not_onnx_is_refused(tmp_path, content):
+    pytest.importorskip("onnx")
+    (tmp_path / "n.onnx").write_bytes(content)
+    with pytest.raises(ValueError, match=r"n\.onnx: not an ONNX model"):
+        load_onnx(tmp_path / "n.onnx")
+
+
+def test_without_the_package_the_message_says_what_to_install(monkeypatch, tmp_path):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    for call in (lambda: to_onnx(softmax_regression()), lambda: load_onnx(tmp_path / "n.onnx")):
+        with pytest.raises(ImportError, match=r"minicnn\[onnx\]"):
+            call()
+
+
+# --- the commands ---
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(("to", "ending"), [("safetensors-torch", "torch.safetensors"), ("onnx", "onnx")])
+def test_export_and_import_give_the_network_back(capsys, here, to, ending):
+    if to == "onnx":
+        pytest.importorskip("onnx")
+    network, _ = network_and_images("softmax")
+    network.save("n.safetensors")
+    code, out, err = run_main(capsys, "export", "n.safetensors", "--to", to)
+    assert (code, err) == (0, [])
+    assert out[0] == f"written: n.{ending}"
+    code, out, err = run_main(capsys, "import", f"n.{ending}", "back.safetensors")
+    assert (code, err) == (0, [])
+    assert "written: back.safetensors" in out
+    assert_same(load_network("back.safetensors"), network)
+
+
+@pytest.mark.parametrize(
+    ("argv", "word"),
+    [
+        (["export", "n.safetensors"], "--to"),
+        (["export", "n.safetensors", "--to", "keras"], "onnx"),
+        (["export", "nowhere", "--to", "onnx"], "nowhere"),
+        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "."], "is a directory"),
+        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", ""], "--output"),
+        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "no/where"], "no directory no"),
+        (["import", "nowhere", "out"], "nowhere"),
+        (["import", "n.safetensors", "out"], "no need"),
+        (["import", "n.safetensors", "n.safetensors"], "another file"),
+        (["import", "n.safetensors", ""], "OUTPUT"),
+        (["import", "n.safetensors", "no/where"], "no directory no"),
+    ],
+)
+def test_bad_usage_is_one_line_and_leaves_nothing(capsys, here, argv, word):
+    softmax_regression().save("n.safetensors")
+    before = Path("n.safetensors").read_bytes()
+    assert_usage_error(run_main(capsys, *argv), word)
+    assert [path.name for path in here.iterdir()] == ["n.safetensors"]
+    assert Path("n.safetensors").read_bytes() == before
+
+
+# --- the page ---
+
+
+def test_the_code_in_the_documentation_runs(here):
+    for package in ("torch", "onnx", "onnxruntime"):
+        pytest.importorskip(package)
+    text = (ROOT / "notebooks" / "interchange.md").read_text()
+    tutorial_network().save("network.safetensors")
+    names = {}
+    blocks = re.findall(r"```python\n(.*?)```", text, flags=re.S)
+    assert len(blocks) >= 4
+    for block in blocks:
+        exec(compile(block, "notebooks/interchange.md", "exec"), names)

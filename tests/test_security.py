@@ -1,0 +1,79 @@
+"""Nothing in a file that is read can run code: the README says which files, and why."""
+
+import ast
+from pathlib import Path
+
+import numpy as np
+import pytest
+from runs import DATA, new_run
+
+import minicnn
+from minicnn import checkpoint, load_network
+from minicnn.checkpoint import NEWEST, CheckpointError
+from minicnn.data import DataError, read_idx
+from minicnn.run import CONFIG, RunError, read_config
+
+ROOT = Path(minicnn.__file__).parent
+FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+
+FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "importlib.util"}
+FORBIDDEN_CALLS = {"eval", "compile", "__import__", "np.load", "numpy.load", "os.system", "np.fromregex"}
+# Runs text that it has written itself, from no input: the body of an unrolled loop.
+WRITES_CODE = {"kernels/tile.py"}
+
+
+def names_of(node):
+    if isinstance(node, ast.Import):
+        return {alias.name for alias in node.names}
+    if isinstance(node, ast.ImportFrom):
+        return {node.module or ""}
+    return set()
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_no_file_of_the_package_uses_what_runs_code_from_data(file):
+    for node in ast.walk(ast.parse((ROOT / file).read_text())):
+        assert not names_of(node) & FORBIDDEN_MODULES
+        if isinstance(node, ast.Call):
+            assert ast.unparse(node.func) not in FORBIDDEN_CALLS
+            assert not any(keyword.arg == "allow_pickle" for keyword in node.keywords)
+            if ast.unparse(node.func) == "exec":
+                assert file in WRITES_CODE
+
+
+PICKLE = b"cos\nsystem\n(S'touch PWNED'\ntR."  # the classic
+
+
+@pytest.fixture
+def pickles(tmp_path, monkeypatch):
+    """Two files whose unpickling leaves a file, bare and as NumPy would store it."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bare").write_bytes(PICKLE)
+    header = b"{'descr': '|O', 'fortran_order': False, 'shape': (1,), }".ljust(117) + b"\n"
+    (tmp_path / "npy").write_bytes(b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + PICKLE)
+    yield tmp_path / "bare", tmp_path / "npy"
+    assert not (tmp_path / "PWNED").exists()
+
+
+def test_the_pickles_of_these_tests_would_run_code(tmp_path, monkeypatch):
+    import pickle
+
+    monkeypatch.chdir(tmp_path)
+    pickle.loads(PICKLE)
+    assert (tmp_path / "PWNED").exists()
+
+
+def test_a_pickle_is_refused_wherever_a_file_is_read(pickles):
+    run = new_run("r", data=DATA)
+    for path in pickles:
+        content = path.read_bytes()
+        with pytest.raises(DataError):
+            read_idx(path)
+        with pytest.raises(ValueError, match=path.name):
+            load_network(path)
+        (run.directory / NEWEST).write_bytes(content)
+        with pytest.raises(CheckpointError):
+            checkpoint.read(run.directory / NEWEST, {"fc.weight": np.zeros((784, 10), np.float32)})
+        (run.directory / CONFIG).write_bytes(content)
+        with pytest.raises(RunError):
+            read_config(run.directory)

@@ -1,0 +1,166 @@
+"""Any number of threads gives the same bits; several threads and processes may use one network."""
+
+import os
+
+import numpy as np
+import pytest
+from runs import new_process
+
+from minicnn import tutorial_network
+
+TRAIN = """
+import hashlib
+import numpy as np
+import minicnn
+
+def train(net, steps, batch_size):
+    rng = np.random.default_rng(0)
+    loss, adam = minicnn.SoftmaxCrossEntropy("sum"), minicnn.Adam(net.parameters())
+    for _ in range(steps):
+        pixels = rng.integers(0, 256, (batch_size, 28, 28, 1)) * (rng.random((batch_size, 28, 28, 1)) < 0.3)
+        x = (pixels / 255).astype(np.float32)
+        loss.forward(net.forward(x, training=True), rng.integers(0, 10, batch_size))
+        net.backward(loss.backward(), input_gradient=False)
+        adam.step()
+
+net = minicnn.tutorial_network()
+images = np.random.default_rng(1).integers(0, 256, (300, 28, 28), dtype=np.uint8)
+"""
+
+
+def output(code, **environment):
+    done = new_process(TRAIN + code, **environment)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split()
+
+
+# --- threads of the engine ---
+
+DIGEST = """
+import numba, sys
+train(net, {steps}, 50)
+for array in (net.values, net.predict(images)):
+    print(hashlib.sha256(array).hexdigest())
+print(numba.threading_layer())
+"""
+
+
+@pytest.mark.parametrize("steps", [5, pytest.param(300, marks=pytest.mark.long)])
+def test_weights_and_predictions_have_the_same_bits_for_1_2_and_4_threads_in_either_layer(steps):
+    code = DIGEST.format(steps=steps)
+    alone = code.replace("numba.threading_layer()", "'none'")  # nothing runs in parallel
+    digests = {tuple(output(alone, NUMBA_NUM_THREADS="1"))[:2]}
+    for layer in ("omp", "workqueue"):
+        for threads in ("2", "4"):
+            environment = {"NUMBA_NUM_THREADS": threads, "NUMBA_THREADING_LAYER": layer}
+            *found, used = output(code, **environment)
+            assert used == layer
+            digests.add(tuple(found))
+    assert len(digests) == 1
+
+
+# --- threads of the program ---
+
+PREDICT_AT_ONCE = """
+import sys, threading
+train(net, 1, 10)
+expected, right = net.predict(images), []
+start = threading.Barrier({threads})
+
+def work():
+    start.wait()
+    for _ in range({times}):
+        right.append(np.array_equal(net.predict(images), expected))
+
+threads = [threading.Thread(target=work) for _ in range({threads})]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(sum(right), len(right))
+"""
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+@pytest.mark.parametrize("threads", [2, 8])
+@pytest.mark.parametrize("times", [3, pytest.param(50, marks=pytest.mark.long)])
+def test_threads_that_predict_with_one_network_get_the_serial_result(layer, threads, times):
+    code = PREDICT_AT_ONCE.format(threads=threads, times=times)
+    right, made = output(code, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2")
+    assert right == made == str(threads * times)
+
+
+PREDICT_COLD = """
+import threading
+results, start = [], threading.Barrier(4)
+
+def work():
+    mine = minicnn.tutorial_network()
+    start.wait()
+    results.append(mine.predict(images))
+
+threads = [threading.Thread(target=work) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+print(all(np.array_equal(r, results[0]) for r in results), len(results))
+"""
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_threads_with_a_network_each_may_make_the_first_call_of_a_process_at_once(layer):
+    assert output(PREDICT_COLD, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == ["True", "4"]
+
+
+# --- processes ---
+
+PREDICT_ELSEWHERE = """
+import multiprocessing, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of fork, where there are threads
+train(net, 2, 10)
+expected = net.predict(images)
+with multiprocessing.get_context({method!r}).Pool(2) as pool:
+    results = pool.map(net.predict, [images] * 4)
+print(all(np.array_equal(r, expected) for r in results), np.array_equal(net.predict(images), expected))
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn"])
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_processes_started_after_a_training_predict_the_same(method, layer):
+    code = PREDICT_ELSEWHERE.format(method=method)
+    assert output(code, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == ["True", "True"]
+
+
+TRAIN_IN_THE_CHILD = """
+import os, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+train(net, 1, 10)
+child = os.fork()
+train(net, 3, 10)
+print(hashlib.sha256(net.values).hexdigest(), flush=True)
+if child == 0:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_a_fork_in_the_middle_of_a_training_goes_on_in_both_processes_alike(layer):
+    parent, child = output(TRAIN_IN_THE_CHILD, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2")
+    assert parent == child
+
+
+@pytest.mark.parametrize("way", ["copy", "pickle"])
+def test_a_copy_of_a_network_is_the_same_and_its_own(way):
+    import copy
+    import pickle
+
+    net = tutorial_network(seed=3, keep_prob=0.7, fused=False, ops="reference")
+    other = copy.deepcopy(net) if way == "copy" else pickle.loads(pickle.dumps(net))
+    assert other.architecture() == net.architecture()
+    np.testing.assert_array_equal(other.values, net.values)
+    assert not np.shares_memory(other.values, net.values)
+    assert [layer.ops for layer in other.layers] == [layer.ops for layer in net.layers]
+    x = np.ones((2, 28, 28, 1), np.float32)
+    np.testing.assert_array_equal(
+        other.forward(x, training=True), net.forward(x, training=True)
+    )  # dropout too

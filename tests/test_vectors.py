@@ -1,0 +1,229 @@
+"""The emitted vector code does what its plain twins say, for every width of a vector register.
+
+The width is read when the kernels are imported. So the tests of this file run here at the processor's
+own width, and `test_narrower_vectors` runs them again in a process for each narrower one.
+"""
+
+import os
+import subprocess
+import sys
+
+import numba
+import numpy as np
+import pytest
+
+from minicnn import kernels, reference
+from minicnn.kernels import vector, winograd
+from minicnn.kernels.products import matmul
+from minicnn.kernels.tile import (
+    GATHER_VECTORS,
+    MAX_ROWS,
+    gather_sum,
+    panel_width,
+    plain_gather_sum,
+    plain_tile,
+    tile,
+    transpose,
+)
+from minicnn.kernels.vector import VECTOR_BITS, add, address, copy, lanes
+
+every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
+
+
+def eighths(rng, *shape, dtype):
+    """Numbers whose products and sums are exact in float32, in any order."""
+    return (rng.integers(-16, 17, shape) / 8).astype(dtype)
+
+
+@numba.njit
+def run_tile(rows, a, row, k, outer, outer_stride, inner, b, start, start_stride, c, c_stride):
+    at = address(start, 0), start_stride, address(c, 0), c_stride, address(b, 0), 0
+    tile(rows, address(a, 0), row, k, outer, outer_stride, inner, address(b, 0), *at)
+
+
+@numba.njit
+def run_gather(vectors, value, offset, count, base, base_at, acc, acc_at):
+    terms = address(value, 0), address(offset, 0), count
+    gather_sum(vectors, *terms, address(base, 0), address(base_at, 0), address(acc, 0), address(acc_at, 0))
+
+
+@numba.njit
+def run_transpose(source, to, rows, columns, lane_count):
+    transpose(address(source, 0), source.shape[1], address(to, 0), to.shape[1], rows, columns, lane_count)
+
+
+@numba.njit
+def run_copy(source, to, count):
+    copy(address(source, 0), address(to, 0), count)
+
+
+@numba.njit
+def run_add(source, to, count):
+    add(address(source, 0), address(to, 0), count)
+
+
+@every_dtype
+@pytest.mark.parametrize("rows", range(1, MAX_ROWS + 1))
+def test_a_tile_of_any_height_equals_its_plain_loops(rows, dtype):
+    rng, width = np.random.default_rng(rows), panel_width(dtype)
+    for outer, inner in [(1, 1), (1, 7), (3, 5), (2, 0)]:
+        a = eighths(rng, 40 * 60, dtype=dtype)
+        b = eighths(rng, max(1, outer * inner) * width, dtype=dtype)
+        start, got = (eighths(rng, rows * width, dtype=dtype) for _ in range(2))
+        want = got.copy()
+        args = rows, a, 11, 2, outer, 60, inner, b, start, width
+        run_tile(*args, got, width)
+        plain_tile(*args, want, width, b, 0)
+        np.testing.assert_array_equal(got, want)
+
+
+@every_dtype
+@pytest.mark.parametrize("vectors", GATHER_VECTORS)
+@pytest.mark.parametrize("count", [0, 1, 9])
+def test_a_gathered_sum_equals_its_plain_loops(vectors, count, dtype):
+    rng, width = np.random.default_rng(count), lanes(dtype)
+    value, base = eighths(rng, count + 1, dtype=dtype), eighths(rng, 40 * width, dtype=dtype)
+    offset = rng.integers(0, 20 * width, count + 1).astype(np.int32)
+    base_at = rng.integers(0, 19 * width, vectors)
+    acc_at = rng.permutation(vectors) * width
+    got = eighths(rng, vectors * width, dtype=dtype)
+    want = got.copy()
+    run_gather(vectors, value, offset, count, base, base_at, got, acc_at)
+    plain_gather_sum(vectors, value, offset, count, base, base_at, want, acc_at)
+    np.testing.assert_array_equal(got, want)
+
+
+@every_dtype
+@pytest.mark.parametrize(("rows", "columns"), [(1, 1), (16, 16), (17, 3), (40, 37), (5, 64)])
+def test_a_transpose_of_any_size(rows, columns, dtype):
+    source = np.random.default_rng(0).standard_normal((rows, columns + 2)).astype(dtype)
+    to = np.full((columns, rows + 3), 7, dtype)
+    run_transpose(source, to, rows, columns, lanes(dtype))
+    np.testing.assert_array_equal(to[:, :rows], source[:, :columns].T)
+    assert (to[:, rows:] == 7).all()  # nothing beyond is written
+
+
+@every_dtype
+@pytest.mark.parametrize("count", [0, 1, 15, 16, 17, 50])
+def test_runs_of_any_length_are_copied_and_added(count, dtype):
+    source, to = (eighths(np.random.default_rng(seed), 60, dtype=dtype) for seed in (1, 2))
+    want_copied, want_added = to.copy(), to.copy()
+    want_copied[:count], want_added[:count] = source[:count], to[:count] + source[:count]
+    added = to.copy()
+    run_add(source, added, count)
+    run_copy(source, to, count)
+    np.testing.assert_array_equal(to, want_copied)
+    np.testing.assert_array_equal(added, want_added)
+
+
+@every_dtype
+def test_products_of_all_sizes_from_1_to_70(dtype):
+    rng = np.random.default_rng(0)
+    a, b, bias = (
+        eighths(rng, 70, 70, dtype=dtype),
+        eighths(rng, 70, 70, dtype=dtype),
+        eighths(rng, 70, dtype=dtype),
+    )
+    for size in range(1, 71):
+        for M, K, N in [(size, 13, 33), (9, size, 17), (15, 5, size), (size, size, size)]:
+            got = matmul("c", np.ascontiguousarray(a[:M, :K]), np.ascontiguousarray(b[:K, :N]), bias[:N])
+            np.testing.assert_array_equal(got, a[:M, :K] @ b[:K, :N] + bias[:N], f"{M} {K} {N}")
+
+
+@every_dtype
+@pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 33, 70])
+def test_products_of_transposed_matrices(size, dtype):
+    rng = np.random.default_rng(size)
+    a, b = eighths(rng, 31, size, dtype=dtype), eighths(rng, size, 47, dtype=dtype)
+    for left in (a, np.asfortranarray(a)):
+        for right in (b, np.asfortranarray(b)):
+            np.testing.assert_array_equal(matmul("c", left, right), a @ b)
+
+
+# --- Winograd's convolution ---------------------------------------------------------------------------
+
+
+def test_the_transforms_make_a_convolution_of_one_tile():
+    rng = np.random.default_rng(0)
+    A_T, G, B_T = winograd.transforms()
+    d, g = rng.standard_normal((6, 6)), rng.standard_normal((5, 5))
+    products = winograd.plain_sandwich(G, g) * winograd.plain_sandwich(B_T, d)
+    want = [[(d[i : i + 5, j : j + 5] * g).sum() for j in range(2)] for i in range(2)]
+    np.testing.assert_allclose(winograd.plain_sandwich(A_T, products), want, rtol=1e-13)
+
+
+WINOGRAD_SHAPES = [  # N, H, W, C, F, padding
+    (1, 14, 14, 32, 64, "same"),
+    (2, 13, 9, 17, 35, "same"),
+    (1, 7, 7, 16, 1, "valid"),
+    (2, 1, 2, 16, 3, "same"),
+    (1, 24, 150, 16, 33, "valid"),  # more windows in a row than a block of work has
+]
+
+
+@every_dtype
+@pytest.mark.parametrize("shape", WINOGRAD_SHAPES)
+def test_winograd_rounds_no_worse_than_plain_sums(shape, dtype):
+    N, H, W, C, F, padding = shape
+    rng = np.random.default_rng(0)
+    x, w, b = rng.standard_normal((N, H, W, C)), rng.standard_normal((5, 5, C, F)), rng.standard_normal(F)
+    exact, _ = reference.conv_relu_pool_forward(x.astype(np.longdouble), w, b, 1, padding)
+    args = (a.astype(dtype) for a in (x, w, b))
+    got, _ = kernels.conv_relu_pool_forward(*args, 1, padding)
+    bound = 4 * np.finfo(dtype).eps * np.sqrt(25 * C) * exact.std()
+    x, w, b = (a.astype(dtype).astype(np.longdouble) for a in (x, w, b))
+    exact, _ = reference.conv_relu_pool_forward(x, w, b, 1, padding)
+    assert np.abs(got - exact).max() <= bound
+
+
+@every_dtype
+@pytest.mark.parametrize("varies", ["nowhere", "by row", "by column", "in a corner"])
+def test_equal_patches_tie_under_winograd(varies, dtype):
+    """The gradient of a tie goes to the first pixel, though Winograd's sums would differ by rounding."""
+    rng = np.random.default_rng(0)
+    N, H, W, C, F = 2, 14, 14, 32, 64
+    x = np.broadcast_to(rng.random(C), (N, H, W, C)).astype(dtype)
+    if varies == "by row":
+        x = x * rng.random((N, H, 1, 1)).astype(dtype)
+    if varies == "by column":
+        x = x * rng.random((N, 1, W, 1)).astype(dtype)
+    if varies == "in a corner":
+        x[:, 9:, 8:] = rng.random((N, 5, 6, C))
+    w, b = rng.standard_normal((5, 5, C, F)).astype(dtype), np.full(F, 0.5, dtype)
+    y, cache = kernels.conv_relu_pool_forward(x, w, b)
+    want, want_cache = reference.conv_relu_pool_forward(x, w, b)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    scale = 40 * np.finfo(dtype).eps
+    np.testing.assert_allclose(y, want, rtol=scale, atol=scale * want.max())
+    for got, expected in zip(
+        kernels.conv_relu_pool_backward(dy, cache),
+        reference.conv_relu_pool_backward(dy, want_cache),
+        strict=True,
+    ):
+        np.testing.assert_allclose(got, expected, rtol=0, atol=50 * scale * np.abs(expected).max())
+
+
+def test_a_nan_reaches_every_window_whose_patches_hold_it():
+    x = np.ones((1, 14, 14, 16), np.float32)
+    x[0, 6, 7, 3] = np.nan
+    w, b = np.ones((5, 5, 16, 2), np.float32), np.zeros(2, np.float32)
+    got, _ = kernels.conv_relu_pool_forward(x, w, b)
+    want, _ = reference.conv_relu_pool_forward(x, w, b)
+    np.testing.assert_array_equal(np.isnan(got), np.isnan(want))
+
+
+# --- narrower vectors ---------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif("MINICNN_VECTOR_BITS" in os.environ, reason="already a narrower one")
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("bits", [bits for bits in (128, 256) if bits < VECTOR_BITS])
+def test_narrower_vectors(bits):
+    command = [sys.executable, "-m", "pytest", "-q", "-x", __file__, "-p", "no:cacheprovider"]
+    env = os.environ | {"MINICNN_VECTOR_BITS": str(bits)}
+    process = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert process.returncode == 0, process.stdout[-3000:]
+
+
+def test_the_width_that_was_asked_for_is_used():
+    assert str(vector.VECTOR_BITS) == os.environ.get("MINICNN_VECTOR_BITS", str(VECTOR_BITS))
