@@ -40,7 +40,8 @@ def from_benchmark(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]], st
         rows = run["curve"]
         curve = {"step": [int(row["step"]) for row in rows]}
         runs.append({"seed": run["seed"], **curve} | {name: [row[name] for row in rows] for name in COLUMNS})
-    return content["data"]["settings"], runs, content["command"]
+    command = f"python benchmarks/accuracy.py {content['data']['recipe']}"
+    return content["data"]["settings"], runs, command
 
 
 def from_runs(directories: list[Path]) -> tuple[dict[str, Any], list[dict[str, Any]], str]:
