@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from runs import exit_code, limit, new_cnn_run, new_run, reopen, start_child, write_data, write_idx
 
-from minicnn import checkpoint, cli, load_network
+from minicnn import checkpoint, load_network
 from minicnn.checkpoint import NEWEST, CheckpointError
 from minicnn.cli import main
+from minicnn.cli import train as train_module
 from minicnn.data import DataError, read_idx
 from minicnn.data.idx import idx_header
 from minicnn.run import CONFIG, METRICS, RunError
@@ -149,7 +150,7 @@ def test_damaged_metrics_do_not_keep_a_run_from_its_end(tmp_path, count):
 
 @FEW
 def test_damaged_files_under_the_commands_are_one_line_and_exit_code_2(tmp_path, capfd, monkeypatch, count):
-    monkeypatch.setattr(cli, "_draw_pictures", lambda run, probabilities: None)
+    monkeypatch.setattr(train_module, "draw_pictures", lambda run, probabilities: None)
     data, rng = write_data(tmp_path), random.Random(0)
     run = tmp_path / "r"
     new = ["--model", "softmax", "--ops", "reference", "--batch-size", "5", "--steps", "2", "--quiet"]

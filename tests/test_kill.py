@@ -28,6 +28,7 @@ from minicnn import checkpoint, cli
 from minicnn import run as run_module
 from minicnn.checkpoint import NEWEST, PREVIOUS
 from minicnn.cli import main
+from minicnn.cli import train as train_module
 from minicnn.run import CONFIG, METRICS
 from minicnn.training import train
 
@@ -298,7 +299,7 @@ def test_a_signal_while_pictures_are_drawn_leaves_the_finished_run(
         os.kill(os.getpid(), number)
         time.sleep(5)
 
-    monkeypatch.setattr(cli, "_draw_pictures", draw)
+    monkeypatch.setattr(train_module, "draw_pictures", draw)
     data, output = write_data(tmp_path), tmp_path / "output"
     argv = ["train", "--ops", "reference", "--steps", "3", "--data", data, "--run-dir", tmp_path / "r"]
     assert exit_code(start_main(argv, output)) == code
