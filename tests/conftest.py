@@ -9,7 +9,6 @@ import os
 import numba
 import numpy as np
 import pytest
-from commands import write_idx
 from hypothesis import settings
 
 # Kernels compile during their first example, so no example has a deadline.
@@ -51,15 +50,9 @@ def save_every_step(monkeypatch):
 @pytest.fixture(scope="session")
 def data(tmp_path_factory):
     """A directory with a tiny data set: digits are bright squares in ten places, and noise."""
-    directory, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    for name, count in (("train", 60), ("t10k", 20)):
-        labels = (np.arange(count) % 10).astype(np.uint8)
-        images = rng.integers(0, 100, (count, 28, 28), dtype=np.uint8)
-        for image, label in zip(images, labels, strict=True):
-            image[5 * (label // 5) :, 5 * (label % 5) :][:5, :5] = 255
-        write_idx(directory / f"{name}-images-idx3-ubyte", images)
-        write_idx(directory / f"{name}-labels-idx1-ubyte", labels)
-    return directory
+    from runs import write_data
+
+    return write_data(tmp_path_factory.mktemp("data"), training=60, test=20)
 
 
 @pytest.fixture(scope="session")
