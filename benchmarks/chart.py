@@ -37,7 +37,7 @@ def draw(content: dict[str, Any], picture: Path) -> None:
     longest = max(engine["upper"] for engine in engines)
 
     with plt.rc_context({"font.family": "DejaVu Sans", "font.size": 11, "text.color": INK}):
-        figure, axes = plt.subplots(figsize=(8, 1.5 + 0.42 * len(engines)))
+        figure, axes = plt.subplots(figsize=(8, 1.5 + 0.42 * len(engines)), layout="none")
         for i, engine in enumerate(engines):
             median, lower, upper = (engine[part] for part in ("median", "lower", "upper"))
             colour = OWN if engine is own else OURS if engine["name"].startswith("minicnn") else OTHER

@@ -9,6 +9,7 @@ import json
 import re
 from pathlib import Path
 
+import matplotlib
 import pytest
 
 COURSE = Path(__file__).parent.parent / "notebooks"
@@ -19,7 +20,8 @@ every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: pat
 
 spec = importlib.util.spec_from_file_location("course", COURSE / "course.py")
 course = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(course)
+with matplotlib.rc_context():  # the style of the course is not for the tests that follow
+    spec.loader.exec_module(course)
 
 
 def cells_of(path):

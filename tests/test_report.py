@@ -353,6 +353,16 @@ def test_drawing_leaves_matplotlib_as_it_was(tmp_path):
     assert logger.level == level
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_users_own_layout_engine_changes_nothing(tmp_path):
+    import matplotlib
+
+    with matplotlib.rc_context({"figure.constrained_layout.use": True}):
+        report.draw_curves(run_of(30), tmp_path / "a.png")
+    report.draw_curves(run_of(30), tmp_path / "b.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
 def python(code: str, *arguments: str, **environment: str) -> None:
     """Run code in a fresh Python, which must succeed and write nothing."""
     result = subprocess.run(
