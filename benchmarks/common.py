@@ -33,8 +33,6 @@ REST = 0.2  # seconds between turns, in which the threads of the one before fall
 STEP_FLOP = 82.05e6  # of one image in one training step, as if dense: 2 for each product of two numbers
 FORWARD_FLOP = 27.77e6  # of one image, forward
 
-_USERS_SPINCOUNT = os.environ.get("GOMP_SPINCOUNT")  # before minicnn sets its own: see `restore_spincount`
-
 Contestant = Callable[[], Sequence[float]]  # one turn: the seconds of each thing it did
 
 
@@ -153,15 +151,6 @@ def chosen(engines: Sequence[type[Engine]], args: argparse.Namespace) -> list[ty
     return [e for i, e in enumerate(engines) if i == 0 or any(word in e.name.lower() for word in words)]
 
 
-def restore_spincount() -> None:
-    """Undo what importing minicnn changes in the environment, before processes that inherit it start.
-
-    minicnn tells GNU OpenMP how long to spin; peers keep their own setting.
-    """
-    if _USERS_SPINCOUNT is None:
-        os.environ.pop("GOMP_SPINCOUNT", None)
-
-
 def start_workers(
     stack: contextlib.ExitStack,
     engines: Sequence[type[Engine]],
@@ -173,7 +162,6 @@ def start_workers(
 
     The processes end with `stack`.
     """
-    restore_spincount()
     workers, left_out = {}, {}
     for engine in engines:
         try:

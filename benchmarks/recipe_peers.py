@@ -179,7 +179,7 @@ def job_of(recipe: Any, seed: int, threads: int, **changes: Any) -> Job:
 
 def main() -> None:
     """Check that the engines agree, let them train in turn, print the table, write the JSON file."""
-    from common import RESULTS, Report, chosen, expect_close, parse, parser, race, restore_spincount, saying
+    from common import RESULTS, Report, chosen, expect_close, parse, parser, race, saying
     from ours import Minicnn
 
     from minicnn.tutorial import RECIPES
@@ -193,7 +193,6 @@ def main() -> None:
     folder = RESULTS / "quick" if args.quick else RESULTS
     args.output = args.output or folder / f"recipe-{args.recipe}.json"
     report = Report("recipe_peers", __doc__ or "", args)
-    restore_spincount()
 
     engines, expected = [], None
     same = job_of(recipe, 0, args.threads, steps=CHECKED, keep_prob=1.0, warm_up=0.0, schedule="constant")

@@ -59,14 +59,13 @@ def seconds_to_first_step(engine: type[Engine], threads: int, caches: str) -> fl
 
 
 def main() -> None:
-    from common import Report, chosen, parse, parser, race, restore_spincount, saying
+    from common import Report, chosen, parse, parser, race, saying
     from ours import Minicnn, MinicnnPlain
 
     made = parser(__doc__, rounds=7)
     made.add_argument("--cold-rounds", type=int, default=3, help="cold starts of each engine (3)")
     args = parse(made)
     report = Report("start", __doc__, args)
-    restore_spincount()
     caching = {Minicnn.name, MinicnnPlain.name, PyTorchCompiled.name}
 
     with tempfile.TemporaryDirectory() as scratch:

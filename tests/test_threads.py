@@ -59,6 +59,21 @@ def test_weights_and_predictions_have_the_same_bits_for_1_2_and_4_threads_in_eit
     assert len(digests) == 1
 
 
+PLACES = """
+import os, subprocess
+here, environment = os.sched_getaffinity(0), dict(os.environ)
+train(net, 2, 50)
+print(os.sched_getaffinity(0) == here, os.environ == environment)
+workers = [os.sched_getaffinity(int(thread)) for thread in os.listdir("/proc/self/task")]
+print(len(here) in (1, 1 + sum(len(places) == 1 for places in workers)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="the system places threads itself")
+def test_workers_keep_to_a_processor_each_and_the_caller_and_its_environment_stay_as_they_were():
+    assert output(PLACES, NUMBA_THREADING_LAYER="omp") == ["True"] * 3
+
+
 # --- threads of the program ---
 
 PREDICT_AT_ONCE = """

@@ -9,6 +9,8 @@ What the wrapper guards against:
 - Machine code is cached on disk, in a directory named after a digest of all kernel sources, because
   Numba itself would not notice an edit in another file than the kernel's. No writable place for it,
   or a damaged or deleted cache, costs a compilation and one warning, never a crash.
+- An idle virtual processor does not look idle to Linux, which then wakes a worker thread on the
+  processor of the thread that waits for it, and leaves it there: each worker is kept on one of its own.
 - Numba's fallback threading layer aborts when two threads start parallel kernels at once: a lock.
 - After a fork, OpenMP's threads are gone and a parallel kernel would kill the child: the child runs
   the same loops serially. Blocks of work have a fixed size, so the bits are the same.
@@ -16,6 +18,7 @@ What the wrapper guards against:
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import tempfile
@@ -26,6 +29,8 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
+from numba import prange, types
 from numba.core import config, errors, event
 
 # No fast-math flag at all. "nnan" and "ninf" would hide training that diverges; "reassoc" and even
@@ -35,20 +40,39 @@ from numba.core import config, errors, event
 FLAGS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
 _parallel_lock = threading.RLock()
+_cache_setting_lock = threading.Lock()  # the setting is global, the directory is not
+_caller = threading.local()  # OpenMP has a team of workers for every thread that calls
 _forked = False
+
+_sched_setaffinity = types.ExternalFunction(
+    "sched_setaffinity", types.int32(types.int32, types.uintp, types.uintp)
+)
 
 
 def _after_fork_in_child() -> None:
-    global _forked, _parallel_lock
-    _forked, _parallel_lock = True, threading.RLock()
+    global _forked, _parallel_lock, _cache_setting_lock
+    _forked, _parallel_lock, _cache_setting_lock = True, threading.RLock(), threading.Lock()
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
 
-# GNU OpenMP lets an idle thread spin for milliseconds before it sleeps. On a busy machine it thereby
-# keeps the processor from the very thread that it waits for. This many rounds, about 0.1 ms, bridge
-# the gap between two kernels. It must be said before the library is loaded.
-os.environ.setdefault("GOMP_SPINCOUNT", "5000")
+
+def _load_openmp() -> None:
+    """Load GNU OpenMP with a short spin: about 0.2 ms, which bridge the gap between two kernels.
+
+    By default an idle thread spins for milliseconds before it sleeps. On a busy machine it thereby keeps
+    the processor from the very thread that it waits for. The library reads its settings when it is loaded.
+    """
+    chosen = "GOMP_SPINCOUNT" not in os.environ
+    if chosen:
+        os.environ["GOMP_SPINCOUNT"] = "10000"
+    with contextlib.suppress(ImportError):  # Numba then has another threading layer
+        import numba.np.ufunc.omppool  # noqa: F401
+    if chosen:
+        del os.environ["GOMP_SPINCOUNT"]  # it is not for the processes that this one starts
+
+
+_load_openmp()
 
 
 def _cache_directory() -> str | None:
@@ -95,12 +119,13 @@ def _warn_uncached(reason: str) -> None:
 
 
 def _compile(function: Callable, parallel: bool, directory: str | None) -> Any:
-    before = config.CACHE_DIR
-    try:
-        config.CACHE_DIR = directory or ""
-        return numba.njit(parallel=parallel, cache=directory is not None, **FLAGS)(function)
-    finally:
-        config.CACHE_DIR = before
+    with _cache_setting_lock:
+        before = config.CACHE_DIR
+        try:
+            config.CACHE_DIR = directory or ""
+            return numba.njit(parallel=parallel, cache=directory is not None, **FLAGS)(function)
+        finally:
+            config.CACHE_DIR = before
 
 
 class _Compiled:
@@ -157,12 +182,36 @@ class Kernel:
         if self._parallel is None or _forked or numba.get_num_threads() == 1:
             return self.serial(*args)
         with _parallel_lock:
-            return self._parallel(*args)
+            result = self._parallel(*args)
+            if not getattr(_caller, "workers_placed", False):
+                _caller.workers_placed = True  # before the call: it comes back to here
+                _place_workers()
+            return result
 
 
 def kernel(*, parallel: bool) -> Callable[[Callable], Kernel]:
     """Compile a loop nest; `parallel=True` makes its `prange` loops run on all threads."""
     return lambda function: Kernel(function, parallel)
+
+
+@kernel(parallel=True)
+def _keep_on(masks):
+    for _ in prange(masks.shape[0]):
+        thread = numba.get_thread_id()
+        if thread > 0:  # 0 is the caller, which stays free: others depend on where it may run
+            _sched_setaffinity(0, masks.shape[1], masks[thread].ctypes.data)
+
+
+def _place_workers() -> None:
+    """Keep each worker of this Python thread on a processor of its own, if there is one for each thread."""
+    if config.DISABLE_JIT or not hasattr(os, "sched_getaffinity") or numba.threading_layer() != "omp":
+        return
+    processors = sorted(os.sched_getaffinity(0))
+    if len(processors) == numba.get_num_threads():
+        masks = np.zeros((len(processors), processors[-1] // 64 + 1), np.uint64)
+        for mask, processor in zip(masks, processors, strict=True):
+            mask[processor // 64] = 1 << processor % 64
+        _keep_on(masks.view(np.uint8))
 
 
 def helper(function: Callable) -> Any:
