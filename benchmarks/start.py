@@ -9,6 +9,7 @@ on the disk. "Warm" is every later start. Engines that keep no such cache have n
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -34,7 +35,13 @@ def one_step(name: str, threads: int) -> None:
     rng = np.random.default_rng(0)
     parameters = {key: 0.1 * rng.random(shape, np.float32) - 0.05 for key, shape in SHAPES.items()}
     x, labels = rng.random((BATCH, 28, 28, 1), np.float32), rng.integers(0, 10, BATCH)
-    loss = engine(parameters, threads).step(x, labels)
+    with contextlib.ExitStack() as stack:
+        if issubclass(engine, Minicnn):  # as `minicnn train` does
+            from minicnn.ahead import compiling_ahead
+            from minicnn.settings import settings_for
+
+            stack.enter_context(compiling_ahead(settings_for(plain=not engine.fused)))
+        loss = engine(parameters, threads).step(x, labels.astype(np.uint8))
     print(f"done: loss {loss:.4f}", flush=True)
 
 

@@ -23,6 +23,7 @@ LEVELS = [
         "checkpoint",
         "signals",
         "run",
+        "ahead",
         "training",
         "drawing",
         "report",

@@ -58,7 +58,7 @@ def use_threads(count: int | None = None) -> None:
 
     if count is not None:
         set_threads(count)
-    on_first_compilation(lambda: tell("compiling kernels (first run only, about 30 s)"))
+    on_first_compilation(lambda: tell("compiling kernels (first run only, about 20 s)"))
 
 
 def open_run(directory: str, data: str | None = None) -> Run:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 def train_command(args: argparse.Namespace) -> int:
     """Train a network, or go on with a run; write its files; say what came of it."""
+    from minicnn.ahead import compiling_ahead
     from minicnn.run import Diverged, RunError
     from minicnn.training import Stopped, train
 
@@ -32,7 +33,7 @@ def train_command(args: argparse.Namespace) -> int:
     resume = f"python -m minicnn train --resume {shlex.quote(str(run.directory))}"
 
     try:
-        with _Screen(run, args.quiet) as screen:
+        with _Screen(run, args.quiet) as screen, compiling_ahead(run.settings):
             train(run, log=screen.log, progress=screen.progress)
         return _finish(run, args.quiet)
     except Diverged as error:

@@ -24,7 +24,7 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ _parallel_lock = threading.RLock()
 _cache_setting_lock = threading.Lock()  # the setting is global, the directory is not
 _caller = threading.local()  # OpenMP has a team of workers for every thread that calls
 _forked = False
+_noted: list[tuple[_Compiled, tuple]] | None = None
 
 _sched_setaffinity = types.ExternalFunction(
     "sched_setaffinity", types.int32(types.int32, types.uintp, types.uintp)
@@ -137,6 +138,9 @@ class _Compiled:
         self._directory: str | None = None
 
     def __call__(self, *args: Any) -> Any:
+        if _noted is not None:
+            _noted.append((self, tuple(numba.typeof(arg) for arg in args)))
+            return None
         if self._dispatcher is None:
             self._compile(_cache_dir)
         try:
@@ -151,6 +155,11 @@ class _Compiled:
             self._compile(None)
             return self._dispatcher(*args)
 
+    def prepare(self, types: tuple) -> None:
+        """Compile for arguments of these types, into the cache, without running."""
+        self._compile(_cache_dir)
+        self._dispatcher.compile(types)
+
     def _compile(self, directory: str | None) -> None:
         if directory is None:
             _warn_uncached("no directory for the cache is writable")
@@ -164,6 +173,18 @@ class _Compiled:
             directory = None
             self._dispatcher = _compile(self._function, self._parallel, None)
         self._directory = directory
+
+
+@contextlib.contextmanager
+def noting() -> Iterator[list[tuple[_Compiled, tuple]]]:
+    """Within it no kernel runs: each is noted with the types of its arguments, see `_Compiled.prepare`."""
+    global _noted
+    placed = getattr(_caller, "workers_placed", False)
+    _noted, _caller.workers_placed = [], False
+    try:
+        yield _noted
+    finally:
+        _noted, _caller.workers_placed = None, placed
 
 
 class Kernel:
@@ -204,7 +225,9 @@ def _keep_on(masks):
 
 def _place_workers() -> None:
     """Keep each worker of this Python thread on a processor of its own, if there is one for each thread."""
-    if config.DISABLE_JIT or not hasattr(os, "sched_getaffinity") or numba.threading_layer() != "omp":
+    if config.DISABLE_JIT or not hasattr(os, "sched_getaffinity"):
+        return
+    if _noted is None and numba.threading_layer() != "omp":
         return
     processors = sorted(os.sched_getaffinity(0))
     if len(processors) == numba.get_num_threads():
@@ -243,3 +266,8 @@ class _FirstCompilation(event.Listener):
 def on_first_compilation(callback: Callable[[], None]) -> None:
     """Call `callback` once, just before the first kernel that is not in the cache is compiled."""
     event.register("numba:compile", _FirstCompilation(callback))
+
+
+def has_cache() -> bool:
+    """Whether there is a directory that keeps what is compiled."""
+    return _cache_dir is not None

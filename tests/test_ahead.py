@@ -1,0 +1,44 @@
+"""Kernels that another process compiles ahead are those that the training then finds."""
+
+import json
+
+import numpy as np
+import pytest
+from runs import new_process
+
+from minicnn import kernels
+from minicnn.kernels import jit
+
+SETTINGS = [
+    {"model": "softmax"},
+    pytest.param({}, marks=pytest.mark.long),
+    pytest.param({"plain": True}, marks=pytest.mark.long),
+    pytest.param({"recipe": "fast"}, marks=pytest.mark.long),
+]
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_a_training_finds_every_kernel_compiled(tmp_path, settings):
+    ahead = (
+        "import dataclasses, json\n"
+        "from minicnn.ahead import compile_step\n"
+        "from minicnn.settings import settings_for\n"
+        f"settings = settings_for(**{settings!r})\n"
+        "compile_step(json.dumps(dataclasses.asdict(settings)), '2')"
+    )
+    done = new_process(ahead, NUMBA_CACHE_DIR=str(tmp_path), NUMBA_NUM_THREADS="2")
+    assert done.returncode == 0, done.stderr
+    options = [f"--{name}" if value is True else f"--{name}={value}" for name, value in settings.items()]
+    words = json.dumps(["train", *options, "--steps", "1", "--run-dir", str(tmp_path / "run")])
+    train = f"import sys, minicnn.cli; sys.exit(minicnn.cli.main({words}))"
+    done = new_process(train, NUMBA_CACHE_DIR=str(tmp_path), NUMBA_NUM_THREADS="2")
+    assert (done.returncode, done.stderr) == (0, "")  # it would say that it is compiling
+
+
+def test_a_noted_kernel_is_not_run():
+    x = np.array([[-1.0, 2.0]], np.float32)
+    with jit.noting() as noted:
+        kernels.relu_forward(x)
+    assert [kernel._function.__name__ for kernel, _ in noted] == ["_relu"]
+    y, _ = kernels.relu_forward(x)
+    np.testing.assert_array_equal(y, [[0, 2]])
