@@ -434,7 +434,7 @@ def data_digest(data: Dataset) -> str:
     for split in (data.train, data.test):
         for array in (split.images, split.labels):
             digest.update(repr(array.shape).encode())
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 

@@ -50,7 +50,7 @@ def train(
             if run.save_is_due():
                 run.save()
         run.save()
-    if run.step < steps:
+    if stop.received is not None and run.step < steps:
         raise Stopped(stop.received, run.step)
 
 
