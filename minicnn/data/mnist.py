@@ -59,7 +59,7 @@ def load_mnist(directory: str | os.PathLike[str] | None = None) -> Dataset:
     twelfth (as 5,000 is of 60,000), but at least one. Raises `DataError` for whatever is wrong.
     """
     if not isinstance(directory, (str, os.PathLike, type(None))):
-        raise TypeError(f"directory: expected a path, given {directory!r}")
+        raise TypeError(f"directory: expected a path, got {directory!r}")
     shipped = directory is None
     directory = FILES if directory is None else Path(directory)
     if not os.path.isdir(directory):
