@@ -149,6 +149,7 @@ def test_a_bar_is_drawn_on_a_terminal_only(capsys, data, monkeypatch):
         (["--run-dir", ""], "--run-dir"),
         (["--resume", ""], "--resume"),
         (["--model", "softmax", "--keep-prob", "0.5"], "keep_prob"),
+        (["--model", "softmax", "--plain"], "plain"),
         (["--resume", "a", "--run-dir", "b"], "--resume"),
         (["--resume", "nowhere"], "nowhere"),
         (["--data", "nowhere"], "nowhere"),
