@@ -109,9 +109,10 @@ def _say_start(run: Run, quiet: bool) -> None:
     source = "MNIST" if settings.data is None else settings.data
     print(f"minicnn {__version__}: {len(data.train)} training and {len(data.test)} test images of {source}")
     run.network.summary()
+    varies = settings.schedule != "constant" or settings.warm_up
     print(
         f"{settings.steps} steps of {settings.batch_size} images, {settings.optimizer} with learning rate "
-        f"{settings.learning_rate:g}, seed {settings.seed}"
+        f"{'up to ' if varies else ''}{settings.learning_rate:g}, seed {settings.seed}"
     )
     if run.finished:
         print(
