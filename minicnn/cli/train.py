@@ -172,6 +172,8 @@ class _Screen:
                 unit=" images",
                 unit_scale=True,
                 leave=False,
+                smoothing=0,  # of the whole run: the bar waits while a log line is measured
+                bar_format="{l_bar}{bar:-3}{r_bar}",  # room for the ^C that a terminal shows
                 **size,
             )
         return self
@@ -183,6 +185,8 @@ class _Screen:
     def progress(self, images: int) -> None:
         """Move the bar."""
         if self._bar is not None:
+            if self._bar.n == self._bar.initial:
+                self._bar.unpause()  # the first step may have compiled: it says nothing of the others
             self._bar.update(images)
 
     def log(self, measurement: object) -> None:
