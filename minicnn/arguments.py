@@ -39,7 +39,7 @@ def number(
         raise TypeError(f"{name}: expected a number, got {value!r}")
     if not (math.isfinite(value) and value > above and low <= value <= high):
         raise ValueError(f"{name}: expected {expected}, got {value}")
-    return value
+    return float(value)
 
 
 def floating(dtype: Any) -> np.dtype:

@@ -57,8 +57,9 @@ def sheet(width: float, height: float, title: str, facts: str) -> Figure:
     """Return a white sheet with its heading; its first axes cover it, in inches from the top."""
     from matplotlib.figure import Figure
 
-    # No layout engine, whatever the user's settings say: everything here has its place already.
-    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white", layout="none")
+    figure = Figure(figsize=(width, height), dpi=DPI, facecolor="white")
+    # Whatever the user's settings say: everything here has its place already.
+    figure.set_layout_engine("none")
     page = figure.add_axes((0, 0, 1, 1))
     page.set_axis_off()
     page.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)

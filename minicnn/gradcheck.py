@@ -30,6 +30,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import zip_longest
 from typing import Any
 
@@ -267,7 +268,9 @@ def _layer_subject(
     layer: Any, inputs: Sequence[Any], training: bool, parameters: Mapping[str, str] | None
 ) -> _Subject:
     name = f"{type(layer).__name__} {getattr(layer, 'name', '')}".strip()
-    if isinstance(layer, Layer | Sequential):
+    if isinstance(layer, Sequential):
+        layer = Sequential([_float64_twin(part) for part in layer.layers], layer.input_shape, layer.name)
+    elif isinstance(layer, Layer):
         layer = _float64_twin(layer)
     inputs = _double_inputs(inputs)
     input_names = _input_names(layer.forward, inputs)
@@ -311,18 +314,19 @@ def _parameters_of(
     """By name: the value, and a function that returns the gradient of the last backward."""
     if names is not None:
         return {
-            value: (getattr(layer, value), lambda grad=grad: getattr(layer, grad, None))
+            value: (getattr(layer, value), partial(getattr, layer, grad, None))
             for value, grad in names.items()
         }
     found = getattr(layer, "parameters", [])
     found = list(found() if callable(found) else found)
-    return {getattr(p, "name", f"parameter {k}"): (p.value, lambda p=p: p.grad) for k, p in enumerate(found)}
+    return {
+        getattr(p, "name", f"parameter {k}"): (p.value, partial(getattr, p, "grad"))
+        for k, p in enumerate(found)
+    }
 
 
-def _float64_twin(layer: Layer | Sequential) -> Layer | Sequential:
+def _float64_twin(layer: Layer) -> Layer:
     """A copy that computes in float64, so that the original, its gradients and its random state stay."""
-    if isinstance(layer, Sequential):
-        return Sequential([_float64_twin(part) for part in layer.layers], layer.input_shape, layer.name)
     # The module of operations and the buffers are not copied: the memo says what to put instead.
     twin = copy.deepcopy(layer, {id(layer.ops): layer.ops, id(layer._buffers): Buffers()})
     twin.forget()
@@ -457,7 +461,8 @@ def gradient_check(
     same output) or if gradients are missing or of another shape.
     """
     if isinstance(subject, tuple):
-        checked = _function_subject(*subject, (x, *more))
+        forward, backward = subject
+        checked = _function_subject(forward, backward, (x, *more))
     else:
         checked = _layer_subject(subject, (x, *more), training, parameters)
     if not checked.arrays:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TextIO
 
 import numpy as np
@@ -153,7 +154,7 @@ def _network_checks() -> Iterator[Check]:
 
     for ops, fused in [("reference", False), ("kernels", False), ("kernels", True)]:
         what = f"tutorial network, {'fused' if fused else 'plain'}, digits"
-        yield Check("network", what, ops, lambda seed, ops=ops, fused=fused: run(ops, fused, seed))
+        yield Check("network", what, ops, partial(run, ops, fused))
 
 
 # --- all of it -----------------------------------------------------------------------------------
@@ -165,12 +166,10 @@ def all_checks() -> list[Check]:
     for name, special in OPERATIONS:
         what = f"{name}{', ' if special else ''}{special}"
         for ops in BOTH:
-            checks.append(
-                Check(name, what, ops, lambda seed, a=(name, special, ops): _check_operation(*a, seed))
-            )
+            checks.append(Check(name, what, ops, partial(_check_operation, name, special, ops)))
     for kind in LAYERS:
         for ops in BOTH:
-            run = lambda seed, kind=kind, ops=ops: _check_layer(kind, ops, seed)  # noqa: E731
+            run = partial(_check_layer, kind, ops)
             checks.append(Check(kind.__name__, f"{kind.__name__} layer", ops, run))
     return [*checks, *_network_checks()]
 

@@ -91,11 +91,11 @@ class Sequential:
         and None is returned.
         """
         for layer in reversed(self.layers):
-            lowest = layer is self._lowest_with_parameters
-            dy = layer.backward(dy, input_gradient or not lowest)
-            if lowest and not input_gradient:
-                break
-        return dy if input_gradient else None
+            if layer is self._lowest_with_parameters and not input_gradient:
+                layer.backward(dy, input_gradient=False)
+                return None
+            dy = layer.backward(dy)
+        return dy
 
     @property
     def _lowest_with_parameters(self) -> Layer:
@@ -182,7 +182,7 @@ class Sequential:
         """Take over parameter values by name. Raises ValueError, changing nothing, if one does not fit."""
         parameters = {p.name: p.value for p in self.parameters()}
         _expect_names(arrays, set(parameters))
-        taken = {n: _values_of(arrays, n, value.dtype)(None, value.shape) for n, value in parameters.items()}
+        taken = {n: _fitting(arrays, n, value.shape, value.dtype) for n, value in parameters.items()}
         for name, value in parameters.items():
             value[...] = taken[name]
 
@@ -225,7 +225,7 @@ def _build_again(
 ) -> Sequential:
     network = build(architecture, arrays, ops)
     for layer in network.layers:
-        if layer.name in generators:
+        if isinstance(layer, layer_types.Dropout):
             layer.rng = generators[layer.name]
     return network
 
@@ -237,15 +237,16 @@ def _expect_names(arrays: dict[str, np.ndarray], wanted: set[str]) -> None:
 
 def _values_of(arrays: dict[str, np.ndarray], name: str, dtype: np.dtype) -> Initializer:
     """An initializer that takes a layer's first values from a file."""
+    return lambda rng, shape: _fitting(arrays, name, shape, dtype)
 
-    def take(rng: np.random.Generator | None, shape: tuple[int, ...]) -> np.ndarray:
-        array = arrays.get(name)
-        if array is None or array.shape != shape or array.dtype != dtype:
-            got = "none" if array is None else f"{array.dtype} {list(array.shape)}"
-            raise ValueError(f"{name}: expected {dtype} {list(shape)}, got {got}")
-        return array
 
-    return take
+def _fitting(arrays: dict[str, np.ndarray], name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """The array of that name. Raises ValueError if there is none, or one of another kind."""
+    array = arrays.get(name)
+    if array is None or array.shape != shape or array.dtype != dtype:
+        got = "none" if array is None else f"{array.dtype} {list(array.shape)}"
+        raise ValueError(f"{name}: expected {dtype} {list(shape)}, got {got}")
+    return array
 
 
 def load_network(path: str | os.PathLike, ops: str = "kernels") -> Sequential:

@@ -18,6 +18,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import fcntl
 import functools
 import hashlib
 import json
@@ -55,6 +56,7 @@ HEADER = "step,loss,training_accuracy,test_accuracy,seconds"
 
 SAVE_EVERY = 10.0  # seconds between checkpoints: what a crash may cost
 SAVE_SHARE = 0.02  # of the time, at most, goes into saving: on a slow disk the interval grows
+PATIENCE = 0.5  # seconds to wait for a run directory that another process holds
 
 PathLike = str | os.PathLike[str]
 
@@ -211,20 +213,23 @@ class Run:
         Raises RunError, leaving nothing behind, if it holds a run already or cannot be written.
         """
         run = cls(settings, data, directory or "")
-        with StopSignals() as stop:
-            with writing(directory or "runs"):
-                run.directory, made = _make_directory(settings, directory)
-            try:
-                run._write_config()
-                with writing(run.directory):
-                    write_whole(run.directory / METRICS, f"{HEADER}\n".encode())
-                run.save()
-            except BaseException:
+        with contextlib.ExitStack() as lock:
+            with StopSignals() as stop:
+                with writing(directory or "runs"):
+                    run.directory, made = _make_directory(settings, directory)
+                lock.enter_context(alone_in(run.directory))
+                _expect_no_run(run.directory)
+                try:
+                    run._write_config()
+                    with writing(run.directory):
+                        write_whole(run.directory / METRICS, f"{HEADER}\n".encode())
+                    run.save()
+                except BaseException:
+                    _remove_run(run.directory, and_directory=made)
+                    raise
+            if stop.received is not None:
                 _remove_run(run.directory, and_directory=made)
-                raise
-        if stop.received is not None:
-            _remove_run(run.directory, and_directory=made)
-            signal.raise_signal(stop.received)  # which now does what it always did
+                signal.raise_signal(stop.received)  # which now does what it always did
         return run
 
     @classmethod
@@ -434,7 +439,7 @@ def data_digest(data: Dataset) -> str:
     for split in (data.train, data.test):
         for array in (split.images, split.labels):
             digest.update(repr(array.shape).encode())
-            digest.update(np.ascontiguousarray(array))
+            digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
@@ -487,15 +492,13 @@ def _make_directory(settings: Settings, directory: PathLike | None) -> tuple[Pat
     if directory is None:
         return _make_default_directory(settings), True
     path = Path(directory)
-    for name in STATE:
-        if (path / name).exists():
-            raise RunError(f"{path}: already holds a run; go on with it by --resume, or choose another")
-    if path.is_dir():
+    try:
+        make_directory(path)
+        return path, True
+    except FileExistsError:
+        if not path.is_dir():
+            raise RunError(f"{path}: expected a directory, got a file") from None
         return path, False
-    if path.exists():
-        raise RunError(f"{path}: expected a directory, got a file")
-    make_directory(path)
-    return path, True
 
 
 def _make_default_directory(settings: Settings) -> Path:
@@ -513,6 +516,12 @@ def _make_default_directory(settings: Settings) -> Path:
             attempt += 1
 
 
+def _expect_no_run(directory: Path) -> None:
+    with writing(directory):
+        if any((directory / name).exists() for name in STATE):
+            raise RunError(f"{directory}: already holds a run; go on with it by --resume, or choose another")
+
+
 def _remove_run(directory: Path, and_directory: bool) -> None:
     """Remove what `Run.create` has made, as far as possible."""
     with contextlib.suppress(OSError):
@@ -527,6 +536,35 @@ def _remove_leftovers(directory: Path) -> None:
     """Remove what a killed process left half-written."""
     for name in STATE:
         remove_leftovers(directory / name)
+
+
+@contextlib.contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Hold a lock on the run directory, which the system lifts whatever becomes of this process.
+
+    Raises RunError if another process holds it, and not just for the moment in which it is refused.
+    """
+    with writing(directory):
+        handle = os.open(directory, os.O_RDONLY)
+    try:
+        give_up = time.monotonic() + PATIENCE
+        while not _locked(handle):
+            if time.monotonic() > give_up:
+                raise RunError(f"{directory}: another process is training this run")
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return True
 
 
 @contextlib.contextmanager

@@ -50,7 +50,7 @@ def write_sealed(
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
     stored = {name: _as_stored(arrays[name]) for name in names}
     header = _header(stored, texts)
-    payload = [memoryview(array.reshape(-1).view(np.uint8)) for array in stored.values()]
+    payload = [array.reshape(-1).view(np.uint8).data for array in stored.values()]
     digest = hashlib.sha256(header)
     for piece in payload:
         digest.update(piece)

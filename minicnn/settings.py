@@ -60,6 +60,7 @@ class Settings(Recipe):
         if self.model == "softmax":
             require(keep_prob == 1, "keep_prob", "1 (the softmax model has no dropout)", keep_prob)
             require(self.recipe == "tutorial", "recipe", "tutorial for the softmax model", self.recipe)
+            require(not self.plain, "plain", "false (the softmax model has no convolution)", self.plain)
 
 
 def settings_for(model: str = "cnn", recipe: str = "tutorial", **changes: Any) -> Settings:

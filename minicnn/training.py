@@ -5,15 +5,11 @@ One step of it is `Run.train_one_batch`; what is saved where is in `minicnn.run`
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 
 import numpy as np
 
-from minicnn.run import Measurement, Run, RunError
+from minicnn.run import Measurement, Run, alone_in
 from minicnn.signals import StopSignals
 
 
@@ -38,7 +34,7 @@ def train(
     or a weight is not finite, and RunError if the run cannot be written.
     """
     steps, log_every = run.settings.steps, run.settings.log_every
-    with _alone_in(run.directory), StopSignals() as stop, np.errstate(all="ignore"):
+    with alone_in(run.directory), StopSignals() as stop, np.errstate(all="ignore"):
         run.prepare_directory()
         while run.step < steps and stop.received is None:
             loss = run.train_one_batch()
@@ -50,25 +46,5 @@ def train(
             if run.save_is_due():
                 run.save()
         run.save()
-    if run.step < steps:
+    if stop.received is not None and run.step < steps:
         raise Stopped(stop.received, run.step)
-
-
-@contextlib.contextmanager
-def _alone_in(directory: Path) -> Iterator[None]:
-    """Hold a lock on the run directory, which the system lifts whatever becomes of this process.
-
-    Raises RunError if another process holds it.
-    """
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(handle)
-        raise RunError(f"{directory}: another process is training this run") from None
-    except OSError:  # a file system without locks
-        pass
-    try:
-        yield
-    finally:
-        os.close(handle)

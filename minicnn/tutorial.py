@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ from minicnn.network import Sequential
 
 IMAGE = (28, 28, 1)  # rows, columns, channels
 
-FIRST_WEIGHTS = {
+FIRST_WEIGHTS: dict[str, dict[str, Any]] = {
     "tutorial": {"weight_init": truncated_normal(0.1), "bias_init": constant(0.1)},
     "he": {"weight_init": he_normal, "bias_init": constant(0)},
 }
@@ -82,8 +83,9 @@ def softmax_regression(
     Starts at zero, as the tutorial did: the loss is convex, so nothing needs to be broken by chance.
     `seed` is accepted for symmetry and changes nothing.
     """
-    zero = {"weight_init": constant(0), "bias_init": constant(0)}
-    network = Sequential([Flatten(), Dense(784, 10, name="fc", dtype=dtype, **zero)], IMAGE, "softmax")
+    zero = constant(0)
+    dense = Dense(784, 10, name="fc", weight_init=zero, bias_init=zero, dtype=dtype)
+    network = Sequential([Flatten(), dense], IMAGE, "softmax")
     network.use_ops(ops)
     return network
 

@@ -109,7 +109,7 @@ def test_memory_stays_flat_over_many_passes():
     [((0, 1, 0), "count"), ((-1, 1, 0), "count"), ((1, 0, 0), "batch_size"), ((1, 1, -1), "seed")],
 )
 def test_numbers_out_of_range_are_refused_by_name(arguments, name):
-    with pytest.raises(ValueError, match=rf"^{name}: expected at least \d, given -?\d$"):
+    with pytest.raises(ValueError, match=rf"^{name}: expected at least \d, got -?\d$"):
         Batches(*arguments)
 
 
@@ -118,22 +118,22 @@ def test_numbers_out_of_range_are_refused_by_name(arguments, name):
     [((1.5, 1, 0), "count"), ((1, "5", 0), "batch_size"), ((1, 1, None), "seed")],
 )
 def test_arguments_that_are_no_integers_are_refused_by_name(arguments, name):
-    with pytest.raises(TypeError, match=f"^{name}: expected an integer, given "):
+    with pytest.raises(TypeError, match=f"^{name}: expected an integer, got "):
         Batches(*arguments)
 
 
 def test_a_bool_is_no_batch_size():
-    with pytest.raises(TypeError, match="^batch_size: expected an integer, given True$"):
+    with pytest.raises(TypeError, match="^batch_size: expected an integer, got True$"):
         Batches(10, True, 0)
 
 
 def test_a_negative_step_is_refused():
-    with pytest.raises(ValueError, match="^step: expected at least 0, given -1$"):
+    with pytest.raises(ValueError, match="^step: expected at least 0, got -1$"):
         Batches(10, 5, 0).indices(-1)
 
 
 def test_a_fractional_step_is_refused():
-    with pytest.raises(TypeError, match="^step: expected an integer, given 0.5$"):
+    with pytest.raises(TypeError, match="^step: expected an integer, got 0.5$"):
         Batches(10, 5, 0).indices(0.5)
 
 
@@ -179,7 +179,7 @@ def test_out_is_filled_and_returned():
 
 @pytest.mark.parametrize("out", [np.empty((2, 8, 16), np.float32), np.empty((2, 8, 16, 1), np.float64)])
 def test_an_out_of_another_shape_or_dtype_is_refused(out):
-    with pytest.raises(ValueError, match="^out: expected float32 of shape .*, given float"):
+    with pytest.raises(ValueError, match="^out: expected float32 of shape .*, got float"):
         to_float(ALL_PIXELS, out=out)
 
 
@@ -190,15 +190,15 @@ def test_an_out_that_could_be_broadcast_into_is_refused():
 
 @pytest.mark.parametrize("images", [ALL_PIXELS / 255, ALL_PIXELS.astype(int), [[[1]]]])
 def test_images_that_are_not_uint8_are_refused(images):
-    with pytest.raises(TypeError, match="^images: expected an array of uint8, given "):
+    with pytest.raises(TypeError, match="^images: expected an array of uint8, got "):
         to_float(images)
 
 
 def test_images_of_another_rank_are_refused():
-    with pytest.raises(ValueError, match=r"^images: expected shape \(N, H, W\), given \(8, 16\)$"):
+    with pytest.raises(ValueError, match=r"^images: expected shape \(N, H, W\), got \(8, 16\)$"):
         to_float(ALL_PIXELS[0])
 
 
 def test_a_dtype_that_cannot_hold_fractions_is_refused():
-    with pytest.raises(TypeError, match="^dtype: expected a floating-point type, given int64$"):
+    with pytest.raises(TypeError, match="^dtype: expected a floating-point type, got int64$"):
         to_float(ALL_PIXELS, np.int64)

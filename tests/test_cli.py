@@ -65,6 +65,14 @@ def test_the_first_lines_say_what_happens(capsys, data, tmp_path):
         assert words in said
 
 
+@pytest.mark.usefixtures("small_networks")
+@pytest.mark.parametrize(("recipe", "rate"), [("tutorial", "0.0001"), ("fast", "up to 0.003")])
+def test_a_learning_rate_that_varies_is_said_to_be_the_highest(capsys, data, recipe, rate):
+    small = ["--ops", "reference", "--steps", "2", "--batch-size", "5", "--data", data]
+    _, out, _ = run_main(capsys, "train", "--recipe", recipe, *small)
+    assert f"2 steps of 5 images, adam with learning rate {rate}, seed 0" in out
+
+
 def test_the_last_lines_say_where_the_files_are_and_what_to_type_next(capsys, data):
     _, out, _ = run_main(capsys, *options(data, "--steps", 2, "--run-dir", "my run"))
     assert "weights, metrics and pictures are in my run" in out
@@ -149,6 +157,7 @@ def test_a_bar_is_drawn_on_a_terminal_only(capsys, data, monkeypatch):
         (["--run-dir", ""], "--run-dir"),
         (["--resume", ""], "--resume"),
         (["--model", "softmax", "--keep-prob", "0.5"], "keep_prob"),
+        (["--model", "softmax", "--plain"], "plain"),
         (["--resume", "a", "--run-dir", "b"], "--resume"),
         (["--resume", "nowhere"], "nowhere"),
         (["--data", "nowhere"], "nowhere"),

@@ -266,6 +266,21 @@ def test_onnxruntime_computes_the_same_logits(kind):
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's older exporter
+@pytest.mark.parametrize("kind", ["fused", "plain", "softmax"])
+def test_what_pytorch_exports_comes_in_and_computes_the_same_logits(tmp_path, kind):
+    pytest.importorskip("onnx")
+    torch = pytest.importorskip("torch")
+    torch.manual_seed(0)
+    network, images = network_and_images(kind)
+    twin, x = their_twin(network), torch.tensor(channels_first(images))
+    torch.onnx.export(twin, (x,), tmp_path / "n.onnx", dynamo=False)
+    with torch.no_grad():
+        logits = twin(x).numpy()
+    found = load_onnx(tmp_path / "n.onnx").forward(images)
+    np.testing.assert_allclose(found, logits, rtol=1e-5, atol=1e-5 * np.abs(logits).max())
+
+
 def test_float64_goes_through_onnx(tmp_path):
     onnx = pytest.importorskip("onnx")
     from onnx.reference import ReferenceEvaluator
@@ -422,6 +437,7 @@ def test_bad_usage_is_one_line_and_leaves_nothing(capsys, here, argv, word):
 # --- the page ---
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's older exporter
 def test_the_code_in_the_documentation_runs(here):
     for package in ("torch", "onnx", "onnxruntime"):
         pytest.importorskip(package)

@@ -459,6 +459,12 @@ def test_the_tutorial_network_comes_back_the_same(tmp_path, fused):
     assert {layer.ops.__name__ for layer in loaded.layers} == {"minicnn.reference"}
 
 
+def test_a_network_described_in_numpys_numbers_can_be_saved(tmp_path):
+    net = Sequential([Dropout(np.float32(0.5)), Dense(3, 2)], (3,))
+    net.save(tmp_path / "net.safetensors")
+    assert load_network(tmp_path / "net.safetensors").layers[0].keep_prob == 0.5
+
+
 def test_a_saved_network_can_be_read_by_others(tmp_path):
     net = small()
     net.save(tmp_path / "net")

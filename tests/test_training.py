@@ -1,6 +1,7 @@
 """A run: the loop, its measurements, its directory, and going on where it stopped."""
 
 import dataclasses
+import functools
 import json
 import os
 import re
@@ -14,15 +15,17 @@ from runs import (
     CNN,
     DATA,
     assert_same_state,
+    exit_code,
     metrics_but_seconds,
     new_cnn_run,
     new_run,
     reopen,
     split,
+    start_child,
     stop_at,
 )
 
-from minicnn import checkpoint, reference, training
+from minicnn import checkpoint, reference
 from minicnn import run as run_module
 from minicnn.checkpoint import NEWEST, PREVIOUS
 from minicnn.losses import SoftmaxCrossEntropy
@@ -312,9 +315,31 @@ def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path):
     assert reopen(run.directory).step == 0
 
 
+def test_of_processes_that_begin_a_run_in_one_directory_one_does_and_the_others_change_nothing(tmp_path):
+    for attempt in range(5):
+        directory = tmp_path / str(attempt)
+        starting, gun = os.pipe()
+
+        def work(seed, directory=directory, starting=starting, gun=gun):
+            os.close(gun)
+            os.read(starting, 1)  # returns when the last writer is gone: for all at once
+            try:
+                train(new_run(directory, seed=seed, steps=2))
+            except RunError:
+                return 2
+
+        children = [start_child(functools.partial(work, seed)) for seed in range(4)]
+        os.close(starting)
+        os.close(gun)
+        codes = [exit_code(child) for child in children]
+        assert sorted(codes) == [0, 2, 2, 2]
+        assert reopen(directory).finished
+        assert read_config(directory)[0].seed == codes.index(0)
+
+
 def test_two_processes_do_not_train_one_run(tmp_path):
     run = new_run(tmp_path / "r")
-    with training._alone_in(run.directory), pytest.raises(RunError, match="another process"):
+    with run_module.alone_in(run.directory), pytest.raises(RunError, match="another process"):
         train(run)
 
 

@@ -110,9 +110,10 @@ def _say_start(run: Run, quiet: bool) -> None:
     source = "MNIST" if settings.data is None else settings.data
     print(f"minicnn {__version__}: {len(data.train)} training and {len(data.test)} test images of {source}")
     run.network.summary()
+    varies = settings.schedule != "constant" or settings.warm_up
     print(
         f"{settings.steps} steps of {settings.batch_size} images, {settings.optimizer} with learning rate "
-        f"{settings.learning_rate:g}, seed {settings.seed}"
+        f"{'up to ' if varies else ''}{settings.learning_rate:g}, seed {settings.seed}"
     )
     if run.finished:
         print(
@@ -172,6 +173,8 @@ class _Screen:
                 unit=" images",
                 unit_scale=True,
                 leave=False,
+                smoothing=0,  # of the whole run: the bar waits while a log line is measured
+                bar_format="{l_bar}{bar:-3}{r_bar}",  # room for the ^C that a terminal shows
                 **size,
             )
         return self
@@ -183,6 +186,8 @@ class _Screen:
     def progress(self, images: int) -> None:
         """Move the bar."""
         if self._bar is not None:
+            if self._bar.n == self._bar.initial:
+                self._bar.unpause()  # the first step may have compiled: it says nothing of the others
             self._bar.update(images)
 
     def log(self, measurement: object) -> None:

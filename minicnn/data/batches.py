@@ -6,10 +6,10 @@ alone. A run that is stopped and resumed goes on with the very images it would h
 
 from __future__ import annotations
 
-import operator
-
 import numpy as np
 from numpy.typing import DTypeLike
+
+from minicnn.arguments import integer
 
 
 class Batches:
@@ -24,14 +24,14 @@ class Batches:
     """
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
-        self.count = _integer("count", count, at_least=1)
-        self.batch_size = _integer("batch_size", batch_size, at_least=1)
-        self.seed = _integer("seed", seed, at_least=0)
+        self.count = integer("count", count, at_least=1)
+        self.batch_size = integer("batch_size", batch_size, at_least=1)
+        self.seed = integer("seed", seed, at_least=0)
         self._current: tuple[int, np.ndarray] | None = None  # a pass and its order
 
     def indices(self, step: int) -> np.ndarray:
         """Return the images of batch `step` = 0, 1, 2, ...: int64 [batch_size], a new array."""
-        start = _integer("step", step, at_least=0) * self.batch_size
+        start = integer("step", step, at_least=0) * self.batch_size
         batch = np.empty(self.batch_size, np.int64)
         filled = 0
         while filled < self.batch_size:
@@ -57,28 +57,15 @@ def to_float(images: np.ndarray, dtype: DTypeLike = np.float32, out: np.ndarray 
     """
     dtype = np.dtype(dtype)
     if not np.issubdtype(dtype, np.floating):
-        raise TypeError(f"dtype: expected a floating-point type, given {dtype}")
+        raise TypeError(f"dtype: expected a floating-point type, got {dtype}")
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-        given = getattr(images, "dtype", type(images).__name__)
-        raise TypeError(f"images: expected an array of uint8, given {given}")
+        got = getattr(images, "dtype", type(images).__name__)
+        raise TypeError(f"images: expected an array of uint8, got {got}")
     if images.ndim != 3:
-        raise ValueError(f"images: expected shape (N, H, W), given {images.shape}")
+        raise ValueError(f"images: expected shape (N, H, W), got {images.shape}")
     pixels = images[..., np.newaxis]  # [N, H, W, 1]
     if out is not None and (out.shape != pixels.shape or out.dtype != dtype):
         raise ValueError(
-            f"out: expected {dtype} of shape {pixels.shape}, given {out.dtype} of shape {out.shape}"
+            f"out: expected {dtype} of shape {pixels.shape}, got {out.dtype} of shape {out.shape}"
         )
     return np.divide(pixels, dtype.type(255), out=out, dtype=dtype)
-
-
-def _integer(name: str, value: int, at_least: int) -> int:
-    """Return `value` as an int, or say what is wrong with it."""
-    try:
-        if isinstance(value, bool):
-            raise TypeError
-        number = operator.index(value)
-    except TypeError:
-        raise TypeError(f"{name}: expected an integer, given {value!r}") from None
-    if number < at_least:
-        raise ValueError(f"{name}: expected at least {at_least}, given {number}")
-    return number

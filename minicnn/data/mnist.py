@@ -59,7 +59,7 @@ def load_mnist(directory: str | os.PathLike[str] | None = None) -> Dataset:
     twelfth (as 5,000 is of 60,000), but at least one. Raises `DataError` for whatever is wrong.
     """
     if not isinstance(directory, (str, os.PathLike, type(None))):
-        raise TypeError(f"directory: expected a path, given {directory!r}")
+        raise TypeError(f"directory: expected a path, got {directory!r}")
     shipped = directory is None
     directory = FILES if directory is None else Path(directory)
     if not os.path.isdir(directory):
@@ -101,7 +101,7 @@ def _load(directory: Path, name: str, shipped: bool) -> tuple[np.ndarray, Path]:
     if shipped:
         # A strict reader accepts one file for an array: the array gives the file's digest.
         digest = hashlib.sha256(idx_header(array.shape))
-        digest.update(array)
+        digest.update(array.data)
         if digest.hexdigest() != SHA256[name]:
             wrong = "not the file that minicnn ships"
             raise DataError.about(path, wrong, f"SHA-256 {SHA256[name]}", digest.hexdigest())

@@ -49,8 +49,9 @@ class Dropout(Layer):
         """A fresh mask, True with probability keep_prob, or the fixed one."""
         if self.fixed_mask is not None:
             return self.fixed_mask
-        draws = self.rng.random(out=self._buffers.empty("draws", shape, np.float32), dtype=np.float32)
-        return np.less(draws, self.keep_prob, out=self._buffers.empty("mask", shape, np.bool_))
+        draws = self._buffers.empty("draws", shape, np.dtype(np.float32))
+        self.rng.random(out=draws, dtype=np.float32)
+        return np.less(draws, self.keep_prob, out=self._buffers.empty("mask", shape, np.dtype(np.bool_)))
 
     def _forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
         if not training or self.keep_prob == 1:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -82,13 +82,17 @@ class Layer:
         self._output = (y.shape, y.dtype)
         return y
 
+    @overload
+    def backward(self, dy: np.ndarray, input_gradient: Literal[True] = True) -> np.ndarray: ...
+    @overload
+    def backward(self, dy: np.ndarray, input_gradient: bool) -> np.ndarray | None: ...
     def backward(self, dy: np.ndarray, input_gradient: bool = True) -> np.ndarray | None:
         """dL/dx for dy = dL/dy; leaves dL/dparameter in each parameter's `grad`.
 
         With `input_gradient=False` a layer may skip dx and return None.
         Raises RuntimeError without a matching forward, ValueError if dy has not the output's shape.
         """
-        if self._cache is None:
+        if self._cache is None or self._output is None:
             raise RuntimeError(
                 f"{self.name}.backward: no matching forward; call forward(x, training=True) once "
                 "before each backward, with no other forward between them"
