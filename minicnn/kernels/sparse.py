@@ -152,6 +152,7 @@ def sparse_dense_backward(
     of_unit = empty("values of units", (F, N), dtype), empty("offsets of units", (F, N), np.int32)
     start = empty("starts of images", (N, -(-F // UNITS) + 1), np.int64)
     count = empty("counts of units", (F,), np.int64)
+    count[:] = 0  # where kernels are only noted, this decides which ones
     _list_nonzeros(dy, of_image, start, of_unit, count, width, UNITS)
     if count.sum() > MOSTLY_ZEROS * dy.size:
         return None
