@@ -41,7 +41,8 @@ def one_step(name: str, threads: int) -> None:
             from minicnn.settings import settings_for
 
             stack.enter_context(compiling_ahead(settings_for(plain=not engine.fused)))
-        loss = engine(parameters, threads).step(x, labels.astype(np.uint8))
+            labels = labels.astype(np.uint8)
+        loss = engine(parameters, threads).step(x, labels)
     print(f"done: loss {loss:.4f}", flush=True)
 
 

@@ -71,6 +71,7 @@ def _step(settings: Settings) -> None:
     loss = SoftmaxCrossEntropy(settings.reduction, settings.ops)
     N, (H, W, _) = settings.batch_size, network.input_shape
 
+    network.predict(np.zeros((CHUNK, H, W), np.uint8))  # first: the training compiles this on its way
     x = np.zeros((N, H, W, 1), network.dtype)
     distortions = [getattr(settings, field.name) for field in dataclasses.fields(Augmentation)]
     if any(distortions):
@@ -79,6 +80,5 @@ def _step(settings: Settings) -> None:
     loss.forward(network.forward(x, training=True), np.zeros(N, np.uint8))
     network.backward(loss.backward(), input_gradient=False)
     optimizer.step()
-    network.predict(np.zeros((CHUNK, H, W), np.uint8))
     if settings.average:
         optimizer.ops.average_update(network.values.copy(), network.values, settings.average)
