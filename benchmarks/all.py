@@ -16,6 +16,8 @@ from typing import Any
 from common import HERE, RESULTS, Table, machine_line
 
 ORDER = ("step", "inference", "ladder", "tile", "winograd", "scaling", "start", "memory")
+# Trainings, which take hours and are started one by one; RESULTS.md has those that were measured.
+TRAININGS = ("recipe-fast", "accuracy-fast", "accuracy-tutorial", "accuracy-best", "accuracy-softmax")
 
 
 def main() -> int:
@@ -30,7 +32,11 @@ def main() -> int:
         if subprocess.run(command, check=False).returncode != 0:
             failed.append(name)
     folder = RESULTS / "quick" if args.quick else RESULTS
-    found = [json.loads(path.read_text()) for name in ORDER if (path := folder / f"{name}.json").exists()]
+    found = [
+        json.loads(path.read_text())
+        for name in (*ORDER, *TRAININGS)
+        if (path := folder / f"{name}.json").exists()
+    ]
     if found:
         target = folder / "RESULTS.md" if args.quick else HERE / "RESULTS.md"
         target.write_text(markdown(found))
