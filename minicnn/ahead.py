@@ -28,26 +28,31 @@ from minicnn.settings import Settings
 def compiling_ahead(settings: Settings) -> Iterator[None]:
     """If kernels must be compiled within it, let another process help, as long as it lasts.
 
-    Without a cache, or with one thread only, there is nobody to help. If the helper fails, it has not helped.
+    Without a cache, or with one thread only, nobody helps. What a helper fails to do is left to the caller.
     """
     import numba
 
     from minicnn.kernels.jit import has_cache, on_first_compilation
 
     threads, helpers = numba.get_num_threads(), []
+    wanted = has_cache() and threads > 1
 
     def start() -> None:
-        code = "import sys; from minicnn.ahead import compile_step; compile_step(*sys.argv[1:])"
+        if not wanted:
+            return
+        # The same path as here, so that no file of the working directory gets in the way.
+        code = f"import sys; sys.path[:] = {sys.path}; from minicnn.ahead import compile_step; "
+        code += "compile_step(*sys.argv[1:])"
         arguments = json.dumps(dataclasses.asdict(settings)), str(threads)
         nowhere: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         with contextlib.suppress(OSError):
             helpers.append(subprocess.Popen([sys.executable, "-c", code, *arguments], **nowhere))
 
-    if has_cache() and threads > 1:
-        on_first_compilation(start)
+    on_first_compilation(start)
     try:
         yield
     finally:
+        wanted = False
         for helper in helpers:
             helper.terminate()
             helper.wait()

@@ -35,6 +35,41 @@ def test_a_training_finds_every_kernel_compiled(tmp_path, settings):
     assert (done.returncode, done.stderr) == (0, "")  # it would say that it is compiling
 
 
+HELPERS = """
+import subprocess
+from minicnn.ahead import compiling_ahead
+from minicnn.kernels import relu_forward
+from minicnn.settings import settings_for
+import numpy as np
+
+started = []
+class Recorder(subprocess.Popen):
+    def __init__(self, *args, **options):
+        super().__init__(*args, **options)
+        started.append(self)
+subprocess.Popen = Recorder
+with compiling_ahead(settings_for("softmax")):
+    {within}
+{after}
+print(len(started), all(helper.poll() is not None for helper in started))
+"""
+RELU = "relu_forward(np.zeros((2, 2), np.float32))"
+
+
+@pytest.mark.parametrize(
+    ("within", "after", "threads", "expected"),
+    [
+        pytest.param(RELU, "", "2", "1 True", id="one helper, which ends with the block"),
+        pytest.param(RELU, "", "1", "0 True", id="none for one thread"),
+        pytest.param("pass", RELU, "2", "0 True", id="none after the block"),
+    ],
+)
+def test_who_helps(tmp_path, within, after, threads, expected):
+    code = HELPERS.format(within=within, after=after)
+    done = new_process(code, NUMBA_CACHE_DIR=str(tmp_path), NUMBA_NUM_THREADS=threads)
+    assert (done.stdout.strip(), done.stderr) == (expected, "")
+
+
 def test_a_noted_kernel_is_not_run():
     x = np.array([[-1.0, 2.0]], np.float32)
     with jit.noting() as noted:
