@@ -37,7 +37,11 @@ def number(
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    if not (math.isfinite(value) and value > above and low <= value <= high):
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        finite = False
+    if not (finite and value > above and low <= value <= high):
         raise ValueError(f"{name}: expected {expected}, got {value}")
     return float(value)
 
