@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import operator
+import sys
 from typing import Any
 
 import numpy as np
@@ -37,10 +38,7 @@ def number(
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    try:
-        finite = math.isfinite(value)
-    except OverflowError:  # an integer that no float can hold
-        finite = False
+    finite = abs(value) <= sys.float_info.max  # not math.isfinite, which fails on huge integers
     if not (finite and value > above and low <= value <= high):
         raise ValueError(f"{name}: expected {expected}, got {value}")
     return float(value)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,4 +85,4 @@ def is_integer(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """A finite int or float."""
-    return (is_integer(value) or isinstance(value, float)) and math.isfinite(value)
+    return (is_integer(value) or isinstance(value, float)) and abs(value) <= sys.float_info.max

@@ -109,7 +109,10 @@ def refused(error, argument, function, *args, **named):
         refused(TypeError, "labels", loss, LOGITS, [0.0, 1.0, 2.0]),
         refused(ValueError, "parameters", Adam, []),
         refused(TypeError, "parameters", Adam, [3]),
-        *(refused(ValueError, "learning_rate", Adam, PARAMETERS, rate) for rate in (0, -1, NAN, INF, 10**400)),
+        *(
+            refused(ValueError, "learning_rate", Adam, PARAMETERS, rate)
+            for rate in (0, -1, NAN, INF, 10**400)
+        ),
         refused(TypeError, "learning_rate", SGD, PARAMETERS, "fast"),
         *(refused(ValueError, "beta1", Adam, PARAMETERS, beta1=beta) for beta in (-0.1, 1, NAN)),
         *(refused(ValueError, "beta2", Adam, PARAMETERS, beta2=beta) for beta in (-0.1, 1, NAN)),

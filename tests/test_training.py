@@ -236,7 +236,8 @@ def test_the_recipes_numbers_are_used(model, recipe):
     [
         ("steps", 0), ("steps", 1.5), ("steps", True), ("batch_size", 0), ("batch_size", 10_001),
         ("learning_rate", 0), ("learning_rate", float("nan")), ("learning_rate", float("inf")),
-        ("learning_rate", -1), ("keep_prob", 0), ("keep_prob", 1.1), ("keep_prob", float("nan")),
+        ("learning_rate", -1), ("learning_rate", 10**400), ("keep_prob", 0),
+        ("keep_prob", 1.1), ("keep_prob", float("nan")),
         ("seed", -1), ("seed", 2**32), ("log_every", 0), ("recipe", "none"), ("model", "rnn"),
         ("ops", "blas"), ("optimizer", "adagrad"), ("reduction", "max"), ("plain", 1), ("data", ""),
         ("data", 3), ("learning_rate", "0.1"), ("weights", "zero"), ("schedule", "steep"), ("warm_up", 1),
