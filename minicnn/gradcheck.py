@@ -15,10 +15,11 @@ and likewise for each parameter. What it takes to trust the answer:
 - A random dy. With dy = 1 every softmax has gradient 0, and transposed weights can look right.
 - Kinks and ties. Where a ReLU is at 0, or two numbers of a pool window are equal, there is no
   derivative: n is a mean of two slopes, and a correct backward "fails". Half the step tells: on a
-  smooth function n stays, and the gap between the slopes to the right and to the left is halved; a
-  kink moves n or leaves the gap. A smaller step may get around a kink. Entries where none does, and
-  those that rounding drowns, are counted and not compared; if too few are left, the verdict is neither
-  "right" nor "wrong".
+  smooth function the gap between the slopes to the right and to the left is halved, on a kink it stays.
+  A kink nearby is got around by a smaller step.
+- Errors of n itself. They change with the step, an error of backward does not. Entries where this leaves
+  it open who is wrong, and those on kinks, are counted and not compared; if too few are left, the
+  verdict is neither "right" nor "wrong".
 - The same random numbers at each forward, or L is another function each time.
 
 Source: Goodfellow, Bengio, Courville: Deep Learning (2016), section 11.5.
@@ -44,7 +45,8 @@ STEP = 1e-5
 TOLERANCE = 1e-6
 FLOOR = 1e-3  # gradients below this share of the largest in their array are compared on that scale
 ENOUGH = 0.05  # share of entries that must be away from kinks for a verdict
-CONFIRM = (0.937, 0.871, 0.789, 0.713, 0.657, 0.591)  # of the step: see `_Line.derivative`
+HALVINGS = 6  # of the step, before an error is believed
+STAYS = 0.03  # an error of the gradient changes by less than this share of it meanwhile
 ROUNDING = 8 * np.finfo(np.float64).eps  # of one output, relative
 
 
@@ -89,10 +91,18 @@ class ArrayReport:
             return "kinks"
         return "ok" if self.largest > 0 else "zero"
 
-    def compare(self, where: tuple[int, ...] | str, analytic: float, numerical: float, floor: float) -> None:
-        """Take one more pair of numbers into account."""
+    def compare(
+        self,
+        where: tuple[int, ...] | str,
+        analytic: float,
+        numerical: float,
+        floor: float,
+        rounding: float,
+    ) -> None:
+        """Take one more pair of numbers into account; a difference of `rounding` is within the tolerance."""
         size = max(abs(analytic), abs(numerical))
-        error = abs(analytic - numerical) / max(size, floor) if size != 0 else 0.0
+        scale = max(size, floor) + rounding / self.tolerance
+        error = abs(analytic - numerical) / scale if size != 0 else 0.0
         if self.where == () or not (error <= self.error or np.isnan(self.error)):
             self.error, self.where = error, where
             self.analytic, self.numerical = analytic, numerical
@@ -397,30 +407,31 @@ class _Line:
         return (right + left) / 2, right - left
 
     def derivative(self, step: float, floor: float, tolerance: float, claimed: float) -> float | None:
-        """The centred difference quotient, at a smaller step if need be; None on a kink.
+        """The centred difference quotient nearest to what is claimed, the step halved if need be, or None.
 
-        If it equals what is claimed, and the slopes agree, that is no coincidence. If not, it must first
-        prove to be a derivative. On a smooth function half the step gives the same quotient and half the
-        gap; with a kink within the step at least one of the two changes. Rounding changes them too, but
-        may by chance not: so before a claim is called wrong, other steps must give the same quotient.
+        If it equals what is claimed, that is no coincidence, except on a kink, where the gap between the
+        slopes is the same at half the step. If not, the error may be the quotient's own. That of curvature
+        and kinks falls away with the step, that of rounding grows and scatters, and by more than the size
+        of the output tells. An error of the gradient stays. Only if it does is the claim called wrong.
         """
-        for _ in range(3):
-            quotient, gap = self.quotient(step)
-            rounding = self.rounding
-            allowed = 0.1 * tolerance * max(abs(quotient), floor) + rounding
-            agrees = abs(quotient - claimed) <= allowed
-            if agrees and abs(gap) <= allowed:
-                return quotient
-            half, half_gap = self.quotient(step / 2)
-            doubt = abs(quotient - half) + abs(gap / 2 - half_gap)
-            others = (self.quotient(share * step)[0] for share in ([] if agrees else CONFIRM))
-            if doubt <= allowed + rounding and all(abs(q - quotient) <= allowed + rounding for q in others):
-                self.rounding = rounding
-                return quotient
-            if abs(gap - half_gap) < 0.01 * abs(gap):  # the kink is here: every step will meet it
-                return None
-            step /= 10
-        return None
+        tried: list[tuple[float, float, float]] = []
+        last = change = 0.0
+        steady = 0  # how often in a row the gap stayed; by rounding it may once
+        for k in range(HALVINGS + 1):
+            quotient, gap = self.quotient(step / 2**k)
+            error = abs(quotient - claimed)
+            if k:
+                steady = steady + 1 if abs(gap - last) < 0.01 * abs(gap) else 0
+                if steady == 2:
+                    return None  # the kink is here: every step will meet it
+                change = max(change, abs(quotient - tried[-1][1]) + abs(gap - last / 2))
+            tried.append((error, quotient, self.rounding))
+            error, nearest, self.rounding = min(tried)
+            allowed = 0.1 * tolerance * max(abs(nearest), floor) + self.rounding
+            if error <= allowed and (abs(gap) <= allowed or (k and not steady)):
+                return nearest
+            last = gap
+        return None if change > STAYS * error else nearest  # put this way round, NaN stays
 
 
 def gradient_check(
@@ -536,7 +547,7 @@ def _check_entries(
             report.kinks += 1
             continue
         report.compared += 1
-        report.compare(where, analytic, numerical, _with_rounding(floor, line, report))
+        report.compare(where, analytic, numerical, floor, line.rounding)
 
 
 def _check_directions(
@@ -565,10 +576,5 @@ def _check_directions(
         numerical = line.derivative(step, floor, report.tolerance, analytic)
         if numerical is not None:
             report.directions += 1
-            report.compare(f"direction {k}", analytic, numerical, _with_rounding(floor, line, report))
+            report.compare(f"direction {k}", analytic, numerical, floor, line.rounding)
     array[...] = before
-
-
-def _with_rounding(floor: float, line: _Line, report: ArrayReport) -> float:
-    """A floor high enough that rounding alone is no error."""
-    return max(floor, line.rounding / report.tolerance)

@@ -122,6 +122,22 @@ def loss_loops(ops):
         assert np.isfinite(ops.softmax_cross_entropy_backward(1.0, cache)).all()
 
 
+def warp_loops(ops):
+    """Turned, sheared, stretched and moved, over borders."""
+    images = rng().integers(0, 256, (2, 9, 17), np.uint8)
+    ways = [([[0.1, -0.3], [0.4, -0.2]], [1.3, -2.6]), ([[0.0, 0.0], [0.0, 0.0]], [-1.5, 0.25])]
+    moves = np.array([naive.affine_moves(9, 17, *way) for way in ways])
+    expected = [naive.affine_warp(image, *way) for image, way in zip(images, ways, strict=True)]
+    close(ops.warp(images, moves)[..., 0], expected)
+
+
+def average_loops(ops):
+    average, value = rng().standard_normal((2, 5))
+    expected = [0.75 * a + 0.25 * v for a, v in zip(average, value, strict=True)]
+    ops.average_update(average, value, 0.75)
+    close(average, expected)
+
+
 LOOPS = {
     "conv2d": conv_loops,
     "conv_relu_pool": block_loops,
@@ -130,6 +146,8 @@ LOOPS = {
     "dropout": dropout_loops,
     "dense": dense_loops,
     "softmax_cross_entropy": loss_loops,
+    "warp": warp_loops,
+    "average": average_loops,
 }
 
 
@@ -184,7 +202,10 @@ ODD = [  # of each operation, sizes that leave remainders in blocks, tiles and v
     ("softmax_cross_entropy", {"scale": 1000, "reduction": "sum"}),
     ("adam", {}),
     ("sgd", {}),
+    ("average", {"size": 20_000}),
+    ("warp", {}),
 ]
+ENDINGS = {"adam": ("_update",), "sgd": ("_update",), "average": ("_update",), "warp": ("",)}
 
 
 def kernels(package):
@@ -192,9 +213,8 @@ def kernels(package):
     for stem, sizes in ODD:
         if stem not in package.chosen([stem]):
             continue
-        for ending in ("update",) if stem in ("adam", "sgd") else ("forward", "backward"):
-            name = f"{stem}_{ending}"
-            kind = "integers" if stem not in ("adam", "sgd") else "normal"
+        for name in [f"{stem}{ending}" for ending in ENDINGS.get(stem, ("_forward", "_backward"))]:
+            kind = "normal" if stem in ENDINGS else "integers"
             case = test_kernels.build(name, test_kernels.Numbers(0, np.float64, kind), **sizes)
             expected = test_kernels.run(package.reference, name, case.args)
             test_kernels.assert_equal(

@@ -38,6 +38,31 @@ def conv2d(x, w, b, stride, padding):
     return y
 
 
+def affine_warp(image, matrix, shift):
+    """image [H, W] -> [H, W]: each pixel is taken from its place + matrix @ (way from the middle) + shift.
+
+    Between pixels linearly, outside 0, and in the end / 255.
+    """
+    H, W = image.shape
+    y = np.zeros((H, W))
+    for i, j in product(range(H), range(W)):
+        down, right = i - (H - 1) / 2, j - (W - 1) / 2
+        row = i + matrix[0][0] * down + matrix[0][1] * right + shift[0]
+        column = j + matrix[1][0] * down + matrix[1][1] * right + shift[1]
+        for u, v in product((0, 1), (0, 1)):
+            near = math.floor(row) + u, math.floor(column) + v
+            share = (1 - abs(row - near[0])) * (1 - abs(column - near[1]))
+            y[i, j] += share * pixel(image[..., None], *near, 0, 0) / 255
+    return y
+
+
+def affine_moves(H, W, matrix, shift):
+    """What `warp` is told to do that, its points 7 pixels apart, about the middle, one beyond each end."""
+    counts = [math.ceil((size - 1) / 7) + 3 for size in (H, W)]
+    rows, columns = ([7 * (g - (count - 1) / 2) for g in range(count)] for count in counts)
+    return np.array([[np.dot(matrix, (down, right)) + shift for right in columns] for down in rows])
+
+
 def max_pool2d(x, size, stride, padding):
     """x [N, H, W, C] -> y [N, Ho, Wo, C], and for each entry of y the (row, column) that won it."""
     rows = first_pixels(x.shape[1], size, stride, padding)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from naive import affine_moves, affine_warp
 
 from minicnn import kernels, load_mnist, reference
 from minicnn.augmentation import Augmentation
@@ -58,6 +59,17 @@ def test_whole_pixels_move_the_image_and_bring_in_zeros(ops, digits, down, right
             if 0 <= y - down < 28 and 0 <= x - right < 28:
                 expected[:, y, x] = digits[:, y - down, x - right] / 255
     np.testing.assert_allclose(ops.warp(digits, moves)[..., 0], expected, atol=1e-12)
+
+
+@both
+@given(H=st.integers(1, 20), W=st.integers(1, 20), seed=st.integers(0, 2**32 - 1))
+def test_a_pixel_comes_from_where_the_loops_take_it(ops, H, W, seed):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (2, H, W), np.uint8)
+    ways = [(rng.uniform(-0.5, 0.5, (2, 2)), rng.uniform(-3, 3, 2)) for _ in images]
+    moves = np.array([affine_moves(H, W, *way) for way in ways])
+    expected = [affine_warp(image, *way) for image, way in zip(images, ways, strict=True)]
+    np.testing.assert_allclose(ops.warp(images, moves)[..., 0], expected, atol=1e-12)
 
 
 @both

@@ -122,6 +122,18 @@ def test_rounding_is_not_taken_for_an_error():
         assert not gradient_check((forward, backward(1)), x).wrong
 
 
+def test_an_error_of_a_tenth_of_a_percent_is_told_from_the_rounding_it_is_seen_through():
+    """Four digits are lost, more than the size of the output tells; small steps see nothing but that."""
+
+    def caught(factor, seed):
+        forward = lambda x: ((1e4 + np.sin(x).sum()) - 1e4, x)  # noqa: E731
+        pair = forward, lambda dy, x: factor * dy * np.cos(x)
+        return gradient_check(pair, normal(1, 1, seed=seed)).wrong
+
+    assert not any(caught(1, seed) for seed in range(100))
+    assert sum(caught(1.001, seed) for seed in range(100)) > 80
+
+
 # --- two traps, on real digits -------------------------------------------------------------------
 
 

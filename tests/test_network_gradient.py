@@ -44,13 +44,7 @@ def expect_right(report, network):
     assert sum(array.kinks for array in report.arrays[1:]) < 15
 
 
-FALSE_ALARM = pytest.mark.xfail(
-    strict=False,
-    reason="a direction in 3 million weights crosses slight kinks: an error of 1e-6",
-)
-
-
-@pytest.mark.parametrize("seed", [0, 1, 2, pytest.param(7, marks=FALSE_ALARM)])
+@pytest.mark.parametrize("seed", [0, 7])  # 7: rounding, which small steps make worse
 @pytest.mark.parametrize("fused", [True, False], ids=["fused", "plain"])
 def test_the_trained_network_on_real_digits(trained, fused, seed):
     network = tutorial_network(dtype=np.float64, fused=fused)

@@ -286,3 +286,12 @@ def test_sgd_with_momentum_keeps_a_part_of_its_velocity():
         reference.sgd_update(value, np.array([gradient]), velocity, learning_rate=0.1, momentum=0.5)
         path.append(value[0])
     close([after - before for before, after in pairwise(path)], [-0.1, -0.15, -0.075])
+
+
+@pytest.mark.parametrize("decay", [0.0, 0.75, 0.999])
+def test_an_average_keeps_its_decay_and_takes_the_rest_from_the_value(decay):
+    average, value = np.array([1.0, 2.0, -3.0]), np.array([5.0, 2.0, 1.0])
+    expected = [decay * a + (1 - decay) * v for a, v in zip(average, value, strict=True)]
+    reference.average_update(average, value, decay)
+    close(average, expected)
+    assert value.tolist() == [5, 2, 1]
