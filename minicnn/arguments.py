@@ -38,7 +38,8 @@ def number(
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    finite = abs(value) <= sys.float_info.max  # not math.isfinite, which fails on huge integers
+    most = sys.float_info.max
+    finite = -most <= value <= most  # math.isfinite fails on huge integers
     if not (finite and value > above and low <= value <= high):
         raise ValueError(f"{name}: expected {expected}, got {value}")
     return float(value)
