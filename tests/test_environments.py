@@ -180,9 +180,9 @@ def test_a_working_directory_that_is_gone_is_one_line(tmp_path):
 
 @pytest.mark.parametrize("closed", [0, 1, 2])
 def test_a_closed_stream_is_no_reason_to_fail(tmp_path, closed):
-    code = f"import os; os.close({closed}); os.execv({sys.executable!r}, ['python', '-m', 'minicnn', *ARGS])"
+    code = f"import os; os.close({closed}); os.execv(PYTHON, [PYTHON, '-m', 'minicnn', *ARGS])"
     arguments = ["train", *SOFTMAX, "--steps", "2", "--data", str(write_data(tmp_path)), "--run-dir", "r"]
-    done = new_process(f"ARGS = {arguments!r}\n{code}", directory=tmp_path)
+    done = new_process(f"ARGS, PYTHON = {arguments!r}, {sys.executable!r}\n{code}", directory=tmp_path)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
     assert (tmp_path / "r" / "curves.png").exists()
