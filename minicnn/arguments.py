@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import operator
-import sys
 from typing import Any
 
 import numpy as np
@@ -38,8 +37,10 @@ def number(
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    most = sys.float_info.max
-    finite = -most <= value <= most  # math.isfinite fails on huge integers
+    try:
+        finite = math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        finite = False
     if not (finite and value > above and low <= value <= high):
         raise ValueError(f"{name}: expected {expected}, got {value}")
     return float(value)
