@@ -17,7 +17,7 @@ import minicnn
 
 PACKAGE = Path(minicnn.__file__).parent
 
-# Three kernels, serial and parallel: elementwise, a product, an update.
+# Three kernels: two elementwise, and an update.
 COMPUTE = """
 import hashlib
 import numpy as np
@@ -32,6 +32,7 @@ digest.update(x)
 print(digest.hexdigest())
 """
 ALL = COMPUTE + GO_ON
+SERIAL = {"NUMBA_NUM_THREADS": "1"}  # parallel kernels take three times as long to compile
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +62,7 @@ def right(copy, tmp_path_factory):
 def compute(code, package, **environment):
     """The digest that the code prints, and its warnings."""
     home = {"XDG_CACHE_HOME": None, "NUMBA_CACHE_DIR": None, "PYTHONPATH": None}
-    done = new_process(code, directory=package, **{**home, **environment})
+    done = new_process(code, directory=package, **{**home, **SERIAL, **environment})
     assert done.returncode == 0, done.stderr
     return done.stdout.strip(), re.findall(r"RuntimeWarning: (.*)", done.stderr)
 
@@ -72,6 +73,15 @@ def compute(code, package, **environment):
 @pytest.mark.parametrize("home", [None, "/dev/null", "/nonexistent"])
 def test_without_a_home_the_cache_is_beside_the_sources(copy, right, home):
     assert compute(ALL, copy, HOME=home) == (right[0], [])
+
+
+def test_parallel_kernels_have_their_place_beside_the_serial_ones(copy, right, tmp_path):
+    shutil.copytree(right[1], tmp_path / "cache")
+    for _ in range(2):  # compiled, and from the cache
+        threads = {"NUMBA_NUM_THREADS": "2", "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+        assert compute(ALL, copy, **threads) == (right[0], [])
+    for variant in "serial", "parallel":
+        assert list((tmp_path / "cache").rglob(f"{variant}/**/*.nbi"))
 
 
 def test_without_a_writable_package_the_cache_is_in_the_home(unwritable, right, tmp_path):
@@ -131,7 +141,7 @@ def test_a_cache_deleted_in_the_middle_costs_at_most_one_warning(copy, right, tm
 
 
 def test_four_processes_may_fill_one_cache_at_once(copy, right, tmp_path):
-    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(copy)}
+    environment = os.environ | SERIAL | {"NUMBA_CACHE_DIR": str(tmp_path), "PYTHONPATH": str(copy)}
     command = [sys.executable, "-c", ALL]
     started = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(4)
@@ -182,7 +192,7 @@ def test_a_working_directory_that_is_gone_is_one_line(tmp_path):
 def test_a_closed_stream_is_no_reason_to_fail(tmp_path, closed):
     code = f"import os; os.close({closed}); os.execv(PYTHON, [PYTHON, '-m', 'minicnn', *ARGS])"
     arguments = ["train", *SOFTMAX, "--steps", "2", "--data", str(write_data(tmp_path)), "--run-dir", "r"]
-    done = new_process(f"ARGS, PYTHON = {arguments!r}, {sys.executable!r}\n{code}", directory=tmp_path)
+    done = new_process(f"PYTHON, ARGS = {sys.executable!r}, {arguments!r}\n{code}", directory=tmp_path)
     assert done.returncode == 0
     assert "Traceback" not in done.stderr
     assert (tmp_path / "r" / "curves.png").exists()
