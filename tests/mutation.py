@@ -26,7 +26,9 @@ SOURCE = TESTS.parent / "minicnn"
 SECONDS = 120  # of computing time for one mutant
 EXAMPLES = 10  # of Hypothesis
 TESTS_OF = {  # the quickest first: most mutants do not get beyond it
-    "reference.py": ["test_reference.py", "test_reference_gradients.py", "test_kernels.py"],
+    "reference.py": [
+        *("test_reference.py", "test_augmentation.py", "test_reference_gradients.py", "test_kernels.py"),
+    ],
     "layers": ["test_layers.py", "test_check_layer.py", "test_gradcheck_subjects.py", "test_network.py"],
 }
 # Left out: what starts processes, tests other files, or repeats at large sizes what is tested at small ones.
