@@ -17,10 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.augmentation import Augmentation
 from minicnn.losses import SoftmaxCrossEntropy
 from minicnn.network import CHUNK
-from minicnn.run import build_network, build_optimizer
+from minicnn.run import build_augmentation, build_network, build_optimizer
 from minicnn.settings import Settings
 
 
@@ -78,10 +77,8 @@ def _step(settings: Settings) -> None:
 
     network.predict(np.zeros((CHUNK, H, W), np.uint8))  # first: the training compiles this on its way
     x = np.zeros((N, H, W, 1), network.dtype)
-    distortions = [getattr(settings, field.name) for field in dataclasses.fields(Augmentation)]
-    if any(distortions):
-        moves = Augmentation(*distortions).moves(N, (H, W), seed=0, step=0)
-        x = optimizer.ops.warp(np.zeros((N, H, W), np.uint8), moves)
+    if augmentation := build_augmentation(settings):
+        x = optimizer.ops.warp(np.zeros((N, H, W), np.uint8), augmentation.moves(N, (H, W), seed=0, step=0))
     loss.forward(network.forward(x, training=True), np.zeros(N, np.uint8))
     network.backward(loss.backward(), input_gradient=False)
     optimizer.step()

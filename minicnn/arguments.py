@@ -37,13 +37,17 @@ def number(
     """
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         raise TypeError(f"{name}: expected a number, got {value!r}")
-    try:
-        finite = math.isfinite(value)
-    except OverflowError:  # an integer that no float can hold
-        finite = False
-    if not (finite and value > above and low <= value <= high):
+    if not (is_finite(value) and value > above and low <= value <= high):
         raise ValueError(f"{name}: expected {expected}, got {value}")
     return float(value)
+
+
+def is_finite(value: float | np.integer | np.floating) -> bool:
+    """Whether a number is neither NaN nor infinite, nor an integer that no float can hold."""
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def floating(dtype: Any) -> np.dtype:

@@ -114,9 +114,7 @@ class Run:
         self.network = build_network(settings) if settings.average else self.trained
         self.loss = SoftmaxCrossEntropy(settings.reduction, settings.ops)
         self.optimizer = build_optimizer(settings, self.trained)
-        self.augmentation = Augmentation(
-            settings.shift, settings.rotation, settings.scale, settings.shear, settings.elastic
-        )
+        self.augmentation = build_augmentation(settings)
         self.batches = Batches(len(data.train), settings.batch_size, settings.seed)
         self.step = 0  # steps made so far
 
@@ -431,6 +429,11 @@ def build_optimizer(settings: Settings, network: Sequential) -> Optimizer:
     if settings.optimizer == "sgd":
         return SGD(parameters, rate, ops=ops)
     return Adam(parameters, rate, beta2=settings.beta2, ops=ops)
+
+
+def build_augmentation(settings: Settings) -> Augmentation:
+    """How far the settings let training images be distorted."""
+    return Augmentation(settings.shift, settings.rotation, settings.scale, settings.shear, settings.elastic)
 
 
 def data_digest(data: Dataset) -> str:

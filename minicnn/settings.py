@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from dataclasses import dataclass
 from typing import Any
 
+from minicnn.arguments import is_finite
 from minicnn.tutorial import FIRST_WEIGHTS, RECIPES, SOFTMAX_RECIPE, Recipe
 
 CHOICES = {
@@ -85,4 +85,4 @@ def is_integer(value: Any) -> bool:
 
 def is_number(value: Any) -> bool:
     """A finite int or float."""
-    return (is_integer(value) or isinstance(value, float)) and abs(value) <= sys.float_info.max
+    return (is_integer(value) or isinstance(value, float)) and is_finite(value)

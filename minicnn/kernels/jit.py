@@ -39,9 +39,16 @@ from numba.core import config, errors, event
 # multiply-adds by name; the other loops wait for memory, not for arithmetic.
 FLAGS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
+
+class _Caller(threading.local):
+    """A Python thread that calls kernels: OpenMP has a team of workers for each."""
+
+    workers_placed = False
+
+
+_caller = _Caller()
 _parallel_lock = threading.RLock()
 _cache_setting_lock = threading.Lock()  # the setting is global, the directory is not
-_caller = threading.local()  # OpenMP has a team of workers for every thread that calls
 _forked = False
 _noted: list[tuple[_Compiled, tuple]] | None = None
 
@@ -157,7 +164,8 @@ class _Compiled:
 
     def prepare(self, types: tuple) -> None:
         """Compile for arguments of these types, into the cache, without running."""
-        self._compile(_cache_dir)
+        if self._dispatcher is None:
+            self._compile(_cache_dir)
         self._dispatcher.compile(types)
 
     def _compile(self, directory: str | None) -> None:
@@ -179,7 +187,7 @@ class _Compiled:
 def noting() -> Iterator[list[tuple[_Compiled, tuple]]]:
     """Within it no kernel runs: each is noted with the types of its arguments, see `_Compiled.prepare`."""
     global _noted
-    placed = getattr(_caller, "workers_placed", False)
+    placed = _caller.workers_placed
     _noted, _caller.workers_placed = [], False
     try:
         yield _noted
@@ -204,7 +212,7 @@ class Kernel:
             return self.serial(*args)
         with _parallel_lock:
             result = self._parallel(*args)
-            if not getattr(_caller, "workers_placed", False):
+            if not _caller.workers_placed:
                 _caller.workers_placed = True  # before the call: it comes back to here
                 _place_workers()
             return result
@@ -217,6 +225,7 @@ def kernel(*, parallel: bool) -> Callable[[Callable], Kernel]:
 
 @kernel(parallel=True)
 def _keep_on(masks):
+    # A row for each thread: the bits of the processors that it may run on.
     for _ in prange(masks.shape[0]):
         thread = numba.get_thread_id()
         if thread > 0:  # 0 is the caller, which stays free: others depend on where it may run
