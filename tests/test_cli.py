@@ -63,6 +63,7 @@ def test_the_first_lines_say_what_happens(capsys, data, tmp_path):
     said = "\n".join(out[:12])
     for words in (str(data), "55 training", "20 test", "7,850", "2 steps of 5 images", "files go to here"):
         assert words in said
+    assert out[1].startswith("2 steps of 5 images")  # the second line says what is going to happen
 
 
 @pytest.mark.usefixtures("small_networks")

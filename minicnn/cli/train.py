@@ -109,20 +109,19 @@ def _say_start(run: Run, quiet: bool) -> None:
     settings, data = run.settings, run.data
     source = "MNIST" if settings.data is None else settings.data
     print(f"minicnn {__version__}: {len(data.train)} training and {len(data.test)} test images of {source}")
-    run.network.summary()
     varies = settings.schedule != "constant" or settings.warm_up
     print(
         f"{settings.steps} steps of {settings.batch_size} images, {settings.optimizer} with learning rate "
         f"{'up to ' if varies else ''}{settings.learning_rate:g}, seed {settings.seed}"
     )
     if run.finished:
-        print(
-            f"{run.directory} is finished: all {settings.steps} steps are made (more: --steps N)", flush=True
-        )
+        print(f"{run.directory} is finished: all {settings.steps} steps are made (more: --steps N)")
     elif run.step:
-        print(f"going on after step {run.step} in {run.directory}\n", flush=True)
+        print(f"going on after step {run.step} in {run.directory}")
     else:
-        print(f"files go to {run.directory}\n", flush=True)
+        print(f"files go to {run.directory}")
+    run.network.summary()
+    print(end="" if run.finished else "\n", flush=True)
 
 
 def _finish(run: Run, quiet: bool) -> int:
