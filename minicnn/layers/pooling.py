@@ -1,4 +1,13 @@
-"""Max-pooling."""
+"""Max-pooling.
+
+Forward, for each channel c; s is the stride, and xpad is x with its padding:
+
+    y[i, j, c] = max over u, v of xpad[s * i + u, s * j + v, c]
+
+Backward, where (u, v) is the place in window (i, j) at which that maximum was found:
+
+    dxpad[s * i + u, s * j + v, c] += dy[i, j, c]      over all i, j
+"""
 
 from __future__ import annotations
 
