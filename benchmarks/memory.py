@@ -27,10 +27,12 @@ from minicnn import kernels, reference
 BATCH = 50
 WARM_STEPS = 20
 
-# Runs in the other process. VmHWM is the largest resident size of this program alone; getrusage's
-# may include that of the process that started it.
+# Runs in the other process. Numba imports SciPy, PyYAML and cffi where they are, as the other engines bring
+# them; `pip install minicnn` does not. VmHWM is the largest resident size of this program alone;
+# getrusage's may include that of the process that started it.
 TRAIN = """
 import resource, sys
+sys.modules.update(scipy=None, yaml=None, cffi=None)
 from minicnn.cli import main
 code = main(sys.argv[1:])
 try:
@@ -72,6 +74,8 @@ def peak_of_a_run(report: Report, args: argparse.Namespace) -> None:
         f"Peak resident size of `minicnn train`, {steps} steps, {args.threads} threads",
         ["run", "MB (10^6 bytes)"],
         rows,
+        "As in an environment of its own. Numba imports SciPy, PyYAML and cffi if it finds them: about 20 MB "
+        "more.",
     )
 
 

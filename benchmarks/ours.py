@@ -33,7 +33,7 @@ class Minicnn(Engine):
 
     def step(self, x: np.ndarray, labels: np.ndarray) -> float:
         loss = self.loss.forward(self.network.forward(x, training=True), labels)
-        self.network.backward(self.loss.backward(), input_gradient=False)
+        self.network.backward(self.loss.backward(), input_gradient=False, factored=True)
         self.optimizer.step()
         return loss
 

@@ -80,7 +80,7 @@ def _step(settings: Settings) -> None:
     if augmentation := build_augmentation(settings):
         x = optimizer.ops.warp(np.zeros((N, H, W), np.uint8), augmentation.moves(N, (H, W), seed=0, step=0))
     loss.forward(network.forward(x, training=True), np.zeros(N, np.uint8))
-    network.backward(loss.backward(), input_gradient=False)
+    network.backward(loss.backward(), input_gradient=False, factored=True)
     optimizer.step()
     if settings.average:
         optimizer.ops.average_update(network.values.copy(), network.values, settings.average)

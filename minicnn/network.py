@@ -6,13 +6,14 @@ import json
 import os
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from minicnn import layers as layer_types
 from minicnn.arguments import integer
 from minicnn.initializers import Initializer, constant
-from minicnn.kernels.buffers import aligned_empty
+from minicnn.kernels.buffers import aligned_empty, aligned_zeros
 from minicnn.layers import Layer, Parameter
 from minicnn.layers.base import WeightedLayer
 from minicnn.sealed import read_sealed, write_sealed
@@ -57,12 +58,13 @@ class Sequential:
             raise ValueError(f"layers: expected one dtype, got {sorted(map(str, dtypes))}")
         self.dtype = dtypes.pop() if dtypes else np.dtype(np.float32)
         size = sum(p.value.size for p in parameters)
-        self.values, self.grads = aligned_empty(size, self.dtype), aligned_empty(size, self.dtype)
+        self.values, self.grads = aligned_empty(size, self.dtype), aligned_zeros(size, self.dtype)
         start = 0
         for p in parameters:
             stop = start + p.value.size
             self.values[start:stop] = p.value.ravel()
-            self.grads[start:stop] = p.grad.ravel()
+            if p.grad.any():
+                self.grads[start:stop] = p.grad.ravel()
             p.value = self.values[start:stop].reshape(p.value.shape)
             p.grad = self.grads[start:stop].reshape(p.grad.shape)
             start = stop
@@ -84,17 +86,21 @@ class Sequential:
             x = layer.forward(x, training)
         return x
 
-    def backward(self, dy: np.ndarray, input_gradient: bool = True) -> np.ndarray | None:
+    def backward(
+        self, dy: np.ndarray, input_gradient: bool = True, factored: bool = False
+    ) -> np.ndarray | None:
         """From dL/doutput to dL/dinput; leaves the gradient in every parameter.
 
         With `input_gradient=False`, as in training, what lies below the first parameters is skipped,
-        and None is returned.
+        and None is returned. With `factored=True` large gradients are left to the optimizer, see
+        `Layer.backward`: faster, for a training that steps next and looks at no gradient.
         """
+        options: Any = {"factored": True} if factored else {}  # a layer of a reader's own need not know it
         for layer in reversed(self.layers):
             if layer is self._lowest_with_parameters and not input_gradient:
-                layer.backward(dy, input_gradient=False)
+                layer.backward(dy, input_gradient=False, **options)
                 return None
-            dy = layer.backward(dy)
+            dy = layer.backward(dy, **options)
         return dy
 
     @property

@@ -5,14 +5,17 @@ Parameters that lie side by side in memory, as a network's do, are updated as on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 
 import numpy as np
 
 from minicnn.arguments import number
+from minicnn.kernels.buffers import Buffers, reuse
 from minicnn.layers.base import Parameter, find_ops
 
 BELOW_1 = np.nextafter(1, 0)
+Factors = tuple[np.ndarray, np.ndarray]  # x and dy of the gradient x.T @ dy
 
 
 def _as_few_arrays(arrays: list[np.ndarray]) -> list[np.ndarray]:
@@ -39,19 +42,50 @@ class Optimizer:
         self.learning_rate = number("learning_rate", learning_rate, "a number above 0", above=0)
         self.steps = 0
         self.ops = find_ops(ops)
+        self._parameters = list(parameters)
         self._values = _as_few_arrays([p.value for p in parameters])
         self._grads = _as_few_arrays([p.grad for p in parameters])
         if [a.shape for a in self._values] != [a.shape for a in self._grads]:
             self._values, self._grads = [p.value for p in parameters], [p.grad for p in parameters]
         self.state: dict[str, list[np.ndarray]] = {}
 
-    def _remember(self, name: str) -> list[np.ndarray]:
+    def _remember(self, name: str) -> None:
         self.state[name] = [np.zeros_like(value) for value in self._values]
-        return self.state[name]
 
     def step(self) -> None:
         """Move every parameter once, along its gradient of the last backward."""
+        self.steps += 1
+        for factors, arrays in self._pieces():
+            if factors is None:
+                self._update(*arrays)
+            else:
+                self._update_by_product(*factors, *arrays)
+
+    def _update(self, value: np.ndarray, grad: np.ndarray, *state: np.ndarray) -> None:
         raise NotImplementedError
+
+    def _update_by_product(
+        self, x: np.ndarray, dy: np.ndarray, value: np.ndarray, grad: np.ndarray, *state: np.ndarray
+    ) -> None:
+        """`_update` along x.T @ dy; `grad` is out of date."""
+        _, product, _ = self.ops.dense_backward(dy, (x, value), input_gradient=False)
+        self._update(value, product, *state)
+
+    def _pieces(self) -> Iterator[tuple[Factors | None, list[np.ndarray]]]:
+        """Value, gradient and state to be moved at once: of all neighbours without factors, of each with."""
+        pieces = list(zip(self._values, self._grads, *self.state.values(), strict=True))
+        if len(pieces) == len(self._parameters):
+            yield from ((p.factors, list(arrays)) for p, arrays in zip(self._parameters, pieces, strict=True))
+            return
+        start = 0
+        for lone, run in groupby(self._parameters, lambda p: None if p.factors is None else p):
+            end = start + sum(p.value.size for p in run)
+            arrays = [array[start:end] for array in pieces[0]]
+            if lone is None:
+                yield None, arrays
+            else:
+                yield lone.factors, [array.reshape(lone.value.shape) for array in arrays]
+            start = end
 
 
 class Adam(Optimizer):
@@ -78,13 +112,21 @@ class Adam(Optimizer):
         number("epsilon", epsilon, "a number above 0", above=0)
         super().__init__(parameters, learning_rate, ops)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
-        self._m, self._v = self._remember("m"), self._remember("v")
+        self._remember("m")
+        self._remember("v")
+        self._buffers = Buffers()
 
-    def step(self) -> None:
-        self.steps += 1
-        settings = (self.steps, self.learning_rate, self.beta1, self.beta2, self.epsilon)
-        for arrays in zip(self._values, self._grads, self._m, self._v, strict=True):
-            self.ops.adam_update(*arrays, *settings)
+    def _update(self, value: np.ndarray, grad: np.ndarray, *state: np.ndarray) -> None:
+        self.ops.adam_update(value, grad, *state, *self._settings())
+
+    def _update_by_product(
+        self, x: np.ndarray, dy: np.ndarray, value: np.ndarray, grad: np.ndarray, *state: np.ndarray
+    ) -> None:
+        with reuse(self._buffers):
+            self.ops.adam_product_update(value, x, dy, *state, *self._settings())
+
+    def _settings(self) -> tuple[int, float, float, float, float]:
+        return self.steps, self.learning_rate, self.beta1, self.beta2, self.epsilon
 
 
 class SGD(Optimizer):
@@ -106,9 +148,7 @@ class SGD(Optimizer):
         number("momentum", momentum, "0 <= momentum < 1", low=0, high=BELOW_1)
         super().__init__(parameters, learning_rate, ops)
         self.momentum = momentum
-        self._velocity = self._remember("velocity")
+        self._remember("velocity")
 
-    def step(self) -> None:
-        self.steps += 1
-        for arrays in zip(self._values, self._grads, self._velocity, strict=True):
-            self.ops.sgd_update(*arrays, self.learning_rate, self.momentum)
+    def _update(self, value: np.ndarray, grad: np.ndarray, *state: np.ndarray) -> None:
+        self.ops.sgd_update(value, grad, *state, self.learning_rate, self.momentum)

@@ -226,12 +226,14 @@ def dense_forward(x: Array, w: Array, b: Array) -> tuple[Array, Cache]:
     return y, (x, w)
 
 
-def dense_backward(dy: Array, cache: Cache, input_gradient: bool = True) -> tuple[Array | None, Array, Array]:
-    """Gradients of `dense_forward`: dy [N, F] -> dx [N, D] (or None), dw [D, F], db [F]."""
+def dense_backward(
+    dy: Array, cache: Cache, input_gradient: bool = True, weight_gradient: bool = True
+) -> tuple[Array | None, Array | None, Array]:
+    """Gradients of `dense_forward`: dy [N, F] -> dx [N, D] (or None), dw [D, F] (or None), db [F]."""
     x, w = cache
     # y = x @ w + b
     db = dy.sum(axis=0)
-    dw = x.T @ dy
+    dw = x.T @ dy if weight_gradient else None
     dx = dy @ w.T if input_gradient else None
     return dx, dw, db
 
@@ -374,6 +376,22 @@ def adam_update(
     m_hat = m / real(1 - beta1**step)
     v_hat = v / real(1 - beta2**step)
     value -= real(learning_rate) * m_hat / (np.sqrt(v_hat) + real(epsilon))
+
+
+def adam_product_update(
+    value: Array,
+    x: Array,
+    dy: Array,
+    m: Array,
+    v: Array,
+    step: int,
+    learning_rate: float = 1e-4,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+) -> None:
+    """`adam_update` of a dense layer's weight [D, F], its gradient given by factors x [N, D], dy [N, F]."""
+    adam_update(value, x.T @ dy, m, v, step, learning_rate, beta1, beta2, epsilon)
 
 
 def sgd_update(

@@ -159,7 +159,7 @@ class Run:
             raise Diverged(self.step + 1, f"the loss is {loss}")
         if not self.trained.values.min() > -math.inf:  # the one bad number that ReLU can hide from the loss
             raise Diverged(self.step + 1, "a weight is not finite")
-        self.trained.backward(self.loss.backward(), input_gradient=False)
+        self.trained.backward(self.loss.backward(), input_gradient=False, factored=True)
         self.optimizer.learning_rate = self.settings.rate(self.step + 1)
         self.optimizer.step()
         self.step += 1

@@ -201,11 +201,12 @@ ODD = [  # of each operation, sizes that leave remainders in blocks, tiles and v
     ("softmax_cross_entropy", {"reduction": "mean"}),
     ("softmax_cross_entropy", {"scale": 1000, "reduction": "sum"}),
     ("adam", {}),
+    ("adam_product", {"N": 5, "D": 90, "F": 40}),
     ("sgd", {}),
     ("average", {"size": 20_000}),
     ("warp", {}),
 ]
-ENDINGS = {"adam": ("_update",), "sgd": ("_update",), "average": ("_update",), "warp": ("",)}
+ENDINGS = dict.fromkeys(("adam", "adam_product", "sgd", "average"), ("_update",)) | {"warp": ("",)}
 
 
 def kernels(package):

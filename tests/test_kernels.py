@@ -36,6 +36,7 @@ OPS = [
 FORWARDS = [name for name in OPS if name.endswith("_forward")]
 BACKWARDS = [name for name in OPS if name.endswith("_backward")]
 UPDATES = [name for name in OPS if name.endswith("_update")]
+ENTRY_BY_ENTRY = [name for name in UPDATES if name != "adam_product_update"]
 FUNCTIONS = [name for name in OPS if name not in UPDATES]  # these return new arrays
 
 every_op = pytest.mark.parametrize("name", OPS)
@@ -126,6 +127,12 @@ def adam(numbers, N=3, size=11, step=3):
     return Case(value, grad, m, np.abs(numbers(N, size)) + m.dtype.type(0.1), step, 0.01, 0.8, 0.9, 1e-3)
 
 
+def adam_product(numbers, N=3, D=20, F=10, share=0.25, step=3):
+    dy = numbers(N, F) * (numbers.rng.random((N, F)) < share)
+    _, _, m, v, *settings = adam(numbers, D, F, step).args
+    return Case(numbers(D, F), numbers(N, D), dy.astype(numbers.dtype), m, v, *settings, length=16 * N)
+
+
 def sgd(numbers, N=3, size=11, momentum=0.5):
     return Case(numbers(N, size), numbers(N, size), numbers(N, size), 0.1, momentum)
 
@@ -153,6 +160,7 @@ BUILDERS = {
     "softmax": softmax,
     "softmax_cross_entropy": softmax_cross_entropy,
     "adam": adam,
+    "adam_product": adam_product,
     "sgd": sgd,
     "average": average,
     "warp": warp,
@@ -161,6 +169,7 @@ BUILDERS = {
 few, stride, padding = st.integers(1, 3), st.integers(1, 3), st.sampled_from(["same", "valid"])
 image = {"N": few, "H": st.integers(1, 11), "W": st.integers(1, 11), "C": st.integers(1, 9)}
 window = {"kh": st.integers(1, 5), "kw": st.integers(1, 5), "stride": stride, "padding": padding}
+product = {"N": st.integers(1, 20), "D": st.integers(1, 70), "F": st.integers(1, 40)}
 flat = {"N": few, "size": st.integers(1, 30) | st.integers(1, 20_000)}  # also more than one block
 scores = {"N": st.integers(1, 20), "K": st.integers(1, 12), "scale": st.sampled_from([1, 1000])}
 SIZES = {
@@ -168,12 +177,13 @@ SIZES = {
     im2col: image | window,
     col2im: image | window,
     max_pool2d: image | {"size": st.integers(1, 4), "stride": stride, "padding": padding},
-    dense: {"N": st.integers(1, 20), "D": st.integers(1, 70), "F": st.integers(1, 40)},
+    dense: product,
     relu: flat,
     dropout: flat | {"keep_prob": st.sampled_from([0.1, 0.5, 0.9, 1.0])},
     softmax: scores,
     softmax_cross_entropy: scores | {"reduction": st.sampled_from(["sum", "mean"])},
     adam: flat | {"step": st.integers(1, 10_000)},
+    adam_product: product | {"share": st.sampled_from([0, 0.25, 1]), "step": st.integers(1, 10_000)},
     sgd: flat | {"momentum": st.sampled_from([0.0, 0.9])},
     average: flat | {"decay": st.sampled_from([0.0, 0.9, 0.999])},
     warp: {"N": few, "H": st.integers(1, 30), "W": st.integers(1, 30), "far": st.sampled_from([1, 20])},
@@ -301,6 +311,18 @@ def test_products_larger_than_one_block_are_equal(N, D, F, dtype):
 
 
 @every_dtype
+@pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
+@pytest.mark.parametrize(("N", "D", "F"), [(1, 1, 1), (3, 81, 70), (50, 130, 1030)])
+def test_a_step_along_a_product_has_the_bits_of_the_product_and_the_step(N, D, F, share, dtype):
+    value, x, dy, m, v, *settings = build("adam_product", Numbers(0, dtype), N=N, D=D, F=F, share=share).args
+    expected = [a.copy() for a in (value, m, v)]
+    _, dw, _ = kernels.dense_backward(dy, (x, value))
+    kernels.adam_update(expected[0], dw, *expected[1:], *settings)
+    kernels.adam_product_update(value, x, dy, m, v, *settings)
+    np.testing.assert_array_equal([value, m, v], expected)
+
+
+@every_dtype
 @every_op
 def test_the_dtype_is_kept(name, dtype):
     for ops in kernels, reference:
@@ -347,7 +369,7 @@ def test_updates_refuse_an_array_whose_update_would_be_lost(name):
         getattr(kernels, name)(value.T, *others)
 
 
-@pytest.mark.parametrize("name", UPDATES)
+@pytest.mark.parametrize("name", ENTRY_BY_ENTRY)
 def test_updates_take_arrays_of_any_shape(name):
     args = typical(name, N=2, size=6).args
     reshaped = [a.reshape(2, 3, 2) if isinstance(a, np.ndarray) else a for a in args]
@@ -368,6 +390,15 @@ def test_the_input_gradient_can_be_left_out(name):
     dx, *gradients = getattr(kernels, name)(upstream(y), cache, input_gradient=False)
     assert dx is None
     assert_equal(gradients, expected)
+
+
+@pytest.mark.parametrize("ops", [kernels, reference], ids=["kernels", "reference"])
+def test_the_weight_gradient_of_a_dense_layer_can_be_left_out(ops):
+    y, cache = ops.dense_forward(*typical("dense_forward").args)
+    dx, _, db = ops.dense_backward(upstream(y), cache)
+    actual = ops.dense_backward(upstream(y), cache, weight_gradient=False)
+    assert actual[1] is None
+    assert_equal([actual[0], actual[2]], [dx, db])
 
 
 # --- ties and special values ---------------------------------------------------------------------

@@ -187,6 +187,33 @@ def test_without_the_gradient_of_the_input_nothing_below_the_first_parameters_is
     assert asked == [False]
 
 
+@pytest.mark.parametrize("ops", ["kernels", "reference"])
+def test_a_large_gradient_can_be_left_as_factors(ops):
+    net = Sequential([Dense(400, 300, name="large"), Dense(300, 2, name="small")], (400,))
+    net.use_ops(ops)
+    large, *others = net.parameters()
+    x, dy = np.random.default_rng(0).standard_normal((2, 3, 400)).astype(np.float32)
+    net.forward(x, training=True)
+    dx = net.backward(dy[:, :2]).copy()
+    expected = gradients(net)
+    net.grads[:] = np.nan
+    net.forward(x, training=True)
+    np.testing.assert_array_equal(net.backward(dy[:, :2], factored=True), dx)
+    of_x, of_y = large.factors
+    np.testing.assert_allclose(of_x.T @ of_y, expected[0], rtol=1e-4, atol=1e-6)
+    np.testing.assert_equal([p.grad for p in others], expected[1:])
+    assert {p.factors for p in others} == {None}
+
+
+def test_a_backward_without_factors_forgets_those_of_the_one_before():
+    net = Sequential([Dense(400, 300)], (400,))
+    x, dy = np.ones((1, 400), np.float32), np.ones((1, 300), np.float32)
+    for factored in True, False:
+        net.forward(x, training=True)
+        net.backward(dy, factored=factored)
+        assert (net.parameters()[0].factors is not None) == factored
+
+
 def test_training_switches_dropout_on():
     net, x = small(), batch()
     evaluated = net.forward(x).copy()

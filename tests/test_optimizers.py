@@ -152,6 +152,25 @@ def test_gradients_are_not_changed(make, ops):
     assert all((p.grad == 0.5).all() for p in parameters)
 
 
+@both_ops
+@both_optimizers
+@pytest.mark.parametrize("arrange", [separate, side_by_side])
+@pytest.mark.parametrize("factored", [[0], [2], [0, 2]])
+def test_a_gradient_in_factors_moves_a_parameter_like_their_product(make, ops, arrange, factored):
+    rng = np.random.default_rng(0)
+    whole, in_factors = arrange(), arrange()
+    for i, (p, q) in enumerate(zip(whole, in_factors, strict=True)):
+        p.grad[...] = q.grad[...] = rng.standard_normal(p.grad.shape)
+        if i in factored:
+            x, dy = (rng.standard_normal((6, size)) for size in p.value.shape)
+            p.grad[...], q.grad[...], q.factors = x.T @ dy, np.nan, (x, dy)
+    for parameters in whole, in_factors:
+        optimizer = make(parameters, ops)
+        optimizer.step()
+        optimizer.step()
+    assert_same([q.value for q in in_factors], [p.value for p in whole])
+
+
 @both_optimizers
 def test_the_learning_rate_can_be_changed_on_the_way(make):
     parameters = separate()

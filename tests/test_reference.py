@@ -274,6 +274,16 @@ def test_adam_adds_epsilon_after_the_root_of_the_corrected_v():
     close(value, [-2 / (2 + 3)])
 
 
+def test_adam_along_a_product_is_adam_along_the_gradient_of_a_dense_weight():
+    rng = np.random.default_rng(0)
+    value, x, dy = rng.standard_normal((4, 5)), rng.standard_normal((3, 4)), rng.standard_normal((3, 5))
+    (m, v), expected = (np.ones((2, 4, 5))), [value.copy(), np.ones((4, 5)), np.ones((4, 5))]
+    _, dw, _ = reference.dense_backward(dy, (x, value))
+    reference.adam_update(expected[0], dw, *expected[1:], 2, 0.1, 0.5, 0.7, 1e-2)
+    reference.adam_product_update(value, x, dy, m, v, 2, 0.1, 0.5, 0.7, 1e-2)
+    close([value, m, v], expected)
+
+
 def test_sgd_follows_the_gradient():
     value, velocity = np.array([1.0, 2.0]), np.zeros(2)
     reference.sgd_update(value, np.array([10.0, -10.0]), velocity, learning_rate=0.1)

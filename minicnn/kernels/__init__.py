@@ -2,7 +2,7 @@
 
 from minicnn.kernels.averaging import average_update
 from minicnn.kernels.convolution import col2im, conv2d_backward, conv2d_forward, im2col
-from minicnn.kernels.dense import dense_backward, dense_forward
+from minicnn.kernels.dense import adam_product_update, dense_backward, dense_forward
 from minicnn.kernels.elementwise import dropout_backward, dropout_forward, relu_backward, relu_forward
 from minicnn.kernels.fused import conv_relu_pool_backward, conv_relu_pool_forward
 from minicnn.kernels.loss import softmax, softmax_cross_entropy_backward, softmax_cross_entropy_forward
@@ -11,6 +11,7 @@ from minicnn.kernels.updates import adam_update, sgd_update
 from minicnn.kernels.warp import warp
 
 __all__ = [
+    "adam_product_update",
     "adam_update",
     "average_update",
     "col2im",

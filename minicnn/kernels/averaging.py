@@ -6,6 +6,7 @@ import numpy as np
 from numba import prange
 
 from minicnn.kernels.jit import kernel
+from minicnn.kernels.updates import flat
 
 BLOCK = 16384  # entries
 
@@ -22,11 +23,4 @@ def _average(averages, values, share, block):
 
 def average_update(average: np.ndarray, value: np.ndarray, decay: float) -> None:
     """See `minicnn.reference.average_update`. The arrays must be C-contiguous."""
-    _average(_flat(average), _flat(value), average.dtype.type(1 - decay), BLOCK)
-
-
-def _flat(array: np.ndarray) -> np.ndarray:
-    """A 1-D view; a copy would swallow the update, so it is refused."""
-    view = array.view()
-    view.shape = (array.size,)
-    return view
+    _average(flat(average), flat(value), average.dtype.type(1 - decay), BLOCK)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Callable
 
 import numpy as np
 
@@ -20,8 +21,16 @@ _local = threading.local()
 
 def aligned_empty(size: int, dtype: np.dtype) -> np.ndarray:
     """An uninitialised 1-D array that starts at a cache line."""
-    dtype = np.dtype(dtype)
-    raw = np.empty(size * dtype.itemsize + CACHE_LINE, np.uint8)
+    return _aligned(np.empty, size, np.dtype(dtype))
+
+
+def aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
+    """Zeros likewise. What is never written takes no memory."""
+    return _aligned(np.zeros, size, np.dtype(dtype))
+
+
+def _aligned(make: Callable[..., np.ndarray], size: int, dtype: np.dtype) -> np.ndarray:
+    raw = make(size * dtype.itemsize + CACHE_LINE, np.uint8)
     start = -raw.ctypes.data % CACHE_LINE
     return raw[start : start + size * dtype.itemsize].view(dtype)
 

@@ -9,7 +9,15 @@ from minicnn.kernels.buffers import empty, ready
 from minicnn.kernels.elementwise import SMALL
 from minicnn.kernels.jit import kernel
 from minicnn.kernels.products import matmul
-from minicnn.kernels.sparse import sparse_dense_backward
+from minicnn.kernels.sparse import (
+    NARROW,
+    adam_along_product,
+    nonzeros_by_image,
+    nonzeros_by_unit,
+    sparse_input_gradient,
+    sparse_weight_gradient,
+)
+from minicnn.kernels.updates import adam_numbers, adam_update, flat
 from minicnn.reference import Cache
 
 
@@ -41,16 +49,40 @@ def dense_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarr
 
 
 def dense_backward(
-    dy: np.ndarray, cache: Cache, input_gradient: bool = True
-) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    dy: np.ndarray, cache: Cache, input_gradient: bool = True, weight_gradient: bool = True
+) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray]:
     """See `minicnn.reference.dense_backward`."""
     x, w = cache
     dy = ready(dy)
     # y = x @ w + b
     db = sum_rows(dy)
-    skipping_zeros = sparse_dense_backward(dy, x, ready(w), input_gradient)
-    if skipping_zeros is not None:
-        return (*skipping_zeros, db)
-    dw = matmul("dw", x.T, dy)
-    dx = matmul("dx", dy, w.T) if input_gradient else None
+    dx = dw = None
+    if weight_gradient:
+        by_unit = nonzeros_by_unit(dy)
+        dw = matmul("dw", x.T, dy) if by_unit is None else sparse_weight_gradient(by_unit, x)
+    if input_gradient:
+        by_image = nonzeros_by_image(dy)
+        dx = matmul("dx", dy, w.T) if by_image is None else sparse_input_gradient(by_image, ready(w))
     return dx, dw, db
+
+
+def adam_product_update(
+    value: np.ndarray,
+    x: np.ndarray,
+    dy: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    step: int,
+    learning_rate: float = 1e-4,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    epsilon: float = 1e-8,
+) -> None:
+    """See `minicnn.reference.adam_product_update`. value, m and v must be C-contiguous."""
+    x, dy = ready(x), ready(dy)
+    by_unit = nonzeros_by_unit(dy, NARROW)
+    if by_unit is None:
+        adam_update(value, matmul("dw", x.T, dy), m, v, step, learning_rate, beta1, beta2, epsilon)
+        return
+    numbers = adam_numbers(value.dtype, step, learning_rate, beta1, beta2, epsilon)
+    adam_along_product(by_unit, flat(value), x, flat(m), flat(v), numbers)

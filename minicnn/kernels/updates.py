@@ -10,24 +10,28 @@ import math
 import numpy as np
 from numba import prange
 
-from minicnn.kernels.jit import kernel
+from minicnn.kernels.jit import helper, kernel
 
 BLOCK = 16384  # entries
 
 
+@helper
+def adam_run(value, grad, m, v, numbers):
+    """Adam for a run of entries; `numbers` are those of `adam_numbers`."""
+    beta1, beta2, one_minus_beta1, one_minus_beta2, step_size, root, epsilon = numbers
+    for i in range(value.size):
+        m[i] = beta1 * m[i] + one_minus_beta1 * grad[i]
+        v[i] = beta2 * v[i] + one_minus_beta2 * grad[i] * grad[i]
+        # One division for three: sqrt(v / c) = sqrt(v) * root, and the rate has c1 in it already.
+        value[i] -= step_size * m[i] / (np.sqrt(v[i]) * root + epsilon)
+
+
 @kernel(parallel=True)
-def _adam(
-    values, grads, ms, vs, beta1, beta2, one_minus_beta1, one_minus_beta2, step_size, root, epsilon, block
-):
+def _adam(values, grads, ms, vs, numbers, block):
     size = values.size
     for part in prange((size + block - 1) // block):
         here = slice(part * block, min(size, (part + 1) * block))
-        value, grad, m, v = values[here], grads[here], ms[here], vs[here]
-        for i in range(value.size):
-            m[i] = beta1 * m[i] + one_minus_beta1 * grad[i]
-            v[i] = beta2 * v[i] + one_minus_beta2 * grad[i] * grad[i]
-            # One division for three: sqrt(v / c) = sqrt(v) * root, and the rate has c1 in it already.
-            value[i] -= step_size * m[i] / (np.sqrt(v[i]) * root + epsilon)
+        adam_run(values[here], grads[here], ms[here], vs[here], numbers)
 
 
 @kernel(parallel=True)
@@ -39,6 +43,14 @@ def _sgd(values, grads, velocities, rate, momentum, block):
         for i in range(value.size):
             velocity[i] = momentum * velocity[i] - rate * grad[i]
             value[i] += velocity[i]
+
+
+def adam_numbers(
+    dtype: np.dtype, step: int, learning_rate: float, beta1: float, beta2: float, epsilon: float
+) -> tuple[np.floating, ...]:
+    """What `adam_run` computes with, in the arrays' dtype."""
+    step_size, root = learning_rate / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
+    return tuple(map(dtype.type, (beta1, beta2, 1 - beta1, 1 - beta2, step_size, root, epsilon)))
 
 
 def adam_update(
@@ -53,10 +65,8 @@ def adam_update(
     epsilon: float = 1e-8,
 ) -> None:
     """See `minicnn.reference.adam_update`. The arrays must be C-contiguous."""
-    real = value.dtype.type
-    step_size, root = learning_rate / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
-    numbers = (beta1, beta2, 1 - beta1, 1 - beta2, step_size, root, epsilon)
-    _adam(*(_flat(a) for a in (value, grad, m, v)), *(real(x) for x in numbers), BLOCK)
+    numbers = adam_numbers(value.dtype, step, learning_rate, beta1, beta2, epsilon)
+    _adam(*(flat(a) for a in (value, grad, m, v)), numbers, BLOCK)
 
 
 def sgd_update(
@@ -68,10 +78,10 @@ def sgd_update(
 ) -> None:
     """See `minicnn.reference.sgd_update`. The arrays must be C-contiguous."""
     real = value.dtype.type
-    _sgd(*(_flat(a) for a in (value, grad, velocity)), real(learning_rate), real(momentum), BLOCK)
+    _sgd(*(flat(a) for a in (value, grad, velocity)), real(learning_rate), real(momentum), BLOCK)
 
 
-def _flat(array: np.ndarray) -> np.ndarray:
+def flat(array: np.ndarray) -> np.ndarray:
     """A 1-D view; a copy would swallow the update, so it is refused."""
     view = array.view()
     view.shape = (array.size,)

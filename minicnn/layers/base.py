@@ -24,13 +24,15 @@ class Parameter:
     """A trained array: its name, its value, and the gradient that backward writes.
 
     Both arrays may be views into a larger one (a network keeps all its parameters in one buffer);
-    change them in place.
+    change them in place. After a factored backward, see `Layer.backward`, `factors` may hold (x, dy):
+    then the gradient is x.T @ dy, and `grad` is out of date.
     """
 
     def __init__(self, name: str, value: np.ndarray) -> None:
         self.name = name
         self.value = value
         self.grad = np.zeros_like(value)
+        self.factors: tuple[np.ndarray, np.ndarray] | None = None
 
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, {list(self.value.shape)}, {self.value.dtype})"
@@ -83,13 +85,19 @@ class Layer:
         return y
 
     @overload
-    def backward(self, dy: np.ndarray, input_gradient: Literal[True] = True) -> np.ndarray: ...
+    def backward(
+        self, dy: np.ndarray, input_gradient: Literal[True] = True, factored: bool = False
+    ) -> np.ndarray: ...
     @overload
-    def backward(self, dy: np.ndarray, input_gradient: bool) -> np.ndarray | None: ...
-    def backward(self, dy: np.ndarray, input_gradient: bool = True) -> np.ndarray | None:
+    def backward(self, dy: np.ndarray, input_gradient: bool, factored: bool = False) -> np.ndarray | None: ...
+    def backward(
+        self, dy: np.ndarray, input_gradient: bool = True, factored: bool = False
+    ) -> np.ndarray | None:
         """dL/dx for dy = dL/dy; leaves dL/dparameter in each parameter's `grad`.
 
-        With `input_gradient=False` a layer may skip dx and return None.
+        With `input_gradient=False` a layer may skip dx and return None. With `factored=True` it may
+        leave a large gradient as two factors, for an optimizer that steps before the next forward: it
+        multiplies them as it goes, and the gradient is neither written to memory nor read from it.
         Raises RuntimeError without a matching forward, ValueError if dy has not the output's shape.
         """
         if self._cache is None or self._output is None:
@@ -106,6 +114,8 @@ class Layer:
             )
         cache, self._cache, self._awaited = self._cache, None, False
         with reuse(self._buffers):
+            if factored:
+                return self._backward_factored(dy, cache, input_gradient)
             return self._backward(dy, cache, input_gradient)
 
     def forget(self) -> None:
@@ -125,6 +135,10 @@ class Layer:
 
     def _backward(self, dy: np.ndarray, cache: Any, input_gradient: bool) -> np.ndarray | None:
         raise NotImplementedError
+
+    def _backward_factored(self, dy: np.ndarray, cache: Any, input_gradient: bool) -> np.ndarray | None:
+        """`_backward`, but gradients may be left as factors, see `backward`."""
+        return self._backward(dy, cache, input_gradient)
 
     def _check_input(self, x: np.ndarray) -> None:
         if not isinstance(x, np.ndarray):
@@ -164,6 +178,7 @@ class WeightedLayer(Layer):
 
     def _store(self, dw: np.ndarray, db: np.ndarray) -> None:
         """Overwrite the gradients. The kernels have written them in place already."""
+        self.weight.factors = None
         for parameter, grad in ((self.weight, dw), (self.bias, db)):
             if not np.may_share_memory(parameter.grad, grad):
                 parameter.grad[...] = grad

@@ -15,6 +15,8 @@ from minicnn.arguments import floating, integer
 from minicnn.initializers import BIASES, WEIGHTS, Generator, Initializer, as_generator
 from minicnn.layers.base import Layer, WeightedLayer
 
+LARGE = 100_000  # weights; below that their gradient stays in a processor's cache anyway
+
 
 class Dense(WeightedLayer):
     """Every output sees every input: x [N, D] -> y = x @ weight + bias [N, F].
@@ -55,6 +57,14 @@ class Dense(WeightedLayer):
     def _backward(self, dy: np.ndarray, cache: Any, input_gradient: bool) -> np.ndarray | None:
         dx, dw, db = self.ops.dense_backward(dy, cache, input_gradient)
         self._store(dw, db)
+        return dx
+
+    def _backward_factored(self, dy: np.ndarray, cache: Any, input_gradient: bool) -> np.ndarray | None:
+        if self.weight.value.size < LARGE:
+            return self._backward(dy, cache, input_gradient)
+        dx, _, db = self.ops.dense_backward(dy, cache, input_gradient, weight_gradient=False)
+        self._store(self.weight.grad, db)
+        self.weight.factors = cache[0], dy
         return dx
 
 
