@@ -5,8 +5,8 @@
 The result is cut into blocks of a fixed size, `M_BLOCK` x `N_BLOCK`; a thread takes whole blocks.
 Within a block, K is cut into slices of `K_BLOCK`. For each slice, b's part is copied ("packed") into
 panels as wide as a tile, which lie contiguous and stay in the nearest cache while tile after tile
-runs down the rows of a. Meanwhile the next slice of b is fetched from memory, so that the arithmetic
-need not wait for it. Every entry of c is summed in the same order whatever the number of threads.
+runs down the rows of a. Meanwhile what comes next is fetched from memory, so that the arithmetic need
+not wait for it. Every entry of c is summed in the same order whatever the number of threads.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from minicnn.kernels.jit import helper, kernel
 from minicnn.kernels.tile import MAX_ROWS, copy_tile_row, panel_width, tile, tile_rows, transpose
 from minicnn.kernels.vector import address, advance, lanes, prefetch
 
-M_BLOCK = 420  # rows of a that share one packing of b; a multiple of 14 and of 6
+M_BLOCK = 420  # rows of a, at most, that share one packing of b
 N_BLOCK = 128  # columns of b packed at once
 K_BLOCK = 256  # short slices stay in the nearest cache, long ones load and store c less often
+SHORT = 128  # up to this K, writing c takes about as long as the arithmetic
 AHEAD = 12  # rows of b between the one that is packed and the one that is fetched
 
 
@@ -71,6 +72,7 @@ def _matmul(
     k_block,
     ahead,
     line,
+    short,
     lane_count,
     scratch,
 ):
@@ -84,7 +86,8 @@ def _matmul(
         for k0 in range(0, K, k_block):
             k1 = min(K, k0 + k_block)
             _pack(b, b_k, b_n, k0, k1, n0, n1, width, panels, ahead, lane_count)
-            lines = -(-(n1 - n0) // line) if b_n == 1 and k1 < K else 0
+            b_lines = -(-(n1 - n0) // line) if b_n == 1 and k1 < K else 0
+            a_lines = -(-(m1 - m0) // line) if a_row == 1 and k1 < K else 0
             for n in range(n0, n1, width):
                 panel = address(panels, (n - n0) * (k1 - k0))
                 m = m0
@@ -100,11 +103,18 @@ def _matmul(
                     start, start_stride = c_at, c_stride
                     if k0 == 0:
                         start, start_stride = address(bias, n), 0
-                    # Meanwhile fetch a column of cache lines of the slice that comes next.
-                    next_b, next_stride = panel, 0
-                    if lines > 0:
-                        lines -= 1
-                        next_b, next_stride = address(b, k1 * b_k + n0 + lines * line), b_k
+                    # Meanwhile fetch a column of cache lines: of the next slice of b or of a transposed
+                    # a, which no processor foresees; or of c, where little arithmetic goes with it.
+                    next_one, next_stride = panel, 0
+                    if b_lines > 0:
+                        b_lines -= 1
+                        next_one, next_stride = address(b, k1 * b_k + n0 + b_lines * line), b_k
+                    elif a_lines > 0:
+                        a_lines -= 1
+                        next_one, next_stride = address(a, k1 * a_k + m0 + a_lines * line), a_k
+                    elif short >= K:
+                        column = n + (m // rows) % 2 * line
+                        next_one, next_stride = address(c, (m + rows) * N + column), N
                     tile(
                         rows,
                         a_at,
@@ -118,7 +128,7 @@ def _matmul(
                         start_stride,
                         c_at,
                         c_stride,
-                        next_b,
+                        next_one,
                         next_stride,
                     )
                     if n + width > N:
@@ -134,6 +144,7 @@ def matmul(name: str, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = No
     a and b may be transposed views. Plain twin: `a @ b + bias`.
     """
     (M, K), N, dtype = a.shape, b.shape[1], a.dtype
+    m_block = -(-M // -(-M // M_BLOCK))  # blocks of one size, for threads that have as much to do
     width = panel_width(dtype)
     c = empty(name, (M, N), dtype)
     padded_bias = empty("padded bias", (N + width,), dtype)
@@ -142,7 +153,17 @@ def matmul(name: str, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = No
     scratch = empty("panels", (get_num_threads(), N_BLOCK * K_BLOCK + MAX_ROWS * width), dtype)
     a, a_row, a_k = _flat_and_strides(a)
     b, b_k, b_n = _flat_and_strides(b)
-    sizes = (MAX_ROWS, width, M_BLOCK, N_BLOCK, K_BLOCK, AHEAD, CACHE_LINE // dtype.itemsize, lanes(dtype))
+    sizes = (
+        MAX_ROWS,
+        width,
+        m_block,
+        N_BLOCK,
+        K_BLOCK,
+        AHEAD,
+        CACHE_LINE // dtype.itemsize,
+        SHORT,
+        lanes(dtype),
+    )
     _matmul(M, N, K, a, a_row, a_k, b, b_k, b_n, padded_bias, c.reshape(-1), *sizes, scratch)
     return c
 
