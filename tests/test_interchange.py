@@ -266,15 +266,18 @@ def test_onnxruntime_computes_the_same_logits(kind):
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's older exporter
+@pytest.mark.filterwarnings("ignore")  # of PyTorch's exporters
+@pytest.mark.parametrize("exporter", ["onnxscript", "torchscript"])
 @pytest.mark.parametrize("kind", ["fused", "plain", "softmax"])
-def test_what_pytorch_exports_comes_in_and_computes_the_same_logits(tmp_path, kind):
+def test_what_pytorch_exports_comes_in_and_computes_the_same_logits(tmp_path, kind, exporter):
     pytest.importorskip("onnx")
     torch = pytest.importorskip("torch")
+    if exporter == "onnxscript":
+        pytest.importorskip("onnxscript")
     torch.manual_seed(0)
     network, images = network_and_images(kind)
     twin, x = their_twin(network), torch.tensor(channels_first(images))
-    torch.onnx.export(twin, (x,), tmp_path / "n.onnx", dynamo=False)
+    torch.onnx.export(twin, (x,), tmp_path / "n.onnx", dynamo=exporter == "onnxscript")
     with torch.no_grad():
         logits = twin(x).numpy()
     found = load_onnx(tmp_path / "n.onnx").forward(images)
