@@ -139,6 +139,16 @@ def any_memory_layout_will_do(make, x):
 
 
 @promise
+def factors_multiply_to_the_gradient(make, x):
+    expected = results(make(), x)
+    layer = make()
+    y = layer.forward(x, training=True).copy()
+    dx = layer.backward(upstream(y), factored=True)
+    grads = [p.grad if p.factors is None else p.factors[0].T @ p.factors[1] for p in layer.parameters]
+    equal([y, dx, *grads], expected, rtol=1e-12)
+
+
+@promise
 def an_image_alone_gives_the_same(make, x):
     together = make().forward(x).copy()
     for n in range(len(x)):

@@ -299,6 +299,11 @@ def test_filters_and_windows_of_one_pixel_work(padding):
     assert MaxPool2D(1, 1, padding).forward(x).ravel().tolist() == [1, -2, 3, 4]
 
 
+def test_a_pool_is_2x2_unless_told_otherwise():
+    x = np.arange(16.0).reshape(1, 4, 4, 1)
+    assert MaxPool2D().forward(x).ravel().tolist() == [5, 7, 13, 15]
+
+
 @pytest.mark.parametrize("layer", [lambda p: Conv2D(1, 1, padding=p), lambda p: MaxPool2D(padding=p)])
 def test_an_unknown_padding_is_refused(layer):
     with pytest.raises(ValueError, match="padding: expected"):
