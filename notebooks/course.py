@@ -125,17 +125,43 @@ def colour_bar(image: AxesImage, ax: Axes | Sequence[Axes] | np.ndarray, label: 
 
 
 def bars(ax: Axes, groups: Mapping[str, Iterable[float]], ylabel: str, unit: str = "{:.1f}") -> None:
-    """One bar for each name: the mean of its values, a dot for each value, and the mean in figures."""
+    """One bar from 0 for each name: the mean of its values, in figures, too; and a dot for each value."""
     for at, group in enumerate(groups.values()):
         values = np.asarray(list(group), float)
-        hatch = HATCHES[at % len(HATCHES)]
-        ax.bar(at, values.mean(), 0.6, color="#d9d9d9", edgecolor="black", hatch=hatch)
-        if len(values) > 1:
-            spread = np.linspace(-0.15, 0.15, len(values))
-            ax.plot(at + spread, values, "o", ms=3, color="black", clip_on=False, zorder=3)
-        mean, top = unit.format(values.mean()), (at, values.max())
-        ax.annotate(mean, top, (0, 4), textcoords="offset points", ha="center")
-    ax.set_xticks(range(len(groups)), list(groups))
+        ax.bar(at, values.mean(), 0.5, color="#d9d9d9", edgecolor="black")
+        _values(ax, at, values, unit)
+    _names(ax, list(groups), ylabel)
+    ax.set_ylim(bottom=0)
+
+
+def dots(ax: Axes, groups: Mapping[str, Iterable[float]], ylabel: str, unit: str = "{:.1f}") -> None:
+    """What `bars` shows where the axis does not begin at 0, and a bar would exaggerate.
+
+    For each name a dot for each value, a line at their mean, a grey box for its 95 % interval.
+    """
+    for at, group in enumerate(groups.values()):
+        values = np.asarray(list(group), float)
+        mean, half = interval(values)
+        ax.bar(at, 2 * half, 0.5, bottom=mean - half, color="#d9d9d9")
+        ax.hlines(mean, at - 0.25, at + 0.25, color="black", linestyle="-", lw=1.5)
+        _values(ax, at, values, unit)
+    _names(ax, list(groups), ylabel)
+    ax.use_sticky_edges = False  # else the axis would begin where the lowest box does
+    ax.margins(y=0.1)
+
+
+def _values(ax: Axes, at: int, values: np.ndarray, unit: str) -> None:
+    if len(values) > 1:
+        spread = np.linspace(-0.15, 0.15, len(values))
+        ax.plot(at + spread, values, "o", ms=3, color="black", clip_on=False, zorder=3)
+    beside = {"xytext": (3, 0), "textcoords": "offset points", "va": "center"}
+    paper = {"fc": "white", "ec": "none", "pad": 0.5}
+    ax.annotate(unit.format(values.mean()), (at + 0.25, values.mean()), bbox=paper, **beside)
+
+
+def _names(ax: Axes, names: list[str], ylabel: str) -> None:
+    ax.set_xticks(range(len(names)), names)
+    ax.set_xlim(-0.5, len(names) - 0.2)
     ax.set_ylabel(ylabel)
 
 

@@ -5,6 +5,7 @@ These tests read the notebooks as they are stored. `.ci/notebooks` executes them
 
 import ast
 import importlib.util
+import inspect
 import json
 import re
 from pathlib import Path
@@ -151,6 +152,20 @@ def test_the_readme_names_every_notebook_and_no_other():
 def test_outputs_are_stored_from_one_run_in_order(path):
     code = [cell for cell in cells_of(path) if cell["cell_type"] == "code"]
     assert [cell["execution_count"] for cell in code] == list(range(1, len(code) + 1))
+
+
+@every_notebook
+def test_the_source_that_a_notebook_shows_is_the_source_that_there_is(path):
+    names, stale = {"inspect": inspect}, []
+    for cell in cells_of(path):
+        nodes = list(ast.walk(ast.parse(text(cell)))) if cell["cell_type"] == "code" else []
+        for node in nodes:
+            if isinstance(node, ast.Import | ast.ImportFrom) and "minicnn" in ast.unparse(node):
+                exec(ast.unparse(node), names)
+        calls = [node for node in nodes if isinstance(node, ast.Call)]
+        shown = [ast.unparse(c.args[0]) for c in calls if ast.unparse(c).startswith("print(inspect.get")]
+        stale += [source for source in shown if eval(source, names).rstrip() not in stdout(cell)]
+    assert stale == []
 
 
 @every_notebook
