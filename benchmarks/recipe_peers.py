@@ -92,6 +92,9 @@ def _with_the_recipe(engine: type[PyTorch], job: Job) -> PyTorch:
 
     if job["optimizer"] != "adam":
         raise ValueError(f"optimizer: expected adam, got {job['optimizer']}")
+    for name in ("weight_decay", "smoothing"):
+        if job[name]:
+            raise ValueError(f"{name}: expected 0, got {job[name]}")
 
     class WithRecipe(engine):  # type: ignore[misc, valid-type]
         def _loss(self, x: Any, labels: Any) -> Any:

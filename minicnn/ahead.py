@@ -72,7 +72,7 @@ def _step(settings: Settings) -> None:
     """What a run does in a step and in a measurement, to zeros."""
     network = build_network(settings)
     optimizer = build_optimizer(settings, network)
-    loss = SoftmaxCrossEntropy(settings.reduction, settings.ops)
+    loss = SoftmaxCrossEntropy(settings.reduction, settings.ops, settings.smoothing)
     N, (H, W, _) = settings.batch_size, network.input_shape
 
     network.predict(np.zeros((CHUNK, H, W), np.uint8))  # first: the training compiles this on its way

@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+BELOW_1 = float(np.nextafter(1, 0))
+
 
 def integer(name: str, value: Any, at_least: int) -> int:
     """The argument as an int. Raises TypeError for anything else, ValueError if it is too small."""

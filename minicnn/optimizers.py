@@ -10,11 +10,10 @@ from itertools import groupby
 
 import numpy as np
 
-from minicnn.arguments import number
+from minicnn.arguments import BELOW_1, number
 from minicnn.kernels.buffers import Buffers, reuse
 from minicnn.layers.base import Parameter, find_ops
 
-BELOW_1 = np.nextafter(1, 0)
 Factors = tuple[np.ndarray, np.ndarray]  # x and dy of the gradient x.T @ dy
 
 
@@ -94,7 +93,9 @@ class Adam(Optimizer):
     m = beta1 m + (1 - beta1) g         v = beta2 v + (1 - beta2) g^2
     value -= learning_rate * (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon)
 
-    Source: Kingma, Ba: Adam (2015), Algorithm 1.
+    With `weight_decay`, each step first takes learning_rate * weight_decay of every value away.
+    Source: Kingma, Ba: Adam (2015), Algorithm 1; of the decay: Loshchilov, Hutter: Decoupled Weight
+    Decay Regularization (2019), Algorithm 2.
     """
 
     def __init__(
@@ -105,6 +106,7 @@ class Adam(Optimizer):
         beta2: float = 0.999,
         epsilon: float = 1e-8,
         *,
+        weight_decay: float = 0.0,
         ops: str = "kernels",
     ) -> None:
         for name, beta in (("beta1", beta1), ("beta2", beta2)):
@@ -112,6 +114,7 @@ class Adam(Optimizer):
         number("epsilon", epsilon, "a number above 0", above=0)
         super().__init__(parameters, learning_rate, ops)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
+        self.weight_decay = number("weight_decay", weight_decay, "a number from 0", low=0)
         self._remember("m")
         self._remember("v")
         self._buffers = Buffers()
@@ -125,8 +128,8 @@ class Adam(Optimizer):
         with reuse(self._buffers):
             self.ops.adam_product_update(value, x, dy, *state, *self._settings())
 
-    def _settings(self) -> tuple[int, float, float, float, float]:
-        return self.steps, self.learning_rate, self.beta1, self.beta2, self.epsilon
+    def _settings(self) -> tuple[float, ...]:
+        return self.steps, self.learning_rate, self.beta1, self.beta2, self.epsilon, self.weight_decay
 
 
 class SGD(Optimizer):

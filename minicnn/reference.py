@@ -277,30 +277,39 @@ def softmax(logits: Array) -> Array:
 
 
 def softmax_cross_entropy_forward(
-    logits: Array, labels: Array, reduction: str = "mean"
+    logits: Array, labels: Array, reduction: str = "mean", smoothing: float = 0.0
 ) -> tuple[float, Cache]:
     """Softmax and cross-entropy in one, safe for scores of any size.
 
         loss[n] = -log p[n, label] = log(sum over j of exp(z[n, j])) - z[n, label]
 
-    logits [N, K], labels [N] integers in 0..K-1. Returns the sum or the mean over n, in nats.
-    Source: Goodfellow, Bengio, Courville: Deep Learning (2016), sections 4.1 and 6.2.2.3.
+    logits [N, K], labels [N] integers in 0..K-1. Returns the sum or the mean over n, in nats. With
+    `smoothing`, that part of what is expected is shared out among all K classes:
+
+        loss[n] = -(1 - smoothing) log p[n, label] - smoothing / K * (sum over j of log p[n, j])
+
+    Source: Goodfellow, Bengio, Courville: Deep Learning (2016), sections 4.1 and 6.2.2.3; of smoothing:
+    Szegedy et al.: Rethinking the Inception Architecture for Computer Vision (2016), section 7.
     """
     rows = np.arange(len(logits))
     shifted = logits - logits.max(axis=1, keepdims=True)
-    losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[rows, labels]
+    log_totals = np.log(np.exp(shifted).sum(axis=1))
+    losses = log_totals - shifted[rows, labels]
+    if smoothing:
+        losses += logits.dtype.type(smoothing) * (shifted[rows, labels] - shifted.mean(axis=1))
     loss = losses.sum(dtype=np.float64)
     if reduction == "mean":
         loss = loss / len(logits)
-    return float(loss), (softmax(logits), labels, reduction)
+    return float(loss), (softmax(logits), labels, reduction, smoothing)
 
 
 def softmax_cross_entropy_backward(dloss: float, cache: Cache) -> Array:
     """Gradient of `softmax_cross_entropy_forward`: dlogits [N, K] for the upstream number dloss."""
-    p, labels, reduction = cache
-    # loss = log(sum exp(z)) - z[label], and d log(sum exp(z)) / dz = softmax(z) = p
-    dlogits = p.copy()
-    dlogits[np.arange(len(p)), labels] -= 1
+    p, labels, reduction, smoothing = cache
+    # loss = log(sum exp(z)) - (1 - smoothing) z[label] - smoothing * mean(z), and
+    # d log(sum exp(z)) / dz = softmax(z) = p
+    dlogits = p - p.dtype.type(smoothing / p.shape[1])
+    dlogits[np.arange(len(p)), labels] -= p.dtype.type(1 - smoothing)
     scale = dloss / len(p) if reduction == "mean" else dloss
     return dlogits * p.dtype.type(scale)
 
@@ -364,17 +373,21 @@ def adam_update(
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
 ) -> None:
     """One step of Adam. Changes `value`, `m` and `v` in place; `step` counts from 1.
 
+    Before it, `weight_decay` takes learning_rate * weight_decay of every value away.
     Source: Kingma, Ba: Adam (2015), Algorithm 1. (TensorFlow 1 adds epsilon before v is corrected,
-    which is the variant at the end of the paper's section 2 with another epsilon.)
+    which is the variant at the end of the paper's section 2 with another epsilon.) Of the decay:
+    Loshchilov, Hutter: Decoupled Weight Decay Regularization (2019), Algorithm 2.
     """
     real = value.dtype.type
     m[...] = real(beta1) * m + real(1 - beta1) * grad
     v[...] = real(beta2) * v + real(1 - beta2) * grad * grad
     m_hat = m / real(1 - beta1**step)
     v_hat = v / real(1 - beta2**step)
+    value *= real(1 - learning_rate * weight_decay)
     value -= real(learning_rate) * m_hat / (np.sqrt(v_hat) + real(epsilon))
 
 
@@ -389,9 +402,10 @@ def adam_product_update(
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
 ) -> None:
     """`adam_update` of a dense layer's weight [D, F], its gradient given by factors x [N, D], dy [N, F]."""
-    adam_update(value, x.T @ dy, m, v, step, learning_rate, beta1, beta2, epsilon)
+    adam_update(value, x.T @ dy, m, v, step, learning_rate, beta1, beta2, epsilon, weight_decay)
 
 
 def sgd_update(

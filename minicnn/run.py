@@ -112,7 +112,7 @@ class Run:
         self.settings, self.data, self.directory = settings, data, Path(directory)
         self.trained = build_network(settings)
         self.network = build_network(settings) if settings.average else self.trained
-        self.loss = SoftmaxCrossEntropy(settings.reduction, settings.ops)
+        self.loss = SoftmaxCrossEntropy(settings.reduction, settings.ops, settings.smoothing)
         self.optimizer = build_optimizer(settings, self.trained)
         self.augmentation = build_augmentation(settings)
         self.batches = Batches(len(data.train), settings.batch_size, settings.seed)
@@ -364,9 +364,11 @@ class Run:
 
     def _check_config(self, saved: dict[str, Any]) -> None:
         """Raise ValueError unless the state was made with these settings."""
-        for name, value in dataclasses.asdict(self.settings).items():
-            if name not in ("steps", "data") and saved[name] != value:
-                raise ValueError(f"{name}: expected {value!r}, got {saved[name]!r}")
+        newer = {field.name: field.default for field in dataclasses.fields(Settings)}  # than the run
+        for name, found in (newer | dict(saved)).items():
+            value = getattr(self.settings, name, found)
+            if name not in ("steps", "data") and found != value:
+                raise ValueError(f"{name}: expected {value!r}, got {found!r}")
 
     def _write_config(self) -> None:
         with writing(self.directory):
@@ -428,7 +430,7 @@ def build_optimizer(settings: Settings, network: Sequential) -> Optimizer:
     parameters, rate, ops = network.parameters(), settings.learning_rate, settings.ops
     if settings.optimizer == "sgd":
         return SGD(parameters, rate, ops=ops)
-    return Adam(parameters, rate, beta2=settings.beta2, ops=ops)
+    return Adam(parameters, rate, beta2=settings.beta2, weight_decay=settings.weight_decay, ops=ops)
 
 
 def build_augmentation(settings: Settings) -> Augmentation:

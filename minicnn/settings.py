@@ -20,7 +20,7 @@ CHOICES = {
 }
 RANGES = {"steps": (1, 10**9), "batch_size": (1, 10_000), "log_every": (1, 10**9), "seed": (0, 2**32 - 1)}
 BELOW = {  # from 0, and less than this
-    "beta2": 1, "warm_up": 1, "floor": 1, "average": 1,
+    "beta2": 1, "weight_decay": 10, "smoothing": 1, "warm_up": 1, "floor": 1, "average": 1,
     "shift": 1000, "rotation": 360, "scale": 10, "shear": 10, "elastic": 1000,
 }  # fmt: skip
 

@@ -101,6 +101,8 @@ class Recipe:
     reduction: str = "sum"  # of the loss over the batch
     optimizer: str = "adam"
     beta2: float = 0.999  # of Adam
+    weight_decay: float = 0.0  # of Adam
+    smoothing: float = 0.0  # of the labels: see minicnn.losses
     log_every: int = 100
 
     weights: str = "tutorial"  # the first ones: see FIRST_WEIGHTS
@@ -153,6 +155,8 @@ RECIPES = {
         keep_prob=0.5,
         reduction="mean",
         beta2=0.99,
+        weight_decay=0.1,
+        smoothing=0.1,
         log_every=1000,
         weights="he",
         warm_up=0.02,

@@ -200,6 +200,7 @@ ODD = [  # of each operation, sizes that leave remainders in blocks, tiles and v
     ("dropout", {}),
     ("softmax_cross_entropy", {"reduction": "mean"}),
     ("softmax_cross_entropy", {"scale": 1000, "reduction": "sum"}),
+    ("softmax_cross_entropy", {"smoothing": 0.1}),
     ("adam", {}),
     ("adam_product", {"N": 5, "D": 90, "F": 40}),
     ("sgd", {}),

@@ -96,12 +96,16 @@ def dense(x, w, b):
     return y
 
 
-def softmax_cross_entropy(logits, labels):
-    """The loss of each row: minus the logarithm of the probability of its label."""
+def softmax_cross_entropy(logits, labels, smoothing=0.0):
+    """The loss of each row: minus the logarithm of each class's probability, times what is expected of it."""
     losses = []
     for row, label in zip(logits, labels, strict=True):
         exponentials = [math.exp(z) for z in row]
-        losses.append(-math.log(exponentials[label] / sum(exponentials)))
+        loss = 0.0
+        for k in range(len(row)):
+            expected = (1 - smoothing if k == label else 0) + smoothing / len(row)
+            loss -= expected * math.log(exponentials[k] / sum(exponentials))
+        losses.append(loss)
     return losses
 
 

@@ -117,14 +117,15 @@ def softmax(numbers, N=3, K=10, scale=1):
     return Case(numbers(N, K) * numbers.dtype(scale), length=N * K)
 
 
-def softmax_cross_entropy(numbers, N=3, K=10, scale=1, reduction="mean"):
+def softmax_cross_entropy(numbers, N=3, K=10, scale=1, reduction="mean", smoothing=0.0):
     (logits,) = softmax(numbers, N, K, scale).args
-    return Case(logits, numbers.rng.integers(0, K, N), reduction, length=N * K)
+    return Case(logits, numbers.rng.integers(0, K, N), reduction, smoothing, length=N * K * scale)
 
 
 def adam(numbers, N=3, size=11, step=3):
     value, grad, m = numbers(N, size), numbers(N, size), numbers(N, size)
-    return Case(value, grad, m, np.abs(numbers(N, size)) + m.dtype.type(0.1), step, 0.01, 0.8, 0.9, 1e-3)
+    v = np.abs(numbers(N, size)) + m.dtype.type(0.1)
+    return Case(value, grad, m, v, step, 0.01, 0.8, 0.9, 1e-3, 0.5)
 
 
 def adam_product(numbers, N=3, D=20, F=10, share=0.25, step=3):
@@ -181,7 +182,8 @@ SIZES = {
     relu: flat,
     dropout: flat | {"keep_prob": st.sampled_from([0.1, 0.5, 0.9, 1.0])},
     softmax: scores,
-    softmax_cross_entropy: scores | {"reduction": st.sampled_from(["sum", "mean"])},
+    softmax_cross_entropy: scores
+    | {"reduction": st.sampled_from(["sum", "mean"]), "smoothing": st.sampled_from([0.0, 0.1])},
     adam: flat | {"step": st.integers(1, 10_000)},
     adam_product: product | {"share": st.sampled_from([0, 0.25, 1]), "step": st.integers(1, 10_000)},
     sgd: flat | {"momentum": st.sampled_from([0.0, 0.9])},
@@ -444,9 +446,9 @@ def test_huge_scores_give_a_finite_loss_and_gradient(dtype):
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.int32, np.int64])
 def test_labels_may_be_any_integers(dtype):
-    logits, labels, reduction = typical("softmax_cross_entropy_forward").args
-    expected = run(reference, "softmax_cross_entropy_backward", (logits, labels, reduction))
-    actual = run(kernels, "softmax_cross_entropy_backward", (logits, labels.astype(dtype), reduction))
+    logits, labels, *others = typical("softmax_cross_entropy_forward").args
+    expected = run(reference, "softmax_cross_entropy_backward", (logits, labels, *others))
+    actual = run(kernels, "softmax_cross_entropy_backward", (logits, labels.astype(dtype), *others))
     assert_equal(actual, expected)
 
 

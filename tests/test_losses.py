@@ -25,6 +25,22 @@ def test_the_sum_adds_up_the_losses_of_the_images_and_the_mean_divides(ops):
     assert SoftmaxCrossEntropy("mean", ops).forward(logits, labels) == pytest.approx(sum(losses) / 4)
 
 
+@both_ops
+def test_smoothing_shares_a_part_of_what_is_expected_among_all_classes(ops):
+    logits, labels = scores()
+    loss = SoftmaxCrossEntropy("sum", ops, smoothing=0.2)
+    losses = naive.softmax_cross_entropy(logits, labels, smoothing=0.2)
+    assert loss.forward(logits, labels) == pytest.approx(sum(losses))
+    targets = 0.8 * np.eye(5)[labels] + 0.2 / 5
+    np.testing.assert_allclose(loss.backward(), reference.softmax(logits) - targets, rtol=1e-12)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1, float("nan")])
+def test_smoothing_of_all_or_less_than_nothing_is_refused(smoothing):
+    with pytest.raises(ValueError, match=r"smoothing: expected 0 <= smoothing < 1"):
+        SoftmaxCrossEntropy(smoothing=smoothing)
+
+
 def test_the_mean_is_the_default():
     logits, labels = scores()
     assert SoftmaxCrossEntropy().forward(logits, labels) == SoftmaxCrossEntropy("mean").forward(

@@ -203,6 +203,7 @@ def test_a_large_gradient_can_be_left_as_factors(ops):
     np.testing.assert_allclose(of_x.T @ of_y, expected[0], rtol=1e-4, atol=1e-6)
     np.testing.assert_equal([p.grad for p in others], expected[1:])
     assert {p.factors for p in others} == {None}
+    assert np.isnan(large.grad).all()  # not computed
 
 
 def test_a_backward_without_factors_forgets_those_of_the_one_before():

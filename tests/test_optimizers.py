@@ -9,7 +9,7 @@ from minicnn.network import Sequential
 
 both_ops = pytest.mark.parametrize("ops", ["kernels", "reference"])
 OPTIMIZERS = [
-    lambda parameters, ops="kernels": Adam(parameters, 0.01, 0.8, 0.9, 1e-3, ops=ops),
+    lambda parameters, ops="kernels": Adam(parameters, 0.01, 0.8, 0.9, 1e-3, weight_decay=0.5, ops=ops),
     lambda parameters, ops="kernels": SGD(parameters, 0.01, 0.5, ops=ops),
 ]
 both_optimizers = pytest.mark.parametrize("make", OPTIMIZERS, ids=["Adam", "SGD"])
@@ -61,6 +61,19 @@ def test_adam_is_the_update_of_the_reference_counted_from_step_1(ops):
         reference.adam_update(value, np.full((3, 4), float(step)), m, v, step, 0.01, 0.8, 0.9, 1e-3)
         assert optimizer.steps == step
     assert_same([parameters[0].value], [value])
+
+
+@both_ops
+def test_weight_decay_takes_a_part_of_every_value_before_the_step(ops):
+    plain, decayed = separate(), separate()
+    for parameters, decay in (plain, 0.0), (decayed, 5.0):
+        Adam(parameters, 0.01, weight_decay=decay, ops=ops).step()  # along gradients of 0
+    assert_same([p.value for p in decayed], [0.95 * p.value for p in plain])
+
+
+def test_a_negative_weight_decay_is_refused():
+    with pytest.raises(ValueError, match="weight_decay: expected a number from 0, got -1"):
+        Adam(separate(), weight_decay=-1)
 
 
 @both_ops

@@ -189,13 +189,13 @@ def test_conv_relu_pool_equals_the_loops(case):
 # --- loss ----------------------------------------------------------------------------------------
 
 
-@given(st.integers(1, 5), st.integers(1, 6), seeds)
-def test_softmax_cross_entropy_equals_the_loops(N, K, seed):
+@given(st.integers(1, 5), st.integers(1, 6), seeds, st.sampled_from([0.0, 0.1, 0.9]))
+def test_softmax_cross_entropy_equals_the_loops(N, K, seed, smoothing):
     rng = np.random.default_rng(seed)
     logits, labels = rng.normal(0, 3, (N, K)), rng.integers(0, K, N)
-    losses = naive.softmax_cross_entropy(logits, labels)
-    close(reference.softmax_cross_entropy_forward(logits, labels, "sum")[0], sum(losses))
-    close(reference.softmax_cross_entropy_forward(logits, labels, "mean")[0], sum(losses) / N)
+    losses = naive.softmax_cross_entropy(logits, labels, smoothing)
+    close(reference.softmax_cross_entropy_forward(logits, labels, "sum", smoothing)[0], sum(losses))
+    close(reference.softmax_cross_entropy_forward(logits, labels, "mean", smoothing)[0], sum(losses) / N)
 
 
 def test_equal_scores_cost_the_logarithm_of_the_number_of_classes():
@@ -239,19 +239,22 @@ def test_the_gradient_of_the_loss_is_probability_minus_label(reduction):
 # --- optimizers ----------------------------------------------------------------------------------
 
 
-def adam_by_hand(theta, gradients, alpha, beta1, beta2, epsilon):
-    """Algorithm 1 of Kingma & Ba for one number, line by line."""
+def adam_by_hand(theta, gradients, alpha, beta1, beta2, epsilon, weight_decay=0.0):
+    """Algorithm 1 of Kingma & Ba for one number, line by line; the decay as Loshchilov & Hutter add it."""
     m = v = 0.0
     for t, g in enumerate(gradients, start=1):
         m = beta1 * m + (1 - beta1) * g
         v = beta2 * v + (1 - beta2) * g**2
         m_hat = m / (1 - beta1**t)
         v_hat = v / (1 - beta2**t)
-        theta = theta - alpha * m_hat / (math.sqrt(v_hat) + epsilon)
+        theta = theta - alpha * m_hat / (math.sqrt(v_hat) + epsilon) - alpha * weight_decay * theta
     return theta
 
 
-@pytest.mark.parametrize("settings", [(1e-4, 0.9, 0.999, 1e-8), (0.1, 0.5, 0.7, 1e-2), (0.1, 0.0, 0.0, 0.5)])
+@pytest.mark.parametrize(
+    "settings",
+    [(1e-4, 0.9, 0.999, 1e-8), (0.1, 0.5, 0.7, 1e-2), (0.1, 0.0, 0.0, 0.5), (0.1, 0.5, 0.7, 1e-2, 0.4)],
+)
 def test_adam_is_algorithm_1(settings):
     rng = np.random.default_rng(0)
     value, gradients = rng.standard_normal(5), rng.standard_normal((6, 5))
@@ -279,8 +282,8 @@ def test_adam_along_a_product_is_adam_along_the_gradient_of_a_dense_weight():
     value, x, dy = rng.standard_normal((4, 5)), rng.standard_normal((3, 4)), rng.standard_normal((3, 5))
     (m, v), expected = (np.ones((2, 4, 5))), [value.copy(), np.ones((4, 5)), np.ones((4, 5))]
     _, dw, _ = reference.dense_backward(dy, (x, value))
-    reference.adam_update(expected[0], dw, *expected[1:], 2, 0.1, 0.5, 0.7, 1e-2)
-    reference.adam_product_update(value, x, dy, m, v, 2, 0.1, 0.5, 0.7, 1e-2)
+    reference.adam_update(expected[0], dw, *expected[1:], 2, 0.1, 0.5, 0.7, 1e-2, 0.4)
+    reference.adam_product_update(value, x, dy, m, v, 2, 0.1, 0.5, 0.7, 1e-2, 0.4)
     close([value, m, v], expected)
 
 

@@ -96,10 +96,13 @@ def away_from_kinks(y):
     return np.diff(ordered).min() > 1e-4
 
 
-@given(seeds, st.integers(1, 4), st.integers(1, 5), st.sampled_from(["sum", "mean"]))
-def test_softmax_cross_entropy(seed, N, K, reduction):
+@given(
+    seeds, st.integers(1, 4), st.integers(1, 5), st.sampled_from(["sum", "mean"]), st.sampled_from([0.0, 0.3])
+)
+def test_softmax_cross_entropy(seed, N, K, reduction, smoothing):
     rng = np.random.default_rng(seed)
-    check("softmax_cross_entropy", [rng.normal(0, 2, (N, K))], rng.integers(0, K, N), reduction)
+    labels = rng.integers(0, K, N)
+    check("softmax_cross_entropy", [rng.normal(0, 2, (N, K))], labels, reduction, smoothing)
 
 
 @pytest.mark.parametrize(

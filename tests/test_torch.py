@@ -118,13 +118,28 @@ def test_dense(ops):
 @every_ops
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("scale", [1, 100])
-def test_softmax_cross_entropy(ops, reduction, scale):
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_softmax_cross_entropy(ops, reduction, scale, smoothing):
     labels = np.random.default_rng(1).integers(0, 10, 6)
 
     def theirs(z):
-        return functional.cross_entropy(z, torch.tensor(labels), reduction=reduction)
+        targets = torch.tensor(labels)
+        return functional.cross_entropy(z, targets, reduction=reduction, label_smoothing=smoothing)
 
-    compare(ops, "softmax_cross_entropy", [normal(6, 10) * scale], (labels, reduction), theirs)
+    compare(ops, "softmax_cross_entropy", [normal(6, 10) * scale], (labels, reduction, smoothing), theirs)
+
+
+@every_ops
+def test_adam_with_weight_decay(ops):
+    value, m, v = normal(7), np.zeros(7), np.zeros(7)
+    theirs = torch.nn.Parameter(torch.tensor(value.copy()))
+    adam = torch.optim.AdamW([theirs], lr=0.1, weight_decay=0.5)
+    for step in range(1, 11):
+        grad = normal(7, seed=step)
+        theirs.grad = torch.tensor(grad)
+        adam.step()
+        ops.adam_update(value, grad, m, v, step, 0.1, weight_decay=0.5)
+    np.testing.assert_allclose(value, theirs.detach().numpy(), **CLOSE)
 
 
 @every_ops

@@ -453,6 +453,12 @@ def cnn_run():
     return Run(settings_for(**CNN), DATA, "nowhere")
 
 
+def test_a_state_from_before_a_setting_was_there_is_taken_as_having_its_default(cnn_run):
+    facts = cnn_run._facts()
+    del facts["config"]["smoothing"]
+    cnn_run._restore(checkpoint.Checkpoint(cnn_run._arrays(), facts, cnn_run.directory / NEWEST))
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

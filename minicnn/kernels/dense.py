@@ -18,6 +18,7 @@ from minicnn.kernels.sparse import (
     sparse_weight_gradient,
 )
 from minicnn.kernels.updates import adam_numbers, adam_update, flat
+from minicnn.kernels.vector import add, address
 from minicnn.reference import Cache
 
 
@@ -30,8 +31,7 @@ def _sum_rows(dy, db):
         start, stop = part * block, min(F, (part + 1) * block)
         db[start:stop] = 0
         for i in range(M):
-            for f in range(start, stop):
-                db[f] += dy[i, f]
+            add(address(dy, i * F + start), address(db, start), stop - start)
 
 
 def sum_rows(dy: np.ndarray) -> np.ndarray:
@@ -77,12 +77,14 @@ def adam_product_update(
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
 ) -> None:
     """See `minicnn.reference.adam_product_update`. value, m and v must be C-contiguous."""
     x, dy = ready(x), ready(dy)
     by_unit = nonzeros_by_unit(dy, NARROW)
+    settings = (step, learning_rate, beta1, beta2, epsilon, weight_decay)
     if by_unit is None:
-        adam_update(value, matmul("dw", x.T, dy), m, v, step, learning_rate, beta1, beta2, epsilon)
+        adam_update(value, matmul("dw", x.T, dy), m, v, *settings)
         return
-    numbers = adam_numbers(value.dtype, step, learning_rate, beta1, beta2, epsilon)
+    numbers = adam_numbers(value.dtype, *settings)
     adam_along_product(by_unit, flat(value), x, flat(m), flat(v), numbers)

@@ -28,12 +28,11 @@ def _softmax(z, p, tops, log_totals):
 
 
 @kernel(parallel=False)
-def _subtract_one_hot(p, labels, scale, dz):
-    one = p.dtype.type(1)
+def _subtract_targets(p, labels, of_all, of_label, scale, dz):
     for n in range(p.shape[0]):
         for k in range(p.shape[1]):
-            dz[n, k] = p[n, k] * scale
-        dz[n, labels[n]] = (p[n, labels[n]] - one) * scale
+            dz[n, k] = (p[n, k] - of_all) * scale
+        dz[n, labels[n]] = (p[n, labels[n]] - of_all - of_label) * scale
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -50,22 +49,27 @@ def _softmax_and_logs(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def softmax_cross_entropy_forward(
-    logits: np.ndarray, labels: np.ndarray, reduction: str = "mean"
+    logits: np.ndarray, labels: np.ndarray, reduction: str = "mean", smoothing: float = 0.0
 ) -> tuple[float, Cache]:
     """See `minicnn.reference.softmax_cross_entropy_forward`."""
     p, tops, log_totals = _softmax_and_logs(logits)
     # loss = log(sum exp(z)) - z[label], both less the top score, for which float32 is too coarse
-    losses = log_totals - (logits[np.arange(len(logits)), labels] - tops)
+    of_labels = logits[np.arange(len(logits)), labels] - tops
+    losses = log_totals - of_labels
+    if smoothing:
+        losses += logits.dtype.type(smoothing) * (of_labels - (logits - tops[:, None]).mean(axis=1))
     loss = losses.sum(dtype=np.float64)
     if reduction == "mean":
         loss = loss / len(logits)
-    return float(loss), (p, labels, reduction)
+    return float(loss), (p, labels, reduction, smoothing)
 
 
 def softmax_cross_entropy_backward(dloss: float, cache: Cache) -> np.ndarray:
     """See `minicnn.reference.softmax_cross_entropy_backward`."""
-    p, labels, reduction = cache
+    p, labels, reduction, smoothing = cache
+    real = p.dtype.type
+    of_all, of_label = real(smoothing / p.shape[1]), real(1 - smoothing)
     dlogits = empty("dlogits", p.shape, p.dtype)
-    scale = p.dtype.type(dloss / len(p) if reduction == "mean" else dloss)
-    _subtract_one_hot(p, ready(np.asarray(labels, np.int64)), scale, dlogits)
+    scale = real(dloss / len(p) if reduction == "mean" else dloss)
+    _subtract_targets(p, ready(np.asarray(labels, np.int64)), of_all, of_label, scale, dlogits)
     return dlogits

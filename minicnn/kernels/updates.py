@@ -18,12 +18,12 @@ BLOCK = 16384  # entries
 @helper
 def adam_run(value, grad, m, v, numbers):
     """Adam for a run of entries; `numbers` are those of `adam_numbers`."""
-    beta1, beta2, one_minus_beta1, one_minus_beta2, step_size, root, epsilon = numbers
+    beta1, beta2, one_minus_beta1, one_minus_beta2, step_size, root, epsilon, kept = numbers
     for i in range(value.size):
         m[i] = beta1 * m[i] + one_minus_beta1 * grad[i]
         v[i] = beta2 * v[i] + one_minus_beta2 * grad[i] * grad[i]
         # One division for three: sqrt(v / c) = sqrt(v) * root, and the rate has c1 in it already.
-        value[i] -= step_size * m[i] / (np.sqrt(v[i]) * root + epsilon)
+        value[i] = kept * value[i] - step_size * m[i] / (np.sqrt(v[i]) * root + epsilon)
 
 
 @kernel(parallel=True)
@@ -46,11 +46,18 @@ def _sgd(values, grads, velocities, rate, momentum, block):
 
 
 def adam_numbers(
-    dtype: np.dtype, step: int, learning_rate: float, beta1: float, beta2: float, epsilon: float
+    dtype: np.dtype,
+    step: int,
+    learning_rate: float,
+    beta1: float,
+    beta2: float,
+    epsilon: float,
+    weight_decay: float,
 ) -> tuple[np.floating, ...]:
     """What `adam_run` computes with, in the arrays' dtype."""
     step_size, root = learning_rate / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
-    return tuple(map(dtype.type, (beta1, beta2, 1 - beta1, 1 - beta2, step_size, root, epsilon)))
+    kept = 1 - learning_rate * weight_decay
+    return tuple(map(dtype.type, (beta1, beta2, 1 - beta1, 1 - beta2, step_size, root, epsilon, kept)))
 
 
 def adam_update(
@@ -63,9 +70,10 @@ def adam_update(
     beta1: float = 0.9,
     beta2: float = 0.999,
     epsilon: float = 1e-8,
+    weight_decay: float = 0.0,
 ) -> None:
     """See `minicnn.reference.adam_update`. The arrays must be C-contiguous."""
-    numbers = adam_numbers(value.dtype, step, learning_rate, beta1, beta2, epsilon)
+    numbers = adam_numbers(value.dtype, step, learning_rate, beta1, beta2, epsilon, weight_decay)
     _adam(*(flat(a) for a in (value, grad, m, v)), numbers, BLOCK)
 
 
