@@ -77,8 +77,8 @@ class Diverged(Exception):  # noqa: N818
 class Measurement:
     """What a run reached at a step. As text, the log line.
 
-    `loss` is the mean per image of the step's batch, in nats and with dropout, before the weights
-    moved (the mean, whether the recipe minimises the mean or the sum). Accuracies are fractions,
+    `loss` is the mean per image of the step's batch, in nats, with dropout and smoothed labels, before
+    the weights moved (the mean, whether the recipe minimises the mean or the sum). Accuracies are fractions,
     after the step and with dropout off, of the same batch and of all test images.
     """
 

@@ -39,7 +39,7 @@ from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE, tutorial_network
 BUILD_NETWORK = build_network
 EVERYTHING = {  # that a recipe can ask for
     "recipe": "best", "weights": "he", "beta2": 0.99, "warm_up": 0.3, "schedule": "cosine", "floor": 0.1,
-    "average": 0.8,
+    "average": 0.8, "weight_decay": 0.1, "smoothing": 0.1,
     "shift": 1, "rotation": 5, "scale": 0.1, "shear": 0.1, "elastic": 1,
 }  # fmt: skip
 

@@ -144,7 +144,9 @@ def matmul(name: str, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = No
     a and b may be transposed views. Plain twin: `a @ b + bias`.
     """
     (M, K), N, dtype = a.shape, b.shape[1], a.dtype
-    m_block = -(-M // -(-M // M_BLOCK))  # blocks of one size, for threads that have as much to do
+    # At least two blocks, and of one size, so that threads have as much to do.
+    m_blocks = max(-(-M // M_BLOCK), min(2 // -(-N // N_BLOCK), -(-M // MAX_ROWS)))
+    m_block = -(-M // m_blocks)
     width = panel_width(dtype)
     c = empty(name, (M, N), dtype)
     padded_bias = empty("padded bias", (N + width,), dtype)
