@@ -146,6 +146,7 @@ def spoiled(bug: Bug):
     try:
         with warnings.catch_warnings(), event.install_listener("numba:compile", Unoptimised(directory)):
             warnings.simplefilter("ignore", RuntimeWarning)
+            warnings.simplefilter("ignore", numba.NumbaWarning)  # such code is not cached
             yield links.Package(modules, bug.tier, bug.op)
     finally:
         numba.set_num_threads(threads)
