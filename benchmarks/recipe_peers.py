@@ -92,13 +92,11 @@ def _with_the_recipe(engine: type[PyTorch], job: Job) -> PyTorch:
 
     if job["optimizer"] != "adam":
         raise ValueError(f"optimizer: expected adam, got {job['optimizer']}")
-    for name in ("weight_decay", "smoothing"):
-        if job[name]:
-            raise ValueError(f"{name}: expected 0, got {job[name]}")
 
     class WithRecipe(engine):  # type: ignore[misc, valid-type]
         def _loss(self, x: Any, labels: Any) -> Any:
-            return self.torch.nn.functional.cross_entropy(self.model(x), labels, reduction=job["reduction"])
+            options = {"reduction": job["reduction"], "label_smoothing": job["smoothing"]}
+            return self.torch.nn.functional.cross_entropy(self.model(x), labels, **options)
 
     weights, biases = {"he": (he_normal, constant(0)), "tutorial": (WEIGHTS, BIASES)}[job["weights"]]
     rng = np.random.default_rng(job["seed"])  # draws what minicnn draws
@@ -108,7 +106,10 @@ def _with_the_recipe(engine: type[PyTorch], job: Job) -> PyTorch:
     }
     peer = WithRecipe(start, job["threads"], job["keep_prob"], job["learning_rate"])
     peer.torch.manual_seed(job["seed"])  # dropout's draws
-    peer.optimizer.param_groups[0]["betas"] = (0.9, job["beta2"])
+    group = peer.optimizer.param_groups[0]
+    group["betas"] = (0.9, job["beta2"])
+    if job["weight_decay"]:  # decoupled, as ours is
+        group |= {"weight_decay": job["weight_decay"], "decoupled_weight_decay": True}
     return peer
 
 
