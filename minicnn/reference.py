@@ -391,21 +391,12 @@ def adam_update(
     value -= real(learning_rate) * m_hat / (np.sqrt(v_hat) + real(epsilon))
 
 
-def adam_product_update(
-    value: Array,
-    x: Array,
-    dy: Array,
-    m: Array,
-    v: Array,
-    step: int,
-    learning_rate: float = 1e-4,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
-    weight_decay: float = 0.0,
-) -> None:
-    """`adam_update` of a dense layer's weight [D, F], its gradient given by factors x [N, D], dy [N, F]."""
-    adam_update(value, x.T @ dy, m, v, step, learning_rate, beta1, beta2, epsilon, weight_decay)
+def adam_product_update(value: Array, x: Array, dy: Array, m: Array, v: Array, *settings: Any) -> None:
+    """`adam_update` of a dense layer's weight [D, F], its gradient given by factors x [N, D], dy [N, F].
+
+    `settings` are all that `adam_update` takes after v.
+    """
+    adam_update(value, x.T @ dy, m, v, *settings)
 
 
 def sgd_update(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import prange
 
@@ -67,24 +69,12 @@ def dense_backward(
 
 
 def adam_product_update(
-    value: np.ndarray,
-    x: np.ndarray,
-    dy: np.ndarray,
-    m: np.ndarray,
-    v: np.ndarray,
-    step: int,
-    learning_rate: float = 1e-4,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    epsilon: float = 1e-8,
-    weight_decay: float = 0.0,
+    value: np.ndarray, x: np.ndarray, dy: np.ndarray, m: np.ndarray, v: np.ndarray, *settings: Any
 ) -> None:
     """See `minicnn.reference.adam_product_update`. value, m and v must be C-contiguous."""
     x, dy = ready(x), ready(dy)
     by_unit = nonzeros_by_unit(dy, NARROW)
-    settings = (step, learning_rate, beta1, beta2, epsilon, weight_decay)
     if by_unit is None:
         adam_update(value, matmul("dw", x.T, dy), m, v, *settings)
-        return
-    numbers = adam_numbers(value.dtype, *settings)
-    adam_along_product(by_unit, flat(value), x, flat(m), flat(v), numbers)
+    else:
+        adam_along_product(by_unit, flat(value), x, flat(m), flat(v), adam_numbers(value.dtype, *settings))

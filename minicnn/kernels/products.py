@@ -2,7 +2,7 @@
 
     c [M, N] = a [M, K] @ b [K, N] + bias [N]
 
-The result is cut into blocks of a fixed size, `M_BLOCK` x `N_BLOCK`; a thread takes whole blocks.
+The result is cut into blocks, of at most `M_BLOCK` x `N_BLOCK`; a thread takes whole blocks.
 Within a block, K is cut into slices of `K_BLOCK`. For each slice, b's part is copied ("packed") into
 panels as wide as a tile, which lie contiguous and stay in the nearest cache while tile after tile
 runs down the rows of a. Meanwhile what comes next is fetched from memory, so that the arithmetic need

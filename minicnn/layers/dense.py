@@ -64,7 +64,7 @@ class Dense(WeightedLayer):
             return self._backward(dy, cache, input_gradient)
         dx, _, db = self.ops.dense_backward(dy, cache, input_gradient, weight_gradient=False)
         self._store(self.weight.grad, db)
-        self.weight.factors = cache[0], dy
+        self.weight.factors = cache[0], dy  # x and dy: dw = x.T @ dy is left to the optimizer
         return dx
 
 
