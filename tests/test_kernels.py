@@ -539,6 +539,14 @@ def test_buffers_are_used_again(name):
     assert buffers.nbytes == size
 
 
+def test_a_result_that_its_reader_has_locked_does_not_lock_the_next_one():
+    buffers = Buffers()
+    first, second = (buffers.empty("y", (2, 3), np.dtype(np.float32)) for _ in range(2))
+    assert first is second  # a step asks some eighty times, so a new view would cost
+    first.flags.writeable = False
+    assert buffers.empty("y", (2, 3), np.dtype(np.float32)).flags.writeable
+
+
 @every_function
 def test_without_buffers_results_are_fresh(name):
     args = typical(name).args

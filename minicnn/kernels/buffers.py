@@ -40,17 +40,23 @@ class Buffers:
 
     def __init__(self) -> None:
         self._memory: dict[str, np.ndarray] = {}
+        self._last: dict[str, np.ndarray] = {}  # what was handed out, to be handed out again
 
     def put(self, name: str, array: np.ndarray) -> None:
         """Let `empty(name, ...)` hand out this C-contiguous array, for results that have a home."""
         self._memory[name] = array.reshape(-1)
+        self._last.pop(name, None)
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+        last = self._last.get(name)
+        if last is not None and last.shape == shape and last.dtype == dtype and last.flags.writeable:
+            return last  # unless a caller has locked it
         size = math.prod(shape)
         memory = self._memory.get(name)
         if memory is None or memory.size < size or memory.dtype != dtype:
             memory = self._memory[name] = aligned_empty(size, dtype)
-        return memory[:size].reshape(shape)
+        self._last[name] = memory[:size].reshape(shape)
+        return self._last[name]
 
     @property
     def nbytes(self) -> int:

@@ -14,6 +14,8 @@ dropped (dw) or zero (dx). `gather_sum` keeps the sums of a few slots at a time 
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
@@ -92,13 +94,13 @@ def _weight_gradient(padded, value, offset, count, dw, db, kh, slot_in_image, sl
                     dw[u * run + t, f] = acc[f - f0, u * row_length + t]
 
 
-@kernel(parallel=False)
+@kernel(parallel=True)
 def _pack_transposed(w, kh, lane_count, slot, packed):
     """w [kh * run, F] -> packed [slots, F, lanes]: each filter's weights, slot by slot, zeros behind."""
     K, F = w.shape
     run = K // kh
     per_row = packed.shape[0] // kh
-    for s in range(packed.shape[0]):
+    for s in prange(packed.shape[0]):
         u, t0 = slot[s] // (per_row * lane_count), slot[s] % (per_row * lane_count)
         for f in range(F):
             for t in range(lane_count):
@@ -174,6 +176,9 @@ class _Slots:
         self.in_image = row * Wp * C + column
 
 
+_slots = functools.cache(_Slots)
+
+
 def _sparse_weight_gradient(
     padded: Array,
     dy: Array,
@@ -237,7 +242,7 @@ def conv_relu_pool_backward(
     """See `minicnn.reference.conv_relu_pool_backward`."""
     x_shape, padded, w, y, winner, stride, padding = cache
     dy = ready(dy)
-    slots = _Slots(w.shape, padded.shape[2], lanes(dy.dtype))
+    slots = _slots(w.shape, padded.shape[2], lanes(dy.dtype))
     if x_shape[3] == 1:
         Ho, _, _ = window_geometry(x_shape[1], w.shape[0], stride, padding)
         Wo, _, _ = window_geometry(x_shape[2], w.shape[1], stride, padding)

@@ -10,6 +10,7 @@ import numpy as np
 from minicnn import kernels, reference
 from minicnn.kernels.buffers import Buffers, reuse
 
+FLOATS = [np.dtype(np.float32), np.dtype(np.float64)]
 OPS: dict[str, ModuleType] = {"kernels": kernels, "reference": reference}
 
 
@@ -143,9 +144,9 @@ class Layer:
     def _check_input(self, x: np.ndarray) -> None:
         if not isinstance(x, np.ndarray):
             raise TypeError(f"{self.name}: x: expected a NumPy array, got {type(x).__name__}")
-        allowed = [p.value.dtype.name for p in self.parameters[:1]] or ["float32", "float64"]
-        if x.dtype.name not in allowed:
-            raise TypeError(f"{self.name}: x: expected {' or '.join(allowed)}, got {x.dtype}")
+        allowed = [p.value.dtype for p in self.parameters[:1]] or FLOATS
+        if x.dtype not in allowed:
+            raise TypeError(f"{self.name}: x: expected {' or '.join(map(str, allowed))}, got {x.dtype}")
         if x.ndim < 2 or x.size == 0:
             raise ValueError(f"{self.name}: x: expected a batch [N, ...] of at least 1, got {list(x.shape)}")
         self.output_shape(x.shape[1:])
