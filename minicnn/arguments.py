@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+FLOATS = [np.dtype(np.float32), np.dtype(np.float64)]
 BELOW_1 = float(np.nextafter(1, 0))
 
 
@@ -58,7 +59,7 @@ def floating(dtype: Any) -> np.dtype:
         found = np.dtype(dtype)
     except TypeError:
         found = None
-    if found not in (np.float32, np.float64):
+    if found is None or found not in FLOATS:
         raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}")
     return found
 
@@ -69,3 +70,14 @@ def pair(name: str, value: Any, at_least: int) -> tuple[int, int]:
     if len(both) != 2:
         raise ValueError(f"{name}: expected one integer or two, got {value!r}")
     return integer(name, both[0], at_least), integer(name, both[1], at_least)
+
+
+def floats(name: str, value: Any) -> np.ndarray:
+    """The argument if it is an array of float32 or float64, in this machine's byte order.
+
+    Raises TypeError for anything else.
+    """
+    if not isinstance(value, np.ndarray) or value.dtype not in FLOATS:
+        given = getattr(value, "dtype", type(value).__name__)
+        raise TypeError(f"{name}: expected an array of float32 or float64, got {given}")
+    return value

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from minicnn.arguments import BELOW_1, number
+from minicnn.arguments import BELOW_1, floats, number
 from minicnn.kernels.buffers import Buffers, reuse
 from minicnn.layers.base import find_ops
 
@@ -39,9 +39,7 @@ class SoftmaxCrossEntropy:
         Raises ValueError or TypeError for shapes or labels that do not fit.
         """
         labels = np.asarray(labels)
-        if not isinstance(logits, np.ndarray) or logits.dtype.kind != "f":
-            given = getattr(logits, "dtype", type(logits).__name__)
-            raise TypeError(f"logits: expected an array of floats, got {given}")
+        floats("logits", logits)
         if logits.ndim != 2 or logits.size == 0:
             raise ValueError(f"logits: expected [N, K] with N >= 1, got {list(logits.shape)}")
         if labels.dtype.kind not in "iu":

@@ -22,12 +22,14 @@ from minicnn import (
     softmax_regression,
     tutorial_network,
 )
+from minicnn.layers import Parameter
 
 NAN, INF = float("nan"), float("inf")
 OPS = {"ops": "reference"}
 PARAMETERS = [Dense(2, 1).weight]
 IMAGES = np.zeros((3, 28, 28), np.uint8)
 X = np.zeros((3, 28, 28, 1), np.float32)
+SWAPPED = np.dtype(np.float32).newbyteorder()
 LOGITS = np.zeros((3, 10), np.float32)
 
 
@@ -90,6 +92,7 @@ def refused(error, argument, function, *args, **named):
         refused(ValueError, "dense: x", Sequential, [Dense(2, 1)], (3,)),
         refused(TypeError, "x", forward, [[1.0]]),
         refused(TypeError, "x", forward, X.astype(np.float64)),
+        refused(TypeError, "x", forward, X.astype(SWAPPED)),
         refused(ValueError, "x", forward, X[:, :5]),
         refused(ValueError, "x", forward, X[:0]),
         refused(TypeError, "dy", backward, [[1.0]]),
@@ -102,11 +105,16 @@ def refused(error, argument, function, *args, **named):
         refused(ValueError, "reduction", SoftmaxCrossEntropy, "max"),
         refused(TypeError, "logits", loss, [[1.0]], [0]),
         refused(TypeError, "logits", loss, LOGITS.astype(int), [0, 1, 2]),
+        refused(TypeError, "logits", loss, LOGITS.astype(np.float16), [0, 1, 2]),
+        refused(TypeError, "logits", loss, LOGITS.astype(SWAPPED), [0, 1, 2]),
         refused(ValueError, "logits", loss, LOGITS[0], [0]),
         refused(ValueError, "labels", loss, LOGITS, [0, 1, 10]),
         refused(ValueError, "labels", loss, LOGITS, [0, 1, -1]),
         refused(ValueError, "labels", loss, LOGITS, [0, 1]),
         refused(TypeError, "labels", loss, LOGITS, [0.0, 1.0, 2.0]),
+        refused(TypeError, "value", Parameter, "weight", [1.0]),
+        refused(TypeError, "value", Parameter, "weight", LOGITS.astype(int)),
+        refused(TypeError, "value", Parameter, "weight", LOGITS.astype(SWAPPED)),
         refused(ValueError, "parameters", Adam, []),
         refused(TypeError, "parameters", Adam, [3]),
         *(

@@ -8,9 +8,9 @@ from typing import Any, Literal, overload
 import numpy as np
 
 from minicnn import kernels, reference
+from minicnn.arguments import FLOATS, floats
 from minicnn.kernels.buffers import Buffers, reuse
 
-FLOATS = [np.dtype(np.float32), np.dtype(np.float64)]
 OPS: dict[str, ModuleType] = {"kernels": kernels, "reference": reference}
 
 
@@ -27,11 +27,12 @@ class Parameter:
     Both arrays may be views into a larger one (a network keeps all its parameters in one buffer);
     change them in place. After a factored backward, see `Layer.backward`, `factors` may hold (x, dy):
     then the gradient is x.T @ dy, and `grad` is out of date.
+    Raises TypeError unless the value is an array of float32 or float64.
     """
 
     def __init__(self, name: str, value: np.ndarray) -> None:
         self.name = name
-        self.value = value
+        self.value = floats("value", value)
         self.grad = np.zeros_like(value)
         self.factors: tuple[np.ndarray, np.ndarray] | None = None
 
