@@ -179,39 +179,40 @@ def _transform_weights(panels, weights, taps, size, lane_count):
 
 @helper
 def _equal(a, b, count):
-    """Whether two runs of numbers are equal. Most that are not differ in the first."""
-    i = 0
-    while i < count and a[i] == b[i]:
-        i += 1
-    return i == count
+    """Whether two runs of numbers are equal."""
+    if a[0] != b[0]:
+        return False
+    unequal = 0
+    for i in range(count):  # to the end, so that the compiler may compare whole vectors
+        unequal += a[i] != b[i]
+    return unequal == 0
 
 
 @helper
-def _equal_patches(padded, image, rows, Qo, Wp, C, size, right, under, ties):
+def _equal_patches(padded, image, rows, Qo, Wp, C, taps, same, ties):
     """Which of a window's four patches are equal. ties[t]: 1 top two, 2 bottom two, 4 left two, 8 right two.
 
-    `right` and `under` are scratch: whether a pixel equals the one to its right, or under it.
+    same [height * Wp] is scratch: first 1 where a pixel equals the one to its right, plus 2 where it
+    equals the one under it; then what all pixels of a patch have in common.
     """
-    height, taps = 2 * rows + size - 2, size - 1
+    height = 2 * rows + taps - 1
     for i in range(height):
         for j in range(Wp):
             at = image + (i * Wp + j) * C
             pixel = address(padded, at)
-            right[i * Wp + j] = j + 1 < Wp and _equal(pixel, address(padded, at + C), C)
-            under[i * Wp + j] = i + 1 < height and _equal(pixel, address(padded, at + Wp * C), C)
+            right = j + 1 < Wp and _equal(pixel, address(padded, at + C), C)
+            under = i + 1 < height and _equal(pixel, address(padded, at + Wp * C), C)
+            same[i * Wp + j] = right + 2 * under
+    for step in (1, Wp):  # along the rows, then down the columns
+        for k in range(height * Wp - (taps - 1) * step):
+            for tap in range(1, taps):
+                same[k] &= same[k + tap * step]
     for t in range(rows * Qo):
         corner = 2 * (t // Qo) * Wp + 2 * (t % Qo)
-        # Both patches of a pair lie in a 5x6 or a 6x5 piece of the tile: rows 0-4 or 1-5, and so on.
-        top = bottom = left = beside = True
-        for a in range(taps):
-            for b in range(taps):
-                top &= right[corner + a * Wp + b]
-                bottom &= right[corner + (a + 1) * Wp + b]
-                left &= under[corner + a * Wp + b]
-                beside &= under[corner + a * Wp + b + 1]
-            if not (top or bottom or left or beside):
-                break
-        ties[t] = top + 2 * bottom + 4 * left + 8 * beside
+        top, left = same[corner] & 1, same[corner] & 2
+        bottom = same[corner + Wp] & 1
+        beside = same[corner + 1] & 2
+        ties[t] = top + 2 * bottom + 2 * left + 4 * beside
 
 
 @helper
@@ -241,7 +242,7 @@ def _forward(padded, weights, bias, zeros, y, winner, Ho, Wo, most, pool_rows, s
     N, Hp, Wp, C = padded.shape
     _, Po, Qo, F = y.shape
     _, points, _, width = weights.shape
-    V_all, M_all, conv_all, right_all, under_all, ties_all = scratch
+    V_all, M_all, conv_all, same_all, ties_all = scratch
     flat_y, flat_winner, low = y.reshape(-1), winner.reshape(-1), padded.dtype.type(-np.inf)
     _, _, stride, padded_C = V_all.shape
     blocks = (Po + pool_rows - 1) // pool_rows
@@ -258,7 +259,7 @@ def _forward(padded, weights, bias, zeros, y, winner, Ho, Wo, most, pool_rows, s
             for c in range(0, C, lane_count):
                 d, to = address(padded, corner + c), address(V, t * padded_C + c)
                 _transform_image(d, Wp * C, C, to, size * V_point, V_point)
-        _equal_patches(padded, image, rows, Qo, Wp, C, size, right_all[thread], under_all[thread], ties)
+        _equal_patches(padded, image, rows, Qo, Wp, C, size - 1, same_all[thread], ties)
 
         for f0 in range(0, F, width):
             for k in range(points):
@@ -313,8 +314,7 @@ def winograd_conv_relu_pool(
         empty("winograd image", (threads, SIZE * SIZE, tiles + 1, padded_C), dtype),
         empty("winograd products", (threads, SIZE * SIZE, tiles + 1, width), dtype),
         empty("conv", (threads, 4 * tiles * width), dtype),
-        empty("right", (threads, height * Wp), np.bool_),
-        empty("under", (threads, height * Wp), np.bool_),
+        empty("same", (threads, height * Wp), np.uint8),
         empty("ties", (threads, tiles), np.uint8),
     )
     _forward(padded, weights, bias, zeros, y, winner, Ho, Wo, MAX_ROWS, pool_rows, SIZE, lane_count, scratch)
