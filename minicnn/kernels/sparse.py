@@ -30,6 +30,7 @@ Lists = tuple[Array, Array, Array]  # values, offsets, and where they begin or h
 UNITS = 64  # columns of w that are transposed at once
 MOVED = 1024  # columns of w that Adam moves at once
 WIDE, NARROW = GATHER_VECTORS[:2]  # vectors in a block of D
+SMALL = 4096  # entries of dy that one thread has listed before the others are awake
 MOSTLY_ZEROS = 0.5  # share of nonzeros in dy below which skipping the others pays
 
 
@@ -80,7 +81,8 @@ def nonzeros_by_image(dy: Array) -> Lists | None:
     offsets = empty("offsets of images", (N, F), np.int32)
     start = empty("starts of images", (N, -(-F // UNITS) + 1), np.int64)
     start[:, -1] = 0  # where kernels are only noted, this decides which ones
-    _list_by_image(dy, values, offsets, start, WIDE * lanes(dy.dtype), UNITS)
+    run = _list_by_image.serial if dy.size <= SMALL else _list_by_image
+    run(dy, values, offsets, start, WIDE * lanes(dy.dtype), UNITS)
     return None if start[:, -1].sum() > MOSTLY_ZEROS * dy.size else (values, offsets, start)
 
 
@@ -94,7 +96,8 @@ def nonzeros_by_unit(dy: Array, vectors: int = WIDE) -> Lists | None:
     offsets = empty("offsets of units", (F, N), np.int32)
     count = empty("counts of units", (F,), np.int64)
     count[:] = 0  # where kernels are only noted, this decides which ones
-    _list_by_unit(dy, values, offsets, count, vectors * lanes(dy.dtype), UNITS)
+    run = _list_by_unit.serial if dy.size <= SMALL else _list_by_unit
+    run(dy, values, offsets, count, vectors * lanes(dy.dtype), UNITS)
     return None if count.sum() > MOSTLY_ZEROS * dy.size else (values, offsets, count)
 
 
