@@ -65,6 +65,6 @@ def trained_network():
     for start in range(0, 200 * 50, 50):
         x = np.divide(data.images[start : start + 50, ..., None], 255, dtype=np.float32)
         loss.forward(network.forward(x, training=True), data.labels[start : start + 50])
-        network.backward(loss.backward(), input_gradient=False)
+        network.backward(loss.backward(), input_gradient=False, factored=True)
         adam.step()
     return network

@@ -10,6 +10,7 @@ planted_bugs.txt holds the bugs: pieces of text in a file of the package, and wh
 
 from __future__ import annotations
 
+import ast
 import importlib
 import re
 import shutil
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
+from types import ModuleType
 
 import links
 import numba
@@ -27,7 +29,7 @@ import numpy as np
 from numba.core import config, event
 
 import minicnn
-from minicnn.kernels.jit import set_threads
+from minicnn.kernels.jit import Kernel, set_threads
 
 SOURCE = Path(minicnn.__file__).parent
 README = Path(__file__).with_name("README.md")
@@ -104,6 +106,29 @@ def untouched_kernels(bug: Bug) -> set[str]:
     return set(imported) - touched
 
 
+def definitions(text: str) -> dict[str, str]:
+    """The source of each function of a module, and under "" all the rest."""
+    found = {"": ""}
+    for node in ast.parse(text).body:
+        found[getattr(node, "name", "")] = found.get(getattr(node, "name", ""), "") + ast.unparse(node)
+    return found
+
+
+def reuse_kernels(bug: Bug, copies: dict[str, ModuleType], ours: dict[str, ModuleType]) -> None:
+    """Keep the other kernels, if the bug is in kernels alone and not in a piece that others share."""
+    text = (SOURCE / bug.file).read_text()
+    before, after = definitions(text), definitions(spoil(bug, text))
+    changed = {(bug.file, name) for name in before if before[name] != after.get(name)}
+    where = f"minicnn.{bug.file.removesuffix('.py').replace('/', '.')}"
+    if not all(isinstance(vars(copies[where]).get(name), Kernel) for _, name in changed):
+        return
+    for name, module in copies.items():
+        for kernel, value in list(vars(module).items()):
+            file = f"{name.removeprefix('minicnn.').replace('.', '/')}.py"
+            if isinstance(value, Kernel) and (file, kernel) not in changed:
+                setattr(module, kernel, getattr(ours[name], kernel))
+
+
 class Unoptimised(event.Listener):
     """Lets what lies in `directory` be compiled without optimisation, twice as fast: it runs once."""
 
@@ -135,6 +160,8 @@ def spoiled(bug: Bug):
             modules["kernels"] = ours["minicnn.kernels"]
         else:
             modules["reference"] = ours["minicnn.reference"]
+            copies = {n: m for n, m in sys.modules.items() if n.startswith("minicnn.kernels.")}
+            reuse_kernels(bug, copies, ours)
             set_threads(1)  # then a kernel is compiled in one variant only
             sys.modules["minicnn.kernels.jit"].set_threads(1)
     finally:
