@@ -29,7 +29,10 @@ TESTS_OF = {  # the quickest first: most mutants do not get beyond it
     "reference.py": [
         *("test_reference.py", "test_augmentation.py", "test_reference_gradients.py", "test_kernels.py"),
     ],
-    "layers": ["test_layers.py", "test_check_layer.py", "test_gradcheck_subjects.py", "test_network.py"],
+    "layers": [
+        *("test_layers.py", "test_check_layer.py", "test_api_errors.py", "test_gradcheck_subjects.py"),
+        "test_network.py",
+    ],
 }
 # Left out: what starts processes, tests other files, or repeats at large sizes what is tested at small ones.
 SLOW = [
@@ -151,7 +154,9 @@ def main() -> None:
     parser.add_argument("files", nargs="+")
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--skip", type=int, default=0, help="how many an earlier run with this seed has tried")
+    parser.add_argument(
+        "--skip", type=int, default=0, help="how many an earlier run with this seed has tried"
+    )
     args = parser.parse_args()
     sys.path.insert(0, str(TESTS))
     import hypothesis  # noqa: F401  what every child needs is imported once

@@ -241,6 +241,12 @@ def test_the_seed_decides_the_weights(kind):
 
 
 @weighted_layers
+def test_the_seed_is_0_unless_chosen(kind):
+    default, seeded = kind(**SMALL[kind][0]), kind(**SMALL[kind][0], rng=0)
+    np.testing.assert_array_equal(default.weight.value, seeded.weight.value)
+
+
+@weighted_layers
 def test_float32_weights_are_the_float64_weights_rounded(kind):
     (single, _), (double, _) = make(kind), make(kind, dtype=np.float64)
     np.testing.assert_array_equal(single.weight.value, double.weight.value.astype(np.float32))
@@ -373,6 +379,10 @@ def test_the_seed_of_dropout_decides_its_masks(ops):
     first, again, other = (Dropout(0.5, rng=seed, ops=ops).forward(x, training=True) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
+
+
+def test_the_seed_of_dropout_is_0_unless_chosen():
+    np.testing.assert_array_equal(Dropout(0.5).draw_mask((4, 100)), Dropout(0.5, rng=0).draw_mask((4, 100)))
 
 
 def test_the_mask_does_not_depend_on_ops_or_dtype():
