@@ -100,8 +100,9 @@ class ArrayReport:
         rounding: float,
     ) -> None:
         """Take one more pair of numbers into account; a difference of `rounding` is within the tolerance."""
+        analytic, numerical = float(analytic), float(numerical)  # NumPy's would warn of infinity
         size = max(abs(analytic), abs(numerical))
-        scale = max(size, floor) + rounding / self.tolerance
+        scale = float(max(size, floor) + rounding / self.tolerance)
         error = abs(analytic - numerical) / scale if size != 0 else 0.0
         if self.where == () or not (error <= self.error or np.isnan(self.error)):
             self.error, self.where = error, where

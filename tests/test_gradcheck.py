@@ -32,6 +32,7 @@ def spoil_one(dy, x):
     return dx
 
 
+@pytest.mark.filterwarnings("error")  # the report says it all
 @pytest.mark.parametrize(
     "backward",
     [
