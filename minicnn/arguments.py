@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import operator
 from typing import Any
@@ -55,13 +56,10 @@ def is_finite(value: float | np.integer | np.floating) -> bool:
 
 def floating(dtype: Any) -> np.dtype:
     """float32 or float64. Raises TypeError for another dtype."""
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = None
-    if found is None or found not in FLOATS:
-        raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}")
-    return found
+    with contextlib.suppress(TypeError):
+        if (found := np.dtype(dtype)) in FLOATS:
+            return found
+    raise TypeError(f"dtype: expected float32 or float64, got {dtype!r}")
 
 
 def pair(name: str, value: Any, at_least: int) -> tuple[int, int]:

@@ -26,6 +26,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from minicnn.arguments import FLOATS
 from minicnn.files import write_whole
 from minicnn.initializers import constant
 from minicnn.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
@@ -294,7 +295,7 @@ class _Chain:
         if len(sizes) != 4 or min(sizes[1:]) < 1:
             raise _NotAChainError(f"expected images [N, C, H, W] of known size, got {sizes}")
         self.dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(inputs[0].type.tensor_type.elem_type))
-        if self.dtype not in (np.float32, np.float64):
+        if self.dtype not in FLOATS:
             raise _NotAChainError(f"expected images of float32 or float64, got {self.dtype}")
         self.input_shape: tuple[int, ...] = (sizes[2], sizes[3], sizes[1])
         self.shape: tuple[int, ...] = self.input_shape

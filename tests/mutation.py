@@ -1,6 +1,6 @@
 """A small mutation tester: change one operator, number or name at a time, and see whether the tests notice.
 
-    python tests/mutation.py FILE... [--minutes 15] [--seed 0] [--skip 0]
+    python tests/mutation.py FILE... [--minutes 15] [--seed 0]
 
 FILE is below minicnn/, such as reference.py or layers/dense.py. Each mutant runs in a forked process:
 there `import minicnn` finds the mutated code, and pytest runs the tests that are about that file until
@@ -154,9 +154,6 @@ def main() -> None:
     parser.add_argument("files", nargs="+")
     parser.add_argument("--minutes", type=float, default=15)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument(
-        "--skip", type=int, default=0, help="how many an earlier run with this seed has tried"
-    )
     args = parser.parse_args()
     sys.path.insert(0, str(TESTS))
     import hypothesis  # noqa: F401  what every child needs is imported once
@@ -175,7 +172,7 @@ def main() -> None:
             sys.exit(f"{file}: the tests fail without any mutation")
     print(f"{len(todo)} possible mutants", flush=True)
     start, tally = time.monotonic(), dict.fromkeys(("noticed", "survived", "timed out"), 0)
-    for file, k in todo[args.skip :]:
+    for file, k in todo:
         if time.monotonic() - start > 60 * args.minutes:
             break
         tree = ast.parse((SOURCE / file).read_text())

@@ -49,6 +49,10 @@ class Bug:
     changes: tuple[tuple[str, str], ...]
 
     @property
+    def module(self) -> str:
+        return f"minicnn.{self.file.removesuffix('.py').replace('/', '.')}"
+
+    @property
     def tier(self) -> str:
         return "kernels" if self.file.startswith("kernels") else "reference"
 
@@ -100,7 +104,7 @@ def untouched_kernels(bug: Bug) -> set[str]:
         for path in (SOURCE / "kernels").glob("*.py")
         if path.stem != "__init__"
     }
-    touched = {f"minicnn.{bug.file.removesuffix('.py').replace('/', '.')}"}
+    touched = {bug.module}
     while more := {name for name, others in imported.items() if others & touched} - touched:
         touched |= more
     return set(imported) - touched
@@ -110,7 +114,8 @@ def definitions(text: str) -> dict[str, str]:
     """The source of each function of a module, and under "" all the rest."""
     found = {"": ""}
     for node in ast.parse(text).body:
-        found[getattr(node, "name", "")] = found.get(getattr(node, "name", ""), "") + ast.unparse(node)
+        name = getattr(node, "name", "")
+        found[name] = found.get(name, "") + ast.unparse(node)
     return found
 
 
@@ -118,14 +123,12 @@ def reuse_kernels(bug: Bug, copies: dict[str, ModuleType], ours: dict[str, Modul
     """Keep the other kernels, if the bug is in kernels alone and not in a piece that others share."""
     text = (SOURCE / bug.file).read_text()
     before, after = definitions(text), definitions(spoil(bug, text))
-    changed = {(bug.file, name) for name in before if before[name] != after.get(name)}
-    where = f"minicnn.{bug.file.removesuffix('.py').replace('/', '.')}"
-    if not all(isinstance(vars(copies[where]).get(name), Kernel) for _, name in changed):
+    changed = {name for name in before if before[name] != after.get(name)}
+    if not all(isinstance(vars(copies[bug.module]).get(name), Kernel) for name in changed):
         return
     for name, module in copies.items():
         for kernel, value in list(vars(module).items()):
-            file = f"{name.removeprefix('minicnn.').replace('.', '/')}.py"
-            if isinstance(value, Kernel) and (file, kernel) not in changed:
+            if isinstance(value, Kernel) and not (name == bug.module and kernel in changed):
                 setattr(module, kernel, getattr(ours[name], kernel))
 
 

@@ -176,7 +176,7 @@ class _Slots:
         self.in_image = row * Wp * C + column
 
 
-_slots = functools.cache(_Slots)
+_slots = functools.cache(_Slots)  # the same in every step
 
 
 def _sparse_weight_gradient(
