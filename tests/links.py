@@ -161,7 +161,7 @@ def gradient(package, dy=None):
             inputs, options = gradcheck_suite.OPERATIONS[name, special](rng())
             pair = getattr(package.ops, f"{name}_forward"), getattr(package.ops, f"{name}_backward")
             options = options if dy is None else {"dy": dy}
-            report = gradient_check(pair, *inputs, entries=60, **options)
+            report = gradient_check(pair, *inputs, entries=150, **options)
             assert not report.wrong, report
 
 

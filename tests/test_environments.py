@@ -165,7 +165,7 @@ def train(directory, *options, python=(), **environment):
 SOFTMAX = ("--model", "softmax", "--ops", "reference")
 
 
-@pytest.mark.parametrize("python", [("-OO",), ("-W", "error")], ids="".join)
+@pytest.mark.parametrize("python", [("-O",), ("-OO",), ("-W", "error")], ids="".join)
 def test_python_may_be_strict_or_optimised(tmp_path, python):
     done = train(write_data(tmp_path), *SOFTMAX, python=python)
     assert (done.returncode, done.stderr) == (0, "")

@@ -44,11 +44,8 @@ def expect_right(report, network):
     assert sum(array.kinks for array in report.arrays[1:]) < 10
 
 
-@pytest.mark.parametrize(
-    ("fused", "seed"),
-    [(True, 0), (True, 7), (False, 0)],  # 7: rounding, which small steps make worse
-    ids=["fused", "fused-rounding", "plain"],
-)
+@pytest.mark.parametrize("seed", [0, 7])  # 7: rounding, which small steps make worse
+@pytest.mark.parametrize("fused", [True, False], ids=["fused", "plain"])
 def test_the_trained_network_on_real_digits(trained, fused, seed):
     network = tutorial_network(dtype=np.float64, fused=fused)
     network.load_values({p.name: p.value.astype(np.float64) for p in trained.parameters()})

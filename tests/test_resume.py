@@ -13,8 +13,8 @@ from minicnn.data import Dataset
 from minicnn.training import train
 from minicnn.tutorial import RECIPES
 
-STEPS = 28
-THREE_PASSES = Dataset(train=split(37, 0), validation=split(2, 1), test=split(10, 2))  # 28 * 4 > 3 * 37
+STEPS = 40
+THREE_PASSES = Dataset(train=split(53, 0), validation=split(2, 1), test=split(10, 2))  # 40 * 4 > 3 * 53
 
 
 @pytest.fixture(scope="module", params=["softmax", *RECIPES])

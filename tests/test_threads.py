@@ -95,7 +95,8 @@ print(sum(right), len(right))
 
 
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
-@pytest.mark.parametrize(("threads", "times"), [(8, 3), pytest.param(2, 50, marks=pytest.mark.long)])
+@pytest.mark.parametrize("threads", [2, 8])
+@pytest.mark.parametrize("times", [3, pytest.param(50, marks=pytest.mark.long)])
 def test_threads_that_predict_with_one_network_get_the_serial_result(layer, threads, times):
     code = PREDICT_AT_ONCE.format(threads=threads, times=times)
     right, made = output(code, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2")
