@@ -258,6 +258,8 @@ def test_a_signal_at_any_moment_leaves_a_valid_checkpoint_or_no_run(tmp_path, ca
         directory, output = tmp_path / f"r{attempt}", tmp_path / "output"
         more = ["--ops", "reference", "--batch-size", "5", "--log-every", "7", "--steps", "1000000"]
         child = start_main(["train", *more, "--data", data, "--run-dir", directory], output)
+        while attempt % 3 and not (directory / PREVIOUS).exists():  # two of three while it trains
+            time.sleep(0.01)
         time.sleep(rng.uniform(0, 0.3))
         os.kill(child, number)
         assert exit_code(child) == code
