@@ -34,7 +34,7 @@ MARKS = {"tutorial": (10_000,)}  # steps to read off besides the last
 
 def settings_of(recipe: str, quick: bool) -> dict[str, Any]:
     """What is trained: all settings but the seed."""
-    from minicnn.settings import settings_for
+    from minicnn.runs.settings import settings_for
 
     model = "softmax" if recipe == "softmax" else "cnn"
     changes = {"steps": STEPS.get(recipe), "log_every": LOG_EVERY.get(recipe)}

@@ -91,7 +91,7 @@ def versions() -> dict[str, str]:
 def machine() -> dict[str, Any]:
     """What a reader must know to compare these results with others."""
     from minicnn import __version__
-    from minicnn.kernels.vector import VECTOR_BITS
+    from minicnn.engine.kernels.vector import VECTOR_BITS
 
     return {
         "processor": processor(),

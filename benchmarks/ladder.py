@@ -20,10 +20,10 @@ import numba
 import numpy as np
 from common import Report, Spread, expect_close, ms, parse, parser, race, repeat, spread_ms
 
-from minicnn import kernels, reference
-from minicnn.kernels import fused as fused_kernels
-from minicnn.kernels.buffers import Buffers, reuse
-from minicnn.kernels.jit import set_threads
+from minicnn.engine import kernels, reference
+from minicnn.engine.kernels import fused as fused_kernels
+from minicnn.engine.kernels.buffers import Buffers, reuse
+from minicnn.engine.kernels.jit import set_threads
 
 N, SIZE, C, F, K = 50, 14, 32, 64, 5
 POOLED = SIZE // 2

@@ -22,7 +22,7 @@ from common import Report, expect_close, mnist_batches, parse, parser, saying
 from ours import Minicnn, MinicnnPlain
 from peers import example_parameters
 
-from minicnn import kernels, reference
+from minicnn.engine import kernels, reference
 
 BATCH = 50
 WARM_STEPS = 20

@@ -17,13 +17,13 @@ class Minicnn(Engine):
 
     @classmethod
     def prepare(cls) -> None:
-        importlib.import_module("minicnn.kernels")
+        importlib.import_module("minicnn.engine.kernels")
 
     def __init__(
         self, parameters: Parameters, threads: int = 2, keep_prob: float = 0.5, learning_rate: float = 1e-4
     ) -> None:
         import minicnn
-        from minicnn.kernels.jit import set_threads
+        from minicnn.engine.kernels.jit import set_threads
 
         set_threads(threads)
         self.network = minicnn.tutorial_network(keep_prob=keep_prob, fused=self.fused)

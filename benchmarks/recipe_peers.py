@@ -37,9 +37,9 @@ Job = dict[str, Any]  # a recipe's fields, and "seed", "threads", "rates"
 def train_minicnn(job: Job) -> tuple[list[float], float]:
     """Train with minicnn, as `python -m minicnn` does, without files."""
     from minicnn.data import load_mnist
-    from minicnn.kernels.jit import set_threads
-    from minicnn.run import Run
-    from minicnn.settings import Settings
+    from minicnn.engine.kernels.jit import set_threads
+    from minicnn.runs.run import Run
+    from minicnn.runs.settings import Settings
 
     set_threads(job["threads"])
     names = {field.name for field in dataclasses.fields(Settings)}
@@ -54,8 +54,8 @@ def train_torch(engine: type[PyTorch], job: Job) -> tuple[list[float], float]:
     """Train with PyTorch by the same recipe. Of minicnn, only what needs nothing but NumPy is used."""
     import torch
 
-    from minicnn.augmentation import Augmentation
     from minicnn.data import Batches, load_mnist
+    from minicnn.data.augmentation import Augmentation
 
     data = load_mnist()
     peer = _with_the_recipe(engine, job)
@@ -88,7 +88,7 @@ def train_torch(engine: type[PyTorch], job: Job) -> tuple[list[float], float]:
 
 def _with_the_recipe(engine: type[PyTorch], job: Job) -> PyTorch:
     """The engine with the first weights, the reduction and the optimizer of the recipe."""
-    from minicnn.initializers import BIASES, WEIGHTS, constant, he_normal
+    from minicnn.engine.initializers import BIASES, WEIGHTS, constant, he_normal
 
     if job["optimizer"] != "adam":
         raise ValueError(f"optimizer: expected adam, got {job['optimizer']}")
@@ -114,10 +114,10 @@ def _with_the_recipe(engine: type[PyTorch], job: Job) -> PyTorch:
 
 
 class _Bend:
-    """`minicnn.reference.warp` by PyTorch's own means."""
+    """`minicnn.engine.reference.warp` by PyTorch's own means."""
 
     def __init__(self, torch: Any) -> None:
-        from minicnn.reference import spline_basis
+        from minicnn.engine.reference import spline_basis
 
         self.torch = torch
         self.basis = torch.from_numpy(spline_basis(28).astype(np.float32))

@@ -37,8 +37,8 @@ def one_step(name: str, threads: int) -> None:
     x, labels = rng.random((BATCH, 28, 28, 1), np.float32), rng.integers(0, 10, BATCH)
     with contextlib.ExitStack() as stack:
         if issubclass(engine, Minicnn):  # as `minicnn train` does
-            from minicnn.ahead import compiling_ahead
-            from minicnn.settings import settings_for
+            from minicnn.runs.settings import settings_for
+            from minicnn.runs.warmup import compiling_ahead
 
             stack.enter_context(compiling_ahead(settings_for(plain=not engine.fused)))
             labels = labels.astype(np.uint8)

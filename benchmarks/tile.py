@@ -22,9 +22,9 @@ from common import Contestant, Report, expect_close, parse, parser, race, repeat
 from numba import types
 from numba.extending import intrinsic
 
-from minicnn.kernels.jit import FLAGS
-from minicnn.kernels.tile import MAX_ROWS, VECTORS, _make_tile, panel_width, plain_tile
-from minicnn.kernels.vector import VECTOR_BITS, Emitter, address, lanes
+from minicnn.engine.kernels.jit import FLAGS
+from minicnn.engine.kernels.tile import MAX_ROWS, VECTORS, _make_tile, panel_width, plain_tile
+from minicnn.engine.kernels.vector import VECTOR_BITS, Emitter, address, lanes
 
 DEPTH = (
     160  # steps in k: what a patch row of the second convolution has, and panels stay in the nearest cache

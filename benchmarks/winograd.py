@@ -14,8 +14,8 @@ from fractions import Fraction
 import numpy as np
 from common import Report, expect_close, parse, parser
 
-from minicnn import kernels, reference
-from minicnn.kernels.winograd import OUTPUTS, POINTS, SIZE, TAPS, plain_sandwich, transforms
+from minicnn.engine import kernels, reference
+from minicnn.engine.kernels.winograd import OUTPUTS, POINTS, SIZE, TAPS, plain_sandwich, transforms
 
 CHOICES = (
     ("0", "1", "-1", "2", "-2"),

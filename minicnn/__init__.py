@@ -6,30 +6,30 @@ from typing import TYPE_CHECKING, Any
 from minicnn._version import __version__
 
 if TYPE_CHECKING:
+    from minicnn.checks.gradcheck import gradient_check
     from minicnn.data import load_mnist
-    from minicnn.gradcheck import gradient_check
-    from minicnn.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, MaxPool2D, ReLU
-    from minicnn.losses import SoftmaxCrossEntropy
-    from minicnn.network import Sequential, load_network
-    from minicnn.optimizers import SGD, Adam
+    from minicnn.engine.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, MaxPool2D, ReLU
+    from minicnn.engine.losses import SoftmaxCrossEntropy
+    from minicnn.engine.network import Sequential, load_network
+    from minicnn.engine.optimizers import SGD, Adam
     from minicnn.tutorial import softmax_regression, tutorial_network
 
 # Where the public names live. They are imported when first used: `minicnn --version` needs no compiler.
 _HOMES = {
-    "SGD": "optimizers",
-    "Adam": "optimizers",
-    "Conv2D": "layers",
-    "ConvReLUPool": "layers",
-    "Dense": "layers",
-    "Dropout": "layers",
-    "Flatten": "layers",
-    "MaxPool2D": "layers",
-    "ReLU": "layers",
-    "Sequential": "network",
-    "SoftmaxCrossEntropy": "losses",
-    "gradient_check": "gradcheck",
+    "SGD": "engine.optimizers",
+    "Adam": "engine.optimizers",
+    "Conv2D": "engine.layers",
+    "ConvReLUPool": "engine.layers",
+    "Dense": "engine.layers",
+    "Dropout": "engine.layers",
+    "Flatten": "engine.layers",
+    "MaxPool2D": "engine.layers",
+    "ReLU": "engine.layers",
+    "Sequential": "engine.network",
+    "SoftmaxCrossEntropy": "engine.losses",
+    "gradient_check": "checks.gradcheck",
     "load_mnist": "data",
-    "load_network": "network",
+    "load_network": "engine.network",
     "softmax_regression": "tutorial",
     "tutorial_network": "tutorial",
 }

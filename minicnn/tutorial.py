@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.initializers import as_generator, constant, he_normal, truncated_normal
-from minicnn.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
-from minicnn.network import Sequential
+from minicnn.engine.initializers import as_generator, constant, he_normal, truncated_normal
+from minicnn.engine.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, Layer, MaxPool2D, ReLU
+from minicnn.engine.network import Sequential
 
 IMAGE = (28, 28, 1)  # rows, columns, channels
 
@@ -102,7 +102,7 @@ class Recipe:
     optimizer: str = "adam"
     beta2: float = 0.999  # of Adam
     weight_decay: float = 0.0  # of Adam
-    smoothing: float = 0.0  # of the labels: see minicnn.losses
+    smoothing: float = 0.0  # of the labels: see minicnn.engine.losses
     log_every: int = 100
 
     weights: str = "tutorial"  # the first ones: see FIRST_WEIGHTS
@@ -111,7 +111,7 @@ class Recipe:
     floor: float = 0.0  # the part of the learning rate at which it ends
     average: float = 0.0  # a moving average of the weights replaces them in use; its decay a step
 
-    shift: float = 0.0  # how far training images are distorted: see minicnn.augmentation
+    shift: float = 0.0  # how far training images are distorted: see minicnn.data.augmentation
     rotation: float = 0.0
     scale: float = 0.0
     shear: float = 0.0

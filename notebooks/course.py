@@ -18,8 +18,8 @@ from matplotlib.image import AxesImage
 
 import minicnn
 from minicnn.data import Batches, to_float
-from minicnn.initializers import Initializer, constant, truncated_normal
-from minicnn.optimizers import Optimizer
+from minicnn.engine.initializers import Initializer, constant, truncated_normal
+from minicnn.engine.optimizers import Optimizer
 
 # --- claims and exercises -------------------------------------------------------------------------
 

@@ -31,7 +31,7 @@ def small_networks():
     """Let runs train a network of a few parameters."""
     from runs import small_network
 
-    from minicnn import run
+    from minicnn.runs import run
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(run, "build_network", small_network)
@@ -41,7 +41,7 @@ def small_networks():
 @pytest.fixture
 def save_every_step(monkeypatch):
     """Let runs be saved after every step, whatever it costs."""
-    from minicnn import run
+    from minicnn.runs import run
 
     monkeypatch.setattr(run, "SAVE_EVERY", 0.0)
     monkeypatch.setattr(run, "SAVE_SHARE", math.inf)

@@ -33,7 +33,7 @@ def check_layer(make, x):
 
 
 def enrol(layers):
-    """The exported layer classes by name: `layers` is minicnn.layers, or a copy of it."""
+    """The exported layer classes by name: `layers` is minicnn.engine.layers, or a copy of it."""
     exported = {name: getattr(layers, name) for name in layers.__all__}
     return {
         name: kind

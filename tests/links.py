@@ -13,8 +13,9 @@ import test_kernels
 import test_reference
 from test_network_gradient import WithLoss
 
-from minicnn import gradcheck_suite, load_mnist
-from minicnn.gradcheck import gradient_check
+from minicnn import load_mnist
+from minicnn.checks import suite as gradcheck_suite
+from minicnn.checks.gradcheck import gradient_check
 
 LAYER_OF = {"conv2d": "Conv2D", "conv_relu_pool": "ConvReLUPool", "max_pool2d": "MaxPool2D"}
 LAYER_OF |= {"relu": "ReLU", "dropout": "Dropout", "dense": "Dense"}
@@ -263,7 +264,7 @@ def fused(package):
 
 
 def contract_layers():
-    from minicnn import layers
+    from minicnn.engine import layers
 
     return layers
 

@@ -29,7 +29,7 @@ import numpy as np
 from numba.core import config, event
 
 import minicnn
-from minicnn.kernels.jit import Kernel, set_threads
+from minicnn.engine.kernels.jit import Kernel, set_threads
 
 SOURCE = Path(minicnn.__file__).parent
 README = Path(__file__).with_name("README.md")
@@ -100,7 +100,7 @@ def untouched_kernels(bug: Bug) -> set[str]:
     """The kernel modules that do not import the file with the bug: what is compiled there can stay."""
     pattern = r"from (minicnn\.kernels\.\w+) import"
     imported = {
-        f"minicnn.kernels.{path.stem}": set(re.findall(pattern, path.read_text()))
+        f"minicnn.engine.kernels.{path.stem}": set(re.findall(pattern, path.read_text()))
         for path in (SOURCE / "kernels").glob("*.py")
         if path.stem != "__init__"
     }
@@ -160,13 +160,13 @@ def spoiled(bug: Bug):
         importlib.invalidate_caches()
         modules = {name: importlib.import_module(f"minicnn.{name}") for name in MODULES}
         if bug.tier == "reference":
-            modules["kernels"] = ours["minicnn.kernels"]
+            modules["kernels"] = ours["minicnn.engine.kernels"]
         else:
-            modules["reference"] = ours["minicnn.reference"]
-            copies = {n: m for n, m in sys.modules.items() if n.startswith("minicnn.kernels.")}
+            modules["reference"] = ours["minicnn.engine.reference"]
+            copies = {n: m for n, m in sys.modules.items() if n.startswith("minicnn.engine.kernels.")}
             reuse_kernels(bug, copies, ours)
             set_threads(1)  # then a kernel is compiled in one variant only
-            sys.modules["minicnn.kernels.jit"].set_threads(1)
+            sys.modules["minicnn.engine.kernels.jit"].set_threads(1)
     finally:
         if str(directory) in sys.path:
             sys.path.remove(str(directory))

@@ -14,11 +14,11 @@ import pytest
 
 from minicnn.data import Dataset, Split
 from minicnn.data.idx import idx_header
-from minicnn.layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
-from minicnn.network import Sequential
-from minicnn.run import METRICS, Run, read_config
-from minicnn.settings import settings_for
-from minicnn.training import Stopped, train
+from minicnn.engine.layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
+from minicnn.engine.network import Sequential
+from minicnn.runs.loop import Stopped, train
+from minicnn.runs.run import METRICS, Run, read_config
+from minicnn.runs.settings import settings_for
 from minicnn.tutorial import softmax_regression
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from runs import new_process
 
-from minicnn import kernels
-from minicnn.kernels import jit
+from minicnn.engine import kernels
+from minicnn.engine.kernels import jit
 
 SETTINGS = [
     {"model": "softmax"},
@@ -21,8 +21,8 @@ SETTINGS = [
 def test_a_training_finds_every_kernel_compiled(tmp_path, settings):
     ahead = (
         "import dataclasses, json\n"
-        "from minicnn.ahead import compile_step\n"
-        "from minicnn.settings import settings_for\n"
+        "from minicnn.runs.warmup import compile_step\n"
+        "from minicnn.runs.settings import settings_for\n"
         f"settings = settings_for(**{settings!r})\n"
         "compile_step(json.dumps(dataclasses.asdict(settings)), '2')"
     )
@@ -37,9 +37,9 @@ def test_a_training_finds_every_kernel_compiled(tmp_path, settings):
 
 HELPERS = """
 import subprocess
-from minicnn.ahead import compiling_ahead
-from minicnn.kernels import relu_forward
-from minicnn.settings import settings_for
+from minicnn.runs.warmup import compiling_ahead
+from minicnn.engine.kernels import relu_forward
+from minicnn.runs.settings import settings_for
 import numpy as np
 
 started = []

@@ -6,9 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from naive import affine_moves, affine_warp
 
-from minicnn import kernels, load_mnist, reference
-from minicnn.augmentation import Augmentation
+from minicnn import load_mnist
 from minicnn.data import to_float
+from minicnn.data.augmentation import Augmentation
+from minicnn.engine import kernels, reference
 
 SHAPE = (28, 28)
 both = pytest.mark.parametrize("ops", [reference, kernels], ids=["reference", "kernels"])

@@ -164,7 +164,7 @@ def test_the_chart_is_drawn(bench, tmp_path):
 def test_the_command_whose_accuracy_is_measured_is_the_recipe(bench, tmp_path, recipe, quick):
     from minicnn.cli import build_parser
     from minicnn.cli.train import given_settings
-    from minicnn.settings import settings_for
+    from minicnn.runs.settings import settings_for
 
     settings = bench["accuracy"].settings_of(recipe, quick)
     command = bench["accuracy"].command_of(settings, 3, tmp_path / "run", threads=2)

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from contract import PROMISES, enrol, maker
 
-from minicnn import layers
-from minicnn.layers import Layer, ReLU
+from minicnn.engine import layers
+from minicnn.engine.layers import Layer, ReLU
 
 KINDS = enrol(layers)
 

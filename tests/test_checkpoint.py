@@ -9,8 +9,8 @@ import pytest
 import safetensors
 import safetensors.numpy
 
-from minicnn import checkpoint
-from minicnn.checkpoint import NEWEST, PREVIOUS, CheckpointError
+from minicnn.runs import checkpoint
+from minicnn.runs.checkpoint import NEWEST, PREVIOUS, CheckpointError
 
 
 def arrays_of(step):

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from runs import CNN, DATA, new_run, reopen, write_data
 
-from minicnn import run as run_module
 from minicnn import softmax_regression, tutorial_network
 from minicnn.cli import main
-from minicnn.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, MaxPool2D, ReLU
-from minicnn.losses import SoftmaxCrossEntropy
-from minicnn.network import Sequential
-from minicnn.run import Diverged, Run
-from minicnn.settings import settings_for
-from minicnn.training import train
+from minicnn.engine.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, MaxPool2D, ReLU
+from minicnn.engine.losses import SoftmaxCrossEntropy
+from minicnn.engine.network import Sequential
+from minicnn.runs import run as run_module
+from minicnn.runs.loop import train
+from minicnn.runs.run import Diverged, Run
+from minicnn.runs.settings import settings_for
 
 pytestmark = pytest.mark.usefixtures("small_networks")
 

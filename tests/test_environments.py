@@ -21,7 +21,7 @@ PACKAGE = Path(minicnn.__file__).parent
 COMPUTE = """
 import hashlib
 import numpy as np
-from minicnn import kernels
+from minicnn.engine import kernels
 x = np.random.default_rng(0).normal(size=(300, 300)).astype(np.float32)
 digest = hashlib.sha256(kernels.relu_forward(x)[0])
 """

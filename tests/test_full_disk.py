@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from runs import exit_code, limit, new_run, reopen, start_child, write_data
 
-from minicnn import checkpoint
-from minicnn.checkpoint import NEWEST
 from minicnn.cli import main
-from minicnn.run import METRICS, RunError
-from minicnn.training import train
+from minicnn.runs import checkpoint
+from minicnn.runs.checkpoint import NEWEST
+from minicnn.runs.loop import train
+from minicnn.runs.run import METRICS, RunError
 
 pytestmark = [
     pytest.mark.usefixtures("small_networks"),

@@ -15,14 +15,15 @@ import numpy as np
 import pytest
 from runs import exit_code, limit, new_cnn_run, new_run, reopen, start_child, write_data, write_idx
 
-from minicnn import checkpoint, load_network
-from minicnn.checkpoint import NEWEST, CheckpointError
+from minicnn import load_network
 from minicnn.cli import main
 from minicnn.cli import train as train_module
 from minicnn.data import DataError, read_idx
 from minicnn.data.idx import idx_header
-from minicnn.run import CONFIG, METRICS, RunError
-from minicnn.training import train
+from minicnn.runs import checkpoint
+from minicnn.runs.checkpoint import NEWEST, CheckpointError
+from minicnn.runs.loop import train
+from minicnn.runs.run import CONFIG, METRICS, RunError
 
 pytestmark = [
     pytest.mark.usefixtures("small_networks"),
@@ -136,7 +137,7 @@ def test_a_damaged_config_is_refused_or_says_something_else(tmp_path, count):
 
 @FEW
 def test_damaged_metrics_do_not_keep_a_run_from_its_end(tmp_path, count):
-    from minicnn.report import read_metrics
+    from minicnn.pictures.report import read_metrics
 
     directory = new_run(tmp_path / "r", steps=6, log_every=1).directory
     run = reopen(directory)

@@ -5,8 +5,9 @@ import pytest
 from naive import normal
 
 import minicnn
-from minicnn import Dense, gradient_check, reference
-from minicnn.gradcheck import GradientError
+from minicnn import Dense, gradient_check
+from minicnn.checks.gradcheck import GradientError
+from minicnn.engine import reference
 
 
 def cubes(x):

@@ -5,10 +5,11 @@ import re
 
 import pytest
 
-from minicnn import gradcheck_suite, kernels, layers, reference
+from minicnn.checks import suite as gradcheck_suite
+from minicnn.checks.suite import run_gradcheck
 from minicnn.cli import main
-from minicnn.gradcheck_suite import run_gradcheck
-from minicnn.layers import Layer
+from minicnn.engine import kernels, layers, reference
+from minicnn.engine.layers import Layer
 
 
 def test_every_operation_and_every_layer_is_in_the_command():

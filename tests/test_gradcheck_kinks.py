@@ -7,10 +7,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from naive import normal
 
-from minicnn import Conv2D, MaxPool2D, ReLU, Sequential, gradient_check, load_mnist, reference
-from minicnn.gradcheck import GradientError
-from minicnn.initializers import constant
-from minicnn.layers import Layer
+from minicnn import Conv2D, MaxPool2D, ReLU, Sequential, gradient_check, load_mnist
+from minicnn.checks.gradcheck import GradientError
+from minicnn.engine import reference
+from minicnn.engine.initializers import constant
+from minicnn.engine.layers import Layer
 
 
 def relu_report(x, backward=None):

@@ -41,7 +41,7 @@ def tree(file):
 
 
 def unit_of(module):
-    """The file or directory that holds a module of the package: "layers" for "minicnn.layers.base"."""
+    """The file or directory that holds a module of the package: "layers" for "minicnn.engine.layers.base"."""
     return module.split(".")[1] if "." in module else "__init__"
 
 
@@ -91,8 +91,8 @@ def test_no_two_files_import_each_other_however_indirectly():
 @pytest.mark.parametrize(
     ("line", "file", "unit"),
     [
-        ("import minicnn.layers.base", "network.py", "layers"),
-        ("from minicnn.network import Sequential", "tutorial.py", "network"),
+        ("import minicnn.engine.layers.base", "network.py", "layers"),
+        ("from minicnn.engine.network import Sequential", "tutorial.py", "network"),
         ("from minicnn import kernels", "layers/base.py", "kernels"),
         ("from minicnn import tutorial_network", "report.py", "__init__"),
         ("import minicnn", "report.py", "__init__"),

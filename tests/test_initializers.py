@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from minicnn.initializers import as_generator, constant, he_normal, truncated_normal
+from minicnn.engine.initializers import as_generator, constant, he_normal, truncated_normal
 
 
 def draw(initializer, shape=(200, 1000), seed=0):

@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn import kernels, reference
-from minicnn.kernels.buffers import Buffers, aligned_empty, reuse
-from minicnn.kernels.jit import set_threads
-from minicnn.kernels.winograd import MIN_CHANNELS, TAPS
+from minicnn.engine import kernels, reference
+from minicnn.engine.kernels.buffers import Buffers, aligned_empty, reuse
+from minicnn.engine.kernels.jit import set_threads
+from minicnn.engine.kernels.winograd import MIN_CHANNELS, TAPS
 
 SHARED = {
     "window_geometry",
@@ -508,7 +508,7 @@ def test_code_from_the_cache_gives_the_bits_that_it_gave_when_compiled(tmp_path)
 
 
 def test_the_cache_tells_vector_widths_apart():
-    code = "from minicnn.kernels import jit; print(jit._cache_dir)"
+    code = "from minicnn.engine.kernels import jit; print(jit._cache_dir)"
     directories = {new_process(code, MINICNN_VECTOR_BITS=bits) for bits in ("128", "256", "512")}
     assert len(directories) == 3
 

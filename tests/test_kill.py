@@ -24,13 +24,14 @@ from runs import (
     write_data,
 )
 
-from minicnn import checkpoint, cli
-from minicnn import run as run_module
-from minicnn.checkpoint import NEWEST, PREVIOUS
+from minicnn import cli
 from minicnn.cli import main
 from minicnn.cli import train as train_module
-from minicnn.run import CONFIG, METRICS
-from minicnn.training import train
+from minicnn.runs import checkpoint
+from minicnn.runs import run as run_module
+from minicnn.runs.checkpoint import NEWEST, PREVIOUS
+from minicnn.runs.loop import train
+from minicnn.runs.run import CONFIG, METRICS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 

@@ -10,7 +10,8 @@ from contract import enrol
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from minicnn import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, MaxPool2D, ReLU, gradient_check, layers
+from minicnn import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, MaxPool2D, ReLU, gradient_check
+from minicnn.engine import layers
 
 small, size = st.integers(1, 3), st.integers(1, 6)
 window = {"stride": small, "padding": st.sampled_from(["same", "valid"])}

@@ -10,9 +10,19 @@ import naive
 import numpy as np
 import pytest
 
-from minicnn import layers
-from minicnn.initializers import constant
-from minicnn.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, Layer, MaxPool2D, Parameter, ReLU
+from minicnn.engine import layers
+from minicnn.engine.initializers import constant
+from minicnn.engine.layers import (
+    Conv2D,
+    ConvReLUPool,
+    Dense,
+    Dropout,
+    Flatten,
+    Layer,
+    MaxPool2D,
+    Parameter,
+    ReLU,
+)
 
 # A small one of each kind, and the shape of one of its inputs. New layers must be entered here.
 SMALL = {
@@ -77,7 +87,7 @@ def test_the_ops_can_be_changed(kind):
     x = batch()
     expected = layer.forward(x).copy()
     layer.use_ops("reference")
-    assert layer.ops.__name__ == "minicnn.reference"
+    assert layer.ops.__name__ == "minicnn.engine.reference"
     np.testing.assert_allclose(layer.forward(x), expected, rtol=1e-5, atol=1e-6)
 
 

@@ -6,7 +6,8 @@ import naive
 import numpy as np
 import pytest
 
-from minicnn import SoftmaxCrossEntropy, kernels, reference
+from minicnn import SoftmaxCrossEntropy
+from minicnn.engine import kernels, reference
 
 both_ops = pytest.mark.parametrize("ops", ["kernels", "reference"])
 both_reductions = pytest.mark.parametrize("reduction", ["mean", "sum"])

@@ -5,9 +5,9 @@ import tracemalloc
 import pytest
 from runs import DATA, new_process
 
-from minicnn import checkpoint
-from minicnn.run import Run
-from minicnn.settings import settings_for
+from minicnn.runs import checkpoint
+from minicnn.runs.run import Run
+from minicnn.runs.settings import settings_for
 
 # Trains the tutorial's network with log lines and saves on the way.
 RESIDENT = """
@@ -15,11 +15,11 @@ import sys, tempfile
 from pathlib import Path
 sys.path.insert(0, {tests!r})
 from runs import split
-from minicnn import run as run_module
+from minicnn.runs import run as run_module
 from minicnn.data import Dataset
-from minicnn.run import Run
-from minicnn.settings import settings_for
-from minicnn.training import train
+from minicnn.runs.run import Run
+from minicnn.runs.settings import settings_for
+from minicnn.runs.loop import train
 
 run_module.SAVE_EVERY = 2.0
 data = Dataset(train=split(1000, 0), validation=split(2, 1), test=split(200, 2))

@@ -24,7 +24,7 @@ from minicnn import (
     softmax_regression,
     tutorial_network,
 )
-from minicnn.network import build
+from minicnn.engine.network import build
 
 NAMES = [f"{layer}.{array}" for layer in ("conv1", "conv2", "fc1", "fc2") for array in ("weight", "bias")]
 
@@ -484,7 +484,7 @@ def test_the_tutorial_network_comes_back_the_same(tmp_path, fused):
     loaded = load_network(str(tmp_path / "net"), ops="reference")
     assert loaded.architecture() == net.architecture()
     np.testing.assert_array_equal(loaded.values, net.values)
-    assert {layer.ops.__name__ for layer in loaded.layers} == {"minicnn.reference"}
+    assert {layer.ops.__name__ for layer in loaded.layers} == {"minicnn.engine.reference"}
 
 
 def test_a_network_described_in_numpys_numbers_can_be_saved(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from minicnn import SoftmaxCrossEntropy, gradient_check, load_mnist, tutorial_network
-from minicnn.gradcheck_suite import trained_network
+from minicnn.checks.suite import trained_network
 
 
 class WithLoss:

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from minicnn import SGD, Adam, reference
-from minicnn.layers import Dense, Parameter
-from minicnn.network import Sequential
+from minicnn import SGD, Adam
+from minicnn.engine import reference
+from minicnn.engine.layers import Dense, Parameter
+from minicnn.engine.network import Sequential
 
 both_ops = pytest.mark.parametrize("ops", ["kernels", "reference"])
 OPTIMIZERS = [

@@ -34,12 +34,12 @@ def test_there_are_enough_and_all_are_different():
 
 def test_the_real_package_is_back_after_a_bug():
     import minicnn
-    from minicnn import reference
+    from minicnn.engine import reference
 
     before = reference.relu_backward
     with spoiled(BUGS[0]) as package:
         assert package.reference is not reference
-    assert importlib.import_module("minicnn.reference").relu_backward is before
+    assert importlib.import_module("minicnn.engine.reference").relu_backward is before
     assert importlib.import_module("minicnn") is minicnn
 
 

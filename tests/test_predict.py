@@ -86,7 +86,7 @@ def test_as_is_leaves_the_image_alone(capsys, run, data):
     Image.fromarray(image).save("a.png")
     capsys.readouterr()
     _, out, _ = run_main(capsys, "predict", run, "a.png", "--as-is")
-    from minicnn.run import read_network
+    from minicnn.runs.run import read_network
 
     answer = read_network(run).predict(image[None])[0]
     assert out[0].startswith(f"a.png: {answer.argmax()} ({answer.max():.4f})")

@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from minicnn import load_mnist
-from minicnn.prepare import ImageError, as_is, prepare
+from minicnn.data.photo import ImageError, as_is, prepare
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +145,7 @@ def test_a_dark_table_at_the_side_does_not_hide_faint_pencil():
 
 @pytest.mark.parametrize("pen", [1, 3, 10, 24])
 def test_a_pen_of_any_width_is_brought_into_mnists_range(pen):
-    from minicnn.prepare import BOX, FINE, THICKEST, THINNEST, _pen_width
+    from minicnn.data.photo import BOX, FINE, THICKEST, THINNEST, _pen_width
 
     digit = prepare(Image.fromarray(drawing(3, (300, 300), 130, pen))).digit
     width = _pen_width(digit) * BOX / max(digit.shape)

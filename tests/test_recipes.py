@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn.settings import settings_for
+from minicnn.runs.settings import settings_for
 from minicnn.tutorial import RECIPES, Recipe, tutorial_network
 
 every_recipe = pytest.mark.parametrize("name", RECIPES)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from minicnn import reference
+from minicnn.engine import reference
 
 seeds = st.integers(0, 2**32 - 1)
 strides = st.integers(1, 3)

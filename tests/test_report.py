@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from minicnn import report
+from minicnn.pictures import report
 
 ROOT = Path(__file__).resolve().parents[1]
 HEADER = "step,loss,training_accuracy,test_accuracy,seconds\n"
@@ -373,13 +373,13 @@ def python(code: str, *arguments: str, **environment: str) -> None:
 
 
 def test_importing_the_module_does_not_import_matplotlib():
-    python("import sys, minicnn.report; assert 'matplotlib' not in sys.modules")
+    python("import sys, minicnn.pictures.report; assert 'matplotlib' not in sys.modules")
 
 
 def test_drawing_needs_no_home_no_display_no_pyplot_and_is_silent(tmp_path):
     code = (
         "import sys, os; os.environ.pop('DISPLAY', None); os.environ.pop('HOME', None)\n"
-        "import numpy, minicnn.report as report\n"
+        "import numpy, minicnn.pictures.report as report\n"
         "report.draw_confusion(numpy.arange(10), numpy.arange(10), sys.argv[1])\n"
         "assert 'matplotlib.pyplot' not in sys.modules"
     )

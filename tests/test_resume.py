@@ -10,7 +10,7 @@ import pytest
 from runs import assert_same_state, new_cnn_run, new_run, reopen, split, stop_at, write_data
 
 from minicnn.data import Dataset
-from minicnn.training import train
+from minicnn.runs.loop import train
 from minicnn.tutorial import RECIPES
 
 STEPS = 40

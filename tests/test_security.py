@@ -8,10 +8,11 @@ import pytest
 from runs import DATA, new_run
 
 import minicnn
-from minicnn import checkpoint, load_network
-from minicnn.checkpoint import NEWEST, CheckpointError
+from minicnn import load_network
 from minicnn.data import DataError, read_idx
-from minicnn.run import CONFIG, RunError, read_config
+from minicnn.runs import checkpoint
+from minicnn.runs.checkpoint import NEWEST, CheckpointError
+from minicnn.runs.run import CONFIG, RunError, read_config
 
 ROOT = Path(minicnn.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))

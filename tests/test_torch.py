@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from naive import normal
 
-from minicnn import Adam, SoftmaxCrossEntropy, kernels, load_mnist, reference, tutorial_network
+from minicnn import Adam, SoftmaxCrossEntropy, load_mnist, tutorial_network
+from minicnn.engine import kernels, reference
 
 torch = pytest.importorskip("torch")
 functional = torch.nn.functional

@@ -25,15 +25,16 @@ from runs import (
     stop_at,
 )
 
-from minicnn import checkpoint, reference
-from minicnn import run as run_module
-from minicnn.checkpoint import NEWEST, PREVIOUS
-from minicnn.losses import SoftmaxCrossEntropy
-from minicnn.network import load_network
-from minicnn.optimizers import Adam
-from minicnn.run import CONFIG, METRICS, Run, RunError, build_network, read_config
-from minicnn.settings import settings_for
-from minicnn.training import train
+from minicnn.engine import reference
+from minicnn.engine.losses import SoftmaxCrossEntropy
+from minicnn.engine.network import load_network
+from minicnn.engine.optimizers import Adam
+from minicnn.runs import checkpoint
+from minicnn.runs import run as run_module
+from minicnn.runs.checkpoint import NEWEST, PREVIOUS
+from minicnn.runs.loop import train
+from minicnn.runs.run import CONFIG, METRICS, Run, RunError, build_network, read_config
+from minicnn.runs.settings import settings_for
 from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE, tutorial_network
 
 BUILD_NETWORK = build_network

@@ -12,10 +12,10 @@ import numba
 import numpy as np
 import pytest
 
-from minicnn import kernels, reference
-from minicnn.kernels import vector, winograd
-from minicnn.kernels.products import matmul
-from minicnn.kernels.tile import (
+from minicnn.engine import kernels, reference
+from minicnn.engine.kernels import vector, winograd
+from minicnn.engine.kernels.matmul import matmul
+from minicnn.engine.kernels.tile import (
     GATHER_VECTORS,
     MAX_ROWS,
     gather_sum,
@@ -25,7 +25,7 @@ from minicnn.kernels.tile import (
     tile,
     transpose,
 )
-from minicnn.kernels.vector import VECTOR_BITS, add, address, copy, lanes
+from minicnn.engine.kernels.vector import VECTOR_BITS, add, address, copy, lanes
 
 every_dtype = pytest.mark.parametrize("dtype", [np.float32, np.float64])
 

@@ -13,8 +13,8 @@ from minicnn.cli.terminal import UsageError, tell, warn
 if TYPE_CHECKING:
     import numpy as np
 
-    from minicnn.network import Sequential
-    from minicnn.run import Run
+    from minicnn.engine.network import Sequential
+    from minicnn.runs.run import Run
 
 PICTURES = ("curves.png", "confusion.png", "filters.png", "mistakes.png")
 RUN_OR_FILE = "a directory that train has made, or a file of one network"
@@ -54,7 +54,7 @@ def expect_place(option: str, file: str) -> None:
 
 def use_threads(count: int | None = None) -> None:
     """Compute with so many processor cores, and say so when kernels have to be compiled first."""
-    from minicnn.kernels.jit import on_first_compilation, set_threads
+    from minicnn.engine.kernels.jit import on_first_compilation, set_threads
 
     if count is not None:
         set_threads(count)
@@ -64,7 +64,7 @@ def use_threads(count: int | None = None) -> None:
 def open_run(directory: str, data: str | None = None) -> Run:
     """The run in a directory with its data, or with that of another directory."""
     from minicnn.data import load_mnist
-    from minicnn.run import Run, read_config
+    from minicnn.runs.run import Run, read_config
 
     expect_name("RUN", directory)
     try:
@@ -76,8 +76,8 @@ def open_run(directory: str, data: str | None = None) -> Run:
 
 def open_network(run: str) -> Sequential:
     """The trained network of a run directory, or the one in a file that minicnn has written."""
-    from minicnn.network import load_network
-    from minicnn.run import read_network
+    from minicnn.engine.network import load_network
+    from minicnn.runs.run import read_network
 
     expect_name("RUN", run)
     if not os.path.exists(run):
@@ -96,8 +96,8 @@ def result(labels: np.ndarray, probabilities: np.ndarray) -> str:
 
 def draw_pictures(run: Run, probabilities: np.ndarray) -> None:
     """Draw all pictures of a run into its directory."""
-    from minicnn import report
-    from minicnn.run import METRICS
+    from minicnn.pictures import report
+    from minicnn.runs.run import METRICS
 
     directory, test = run.directory, run.data.test
     curves, confusion, filters, mistakes = (directory / name for name in PICTURES)

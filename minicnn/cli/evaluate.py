@@ -34,7 +34,7 @@ def evaluate_command(args: argparse.Namespace) -> int:
 
 
 def _say_evaluation(labels: np.ndarray, probabilities: np.ndarray) -> None:
-    from minicnn.report import confusion_counts
+    from minicnn.pictures.report import confusion_counts
 
     print(result(labels, probabilities))
     counts = confusion_counts(labels, probabilities.argmax(axis=1))  # [true, predicted]

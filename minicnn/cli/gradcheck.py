@@ -11,7 +11,7 @@ from minicnn.cli.terminal import UsageError
 
 def gradcheck_command(args: argparse.Namespace) -> int:
     """Check gradients; exit code 1 if one is wrong."""
-    from minicnn.gradcheck_suite import run_gradcheck
+    from minicnn.checks.suite import run_gradcheck
 
     if args.seed < 0:
         raise UsageError(f"--seed: expected 0 or more, got {args.seed}")

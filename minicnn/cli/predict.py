@@ -13,15 +13,15 @@ from minicnn.cli.common import RUN_OR_FILE, add_command, open_network, use_threa
 from minicnn.cli.terminal import UsageError, one_line
 
 if TYPE_CHECKING:
-    from minicnn.network import Sequential
-    from minicnn.prepare import Prepared
+    from minicnn.data.photo import Prepared
+    from minicnn.engine.network import Sequential
 
 BEST = 3  # how many answers are named
 
 
 def predict_command(args: argparse.Namespace) -> int:
     """Print the best answers for every image, a line each. One bad image, and nothing is done."""
-    from minicnn.prepare import SIDE, ImageError, as_is, prepare
+    from minicnn.data.photo import SIDE, ImageError, as_is, prepare
 
     use_threads()
     network = open_network(args.run)
@@ -62,7 +62,7 @@ def _picture_names(images: list[str]) -> Iterator[Path]:
 
 
 def _show(network: Sequential, stages: Prepared, answer: np.ndarray, picture: Path, name: str) -> None:
-    from minicnn.report import draw_seen
+    from minicnn.pictures.report import draw_seen
 
     x = np.divide(stages.image[None, ..., None], 255, dtype=network.dtype)
     outputs = []

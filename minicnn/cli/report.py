@@ -22,8 +22,8 @@ COMPARISON = "comparison.png"
 
 def report_command(args: argparse.Namespace) -> int:
     """Draw the pictures of every run into its directory, then one that compares them."""
-    from minicnn import report
-    from minicnn.run import METRICS
+    from minicnn.pictures import report
+    from minicnn.runs.run import METRICS
 
     use_threads()
     expect_place("--output", args.output)

@@ -15,15 +15,15 @@ from minicnn.cli.common import add_command, draw_pictures, expect_name, result, 
 from minicnn.cli.terminal import UsageError, bar_hidden, fail, warn
 
 if TYPE_CHECKING:
-    from minicnn.run import Run
-    from minicnn.settings import Settings
+    from minicnn.runs.run import Run
+    from minicnn.runs.settings import Settings
 
 
 def train_command(args: argparse.Namespace) -> int:
     """Train a network, or go on with a run; write its files; say what came of it."""
-    from minicnn.ahead import compiling_ahead
-    from minicnn.run import Diverged, RunError
-    from minicnn.training import Stopped, train
+    from minicnn.runs.loop import Stopped, train
+    from minicnn.runs.run import Diverged, RunError
+    from minicnn.runs.warmup import compiling_ahead
 
     try:
         use_threads(args.threads)
@@ -49,8 +49,8 @@ def train_command(args: argparse.Namespace) -> int:
 
 def _begin(args: argparse.Namespace) -> Run:
     from minicnn.data import load_mnist
-    from minicnn.run import Run
-    from minicnn.settings import settings_for
+    from minicnn.runs.run import Run
+    from minicnn.runs.settings import settings_for
 
     given = given_settings(args)
     settings = settings_for(**given)
@@ -63,7 +63,7 @@ def _begin(args: argparse.Namespace) -> Run:
 
 def _resume(args: argparse.Namespace) -> Run:
     from minicnn.data import load_mnist
-    from minicnn.run import Run
+    from minicnn.runs.run import Run
 
     if args.run_dir is not None:
         raise UsageError("--run-dir and --resume exclude each other: a run stays in its directory")
@@ -78,7 +78,7 @@ def _resume(args: argparse.Namespace) -> Run:
 
 def _continued_settings(args: argparse.Namespace) -> tuple[Settings, Any]:
     """The settings that a run goes on with, and the version of minicnn that began it."""
-    from minicnn.run import read_config
+    from minicnn.runs.run import read_config
 
     settings, config = read_config(args.resume)
     given = given_settings(args)
@@ -95,7 +95,7 @@ def _continued_settings(args: argparse.Namespace) -> tuple[Settings, Any]:
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     """The settings that were named on the command line."""
-    from minicnn.settings import Settings
+    from minicnn.runs.settings import Settings
 
     given = {name: getattr(args, name) for name in Settings.__dataclass_fields__ if hasattr(args, name)}
     if given.get("data"):
@@ -126,7 +126,7 @@ def _say_start(run: Run, quiet: bool) -> None:
 
 def _finish(run: Run, quiet: bool) -> int:
     """Draw the pictures and say what came of the run. The result is the last line, whatever happens."""
-    from minicnn.run import RunError
+    from minicnn.runs.run import RunError
 
     probabilities = run.test_probabilities()
     run.release()  # before matplotlib asks for its share

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import DTypeLike
 
-from minicnn.arguments import integer
+from minicnn.engine.arguments import integer
 
 
 class Batches:

@@ -1,0 +1,1 @@
+"""The engine: operations, layers, networks, losses and optimizers."""

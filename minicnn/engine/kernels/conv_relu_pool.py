@@ -1,0 +1,154 @@
+"""Convolution, ReLU and 2x2 max-pool in one pass, without the patch matrix and without the full-size map.
+
+Four ideas, each explained where it is used:
+
+1. Implicit im2col. In a zero-padded channels-last image, row u of the patch under a window is one
+   contiguous run of kw * C numbers. So the register tile can read patches where they lie.
+2. Pool at once. A few rows of the convolution go into a scratch array that stays in the nearest
+   cache, and leave it as a quarter of the numbers and one byte each for the winner's place.
+3. Skip the zeros. The gradient that comes out of a 2x2 max-pool is zero in three places of four,
+   and ReLU makes more. Backward sums over what is left alone (`fused_backward.py`).
+4. Multiply less. A 5x5 filter that makes the four outputs of a pool window needs 36 products for each
+   channel instead of 100 (`winograd.py`). It is used where there are enough channels.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import get_num_threads, get_thread_id, prange
+
+from minicnn.engine.kernels.buffers import empty, ready
+from minicnn.engine.kernels.conv_relu_pool_backward import conv_relu_pool_backward
+from minicnn.engine.kernels.jit import kernel
+from minicnn.engine.kernels.pooling import pool_block
+from minicnn.engine.kernels.tile import MAX_ROWS, copy_tile_row, panel_width, tile, tile_rows
+from minicnn.engine.kernels.vector import address, advance, lanes
+from minicnn.engine.kernels.winograd import MIN_CHANNELS, TAPS, winograd_conv_relu_pool
+from minicnn.engine.reference import Cache, window_geometry
+
+__all__ = ["conv_relu_pool_backward", "conv_relu_pool_forward"]
+
+POOL_ROWS = 4  # rows of the pooled map in one block of work
+SLICE = 4096  # numbers of packed weights that share the nearest cache with everything else
+
+
+@kernel(parallel=True)
+def _pad(x, padded, top, left):
+    N, H, W, C = x.shape
+    _, Hp, Wp, _ = padded.shape
+    for row in prange(N * Hp):
+        n, i = row // Hp, row % Hp
+        to = address(padded, (n * Hp + i) * Wp * C)
+        inside = top <= i < top + H
+        first, last = (left * C, (left + W) * C) if inside else (0, 0)
+        for k in range(first):
+            to[k] = 0
+        for k in range(last, Wp * C):
+            to[k] = 0
+        if inside:
+            source, middle = address(x, (n * H + i - top) * W * C), advance(to, first)
+            for k in range(W * C):
+                middle[k] = source[k]
+
+
+@kernel(parallel=False)
+def _pack_panels(w, panels):
+    """w [K, F] -> panels [ceil(F / width), K, width], padded with zeros."""
+    K, F = w.shape
+    count, _, width = panels.shape
+    for p in range(count):
+        for k in range(K):
+            to, row = address(panels, (p * K + k) * width), address(w, k * F + p * width)
+            if (p + 1) * width <= F:
+                copy_tile_row(row, to)
+            else:
+                for j in range(width):
+                    to[j] = row[j] if p * width + j < F else 0
+
+
+@kernel(parallel=True)
+def _forward(padded, panels, bias, y, winner, kh, kw, stride, Ho, Wo, most, pool_rows, slice_rows, scratch):
+    N, Hp, Wp, C = padded.shape
+    _, Po, Qo, F = y.shape
+    _, K, width = panels.shape
+    run, low = kw * C, padded.dtype.type(-np.inf)
+    flat_y, flat_winner = y.reshape(-1), winner.reshape(-1)
+    blocks = (Po + pool_rows - 1) // pool_rows
+    for job in prange(N * blocks):
+        n, p0 = job // blocks, (job % blocks) * pool_rows
+        p1 = min(Po, p0 + pool_rows)
+        conv = scratch[get_thread_id()]  # [2 * (p1 - p0), 2 * Qo, width]
+        if Ho % 2 or Wo % 2:
+            conv[:] = low  # what sticks out over the last row or column never wins
+        for f0 in range(0, F, width):
+            # The weights come in slices of whole patch rows, each used for all pixels of the block.
+            for u0 in range(0, kh, slice_rows):
+                weights = address(panels, ((f0 // width) * K + u0 * run) * width)
+                for i in range(2 * p0, min(Ho, 2 * p1)):
+                    j = 0
+                    while j < Wo:
+                        rows = tile_rows(Wo - j, most)
+                        # Row u of the patch of pixel (i, j): a run of kw * C numbers, a row below the last.
+                        patch = address(padded, ((n * Hp + i * stride + u0) * Wp + j * stride) * C)
+                        out = address(conv, ((i - 2 * p0) * 2 * Qo + j) * width)
+                        start, start_stride = (address(bias, f0), 0) if u0 == 0 else (out, width)
+                        depth = min(slice_rows, kh - u0)
+                        tile(
+                            rows,
+                            patch,
+                            stride * C,
+                            1,
+                            depth,
+                            Wp * C,
+                            run,
+                            weights,
+                            start,
+                            start_stride,
+                            out,
+                            width,
+                            out,
+                            0,
+                        )
+                        j += rows
+            pool_block(conv, p1 - p0, Qo, width, F, f0, flat_y, flat_winner, ((n * Po + p0) * Qo) * F + f0)
+
+
+def conv_relu_pool_forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int = 1, padding: str = "same"
+) -> tuple[np.ndarray, Cache]:
+    """See `minicnn.engine.reference.conv_relu_pool_forward`."""
+    N, H, W, C = x.shape
+    kh, kw, _, F = w.shape
+    Ho, top, bottom = window_geometry(H, kh, stride, padding)
+    Wo, left, right = window_geometry(W, kw, stride, padding)
+    Po, Qo = -(-Ho // 2), -(-Wo // 2)
+    width, dtype = panel_width(x.dtype), x.dtype
+
+    winograd = kh == kw == TAPS and stride == 1 and C >= MIN_CHANNELS
+    if winograd:  # works on whole windows of the pool
+        bottom, right = bottom + Ho % 2, right + Wo % 2
+    padded = _with_slack("padded", (N, top + H + bottom, left + W + right, C), dtype)
+    _pad(ready(x), padded, top, left)
+    panels = empty("panels", (-(-F // width), kh * kw * C, width), dtype)
+    _pack_panels(ready(w).reshape(-1, F), panels)
+    bias = empty("padded bias", (len(panels) * width,), dtype)
+    bias[:F], bias[F:] = b, 0
+
+    y = empty("y", (N, Po, Qo, F), dtype)
+    winner = empty("winner", (N, Po, Qo, F), np.uint8)
+    if winograd:
+        winograd_conv_relu_pool(padded, panels, bias, y, winner, Ho, Wo)
+    else:
+        scratch = empty("conv", (get_num_threads(), 4 * POOL_ROWS * Qo * width), dtype)
+        slice_rows = max(1, SLICE // (kw * C * width))
+        sizes = (kh, kw, stride, Ho, Wo, MAX_ROWS, POOL_ROWS, slice_rows)
+        _forward(padded, panels, bias, y, winner, *sizes, scratch)
+    return y, (x.shape, padded, w, y, winner, stride, padding)
+
+
+def _with_slack(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array behind which a vector load may run over the end."""
+    size = math.prod(shape)
+    return empty(name, (size + lanes(dtype),), dtype)[:size].reshape(shape)

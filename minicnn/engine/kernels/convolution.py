@@ -1,0 +1,107 @@
+"""Convolution by explicit im2col, the fast twin of the reference's: copy patches, then multiply."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import prange
+
+from minicnn.engine.kernels.buffers import empty, ready
+from minicnn.engine.kernels.dense import sum_rows
+from minicnn.engine.kernels.jit import kernel
+from minicnn.engine.kernels.matmul import matmul
+from minicnn.engine.kernels.vector import add, address, advance, copy
+from minicnn.engine.reference import Cache, window_geometry
+
+
+@kernel(parallel=True)
+def _im2col(x, cols, kh, kw, stride, top, left):
+    N, H, W, C = x.shape
+    _, Ho, Wo, _ = cols.shape
+    for row in prange(N * Ho):
+        n, i = row // Ho, row % Ho
+        for j in range(Wo):
+            # In each of its rows the patch is a run of kw * C numbers: first..last of them lie inside
+            # the image, the others are padding.
+            first, last = max(0, left - j * stride) * C, min(kw, W + left - j * stride) * C
+            for u in range(kh):
+                y = i * stride + u - top
+                to = address(cols, ((row * Wo + j) * kh + u) * kw * C)
+                if y < 0 or y >= H:
+                    for k in range(kw * C):
+                        to[k] = 0
+                else:
+                    source = address(x, ((n * H + y) * W + j * stride - left) * C)
+                    for k in range(first):
+                        to[k] = 0
+                    copy(advance(source, first), advance(to, first), last - first)
+                    for k in range(last, kw * C):
+                        to[k] = 0
+
+
+@kernel(parallel=True)
+def _col2im(cols, dx, kh, kw, stride, top, left):
+    N, H, W, C = dx.shape
+    _, Ho, Wo, _ = cols.shape
+    for n in prange(N):  # patches of one image overlap, so one thread owns the whole image
+        dx[n] = 0
+        for i in range(Ho):
+            for j in range(Wo):
+                first, last = max(0, left - j * stride) * C, min(kw, W + left - j * stride) * C
+                for u in range(kh):
+                    y = i * stride + u - top
+                    if 0 <= y < H:
+                        # im2col: cols[n, i, j, u, first..last] = x[n, y, ...]
+                        source = address(cols, (((n * Ho + i) * Wo + j) * kh + u) * kw * C + first)
+                        to = address(dx, ((n * H + y) * W + j * stride - left) * C + first)
+                        add(source, to, last - first)
+
+
+def im2col(x: np.ndarray, kh: int, kw: int, stride: int = 1, padding: str = "same") -> np.ndarray:
+    """See `minicnn.engine.reference.im2col`."""
+    N, H, W, C = x.shape
+    Ho, top, _ = window_geometry(H, kh, stride, padding)
+    Wo, left, _ = window_geometry(W, kw, stride, padding)
+    cols = empty("cols", (N, Ho, Wo, kh * kw * C), x.dtype)
+    _im2col(ready(x), cols, kh, kw, stride, top, left)
+    return cols
+
+
+def col2im(
+    cols: np.ndarray, x_shape: tuple[int, ...], kh: int, kw: int, stride: int = 1, padding: str = "same"
+) -> np.ndarray:
+    """See `minicnn.engine.reference.col2im`."""
+    N, H, W, C = x_shape
+    Ho, top, _ = window_geometry(H, kh, stride, padding)
+    Wo, left, _ = window_geometry(W, kw, stride, padding)
+    dx = empty("dx", (N, H, W, C), cols.dtype)
+    _col2im(ready(cols).reshape(N, Ho, Wo, kh * kw * C), dx, kh, kw, stride, top, left)
+    return dx
+
+
+def conv2d_forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int = 1, padding: str = "same"
+) -> tuple[np.ndarray, Cache]:
+    """See `minicnn.engine.reference.conv2d_forward`."""
+    kh, kw, C, F = w.shape
+    cols = im2col(x, kh, kw, stride, padding)
+    N, Ho, Wo, K = cols.shape
+    y = matmul("y", cols.reshape(-1, K), ready(w).reshape(K, F), b)
+    return y.reshape(N, Ho, Wo, F), (x.shape, cols, w, stride, padding)
+
+
+def conv2d_backward(
+    dy: np.ndarray, cache: Cache, input_gradient: bool = True
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    """See `minicnn.engine.reference.conv2d_backward`."""
+    x_shape, cols, w, stride, padding = cache
+    kh, kw, _, F = w.shape
+    K = cols.shape[-1]
+    dy_rows = ready(dy).reshape(-1, F)
+    # y = cols @ w + b
+    db = sum_rows(dy_rows)
+    dw = matmul("dw", cols.reshape(-1, K).T, dy_rows).reshape(w.shape)
+    if not input_gradient:
+        return None, dw, db
+    dcols = matmul("dcols", dy_rows, ready(w).reshape(K, F).T)
+    # cols = im2col(x)
+    return col2im(dcols, x_shape, kh, kw, stride, padding), dw, db

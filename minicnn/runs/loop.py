@@ -1,0 +1,50 @@
+"""The training loop: batch, forward, loss, backward, step, and now and then a measurement.
+
+One step of it is `Run.train_one_batch`; what is saved where is in `minicnn.runs.run`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from minicnn.runs.run import Measurement, Run, alone_in
+from minicnn.runs.signals import StopSignals
+
+
+class Stopped(Exception):  # noqa: N818
+    """A signal asked the training to stop; the run was saved at `step`."""
+
+    def __init__(self, signal_number: int, step: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.signal_number, self.step = signal_number, step
+
+
+def train(
+    run: Run,
+    log: Callable[[Measurement], None] = lambda measurement: None,
+    progress: Callable[[int], None] = lambda images: None,
+) -> None:
+    """Train `run` until it has made all its steps, and leave it saved.
+
+    `log` gets a measurement every `log_every` steps and after the last; `progress` the number of
+    images of every step. Ctrl-C and SIGTERM end the training after the current step: the run is
+    saved and Stopped is raised. Raises Diverged, with the last good state still saved, when a loss
+    or a weight is not finite, and RunError if the run cannot be written.
+    """
+    steps, log_every = run.settings.steps, run.settings.log_every
+    with alone_in(run.directory), StopSignals() as stop, np.errstate(all="ignore"):
+        run.prepare_directory()
+        while run.step < steps and stop.received is None:
+            loss = run.train_one_batch()
+            progress(run.settings.batch_size)
+            if run.step % log_every == 0 or run.step == steps:
+                measurement = run.measure(loss)
+                run.append_metrics(measurement)
+                log(measurement)
+            if run.save_is_due():
+                run.save()
+        run.save()
+    if stop.received is not None and run.step < steps:
+        raise Stopped(stop.received, run.step)

@@ -1,0 +1,86 @@
+"""Compiling kernels on a second processor, so that the first run ever need not wait as long.
+
+Numba compiles one kernel at a time in a process. So while the training compiles what its first step
+needs, another process goes through a step in which kernels are not run but noted, and compiles them
+into the cache on disk, the last one first. Where the two meet, the training finds the rest compiled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from minicnn.engine.losses import SoftmaxCrossEntropy
+from minicnn.engine.network import CHUNK
+from minicnn.runs.run import build_augmentation, build_network, build_optimizer
+from minicnn.runs.settings import Settings
+
+
+@contextlib.contextmanager
+def compiling_ahead(settings: Settings) -> Iterator[None]:
+    """If kernels must be compiled within it, let another process help, as long as it lasts.
+
+    Without a cache, or with one thread only, nobody helps. What a helper fails to do is left to the caller.
+    """
+    import numba
+
+    from minicnn.engine.kernels.jit import has_cache, on_first_compilation
+
+    threads, helpers = numba.get_num_threads(), []
+    wanted = has_cache() and threads > 1
+
+    def start() -> None:
+        if not wanted:
+            return
+        # The same path as here, so that no file of the working directory gets in the way.
+        code = f"import sys; sys.path[:] = {sys.path}; from minicnn.runs.warmup import compile_step; "
+        code += "compile_step(*sys.argv[1:])"
+        arguments = json.dumps(dataclasses.asdict(settings)), str(threads)
+        nowhere: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        with contextlib.suppress(OSError):
+            helpers.append(subprocess.Popen([sys.executable, "-c", code, *arguments], **nowhere))
+
+    on_first_compilation(start)
+    try:
+        yield
+    finally:
+        wanted = False
+        for helper in helpers:
+            helper.terminate()
+            helper.wait()
+
+
+def compile_step(settings: str, threads: str) -> None:
+    """Compile the kernels of a training step with these settings (JSON), the last one first."""
+    from minicnn.engine.kernels.jit import noting, set_threads
+
+    set_threads(int(threads))
+    with noting() as noted, np.errstate(all="ignore"):
+        _step(Settings(**json.loads(settings)))
+    for kernel, types in reversed(noted):
+        kernel.prepare(types)
+
+
+def _step(settings: Settings) -> None:
+    """What a run does in a step and in a measurement, to zeros."""
+    network = build_network(settings)
+    optimizer = build_optimizer(settings, network)
+    loss = SoftmaxCrossEntropy(settings.reduction, settings.ops, settings.smoothing)
+    N, (H, W, _) = settings.batch_size, network.input_shape
+
+    network.predict(np.zeros((CHUNK, H, W), np.uint8))  # first: the training compiles this on its way
+    x = np.zeros((N, H, W, 1), network.dtype)
+    if augmentation := build_augmentation(settings):
+        x = optimizer.ops.warp(np.zeros((N, H, W), np.uint8), augmentation.moves(N, (H, W), seed=0, step=0))
+    loss.forward(network.forward(x, training=True), np.zeros(N, np.uint8))
+    network.backward(loss.backward(), input_gradient=False, factored=True)
+    optimizer.step()
+    if settings.average:
+        optimizer.ops.average_update(network.values.copy(), network.values, settings.average)
