@@ -1,30 +1,30 @@
 """Where the arrays of a training step live.
 
-A step that allocates spends as much time on page faults as on arithmetic. So kernels ask
-`empty(name, shape, dtype)` for every array that they return or work in. Called plainly, they get
-fresh memory, like any NumPy function. Inside `with reuse(buffers):`, which is how the layers call
-them, they get the same memory at every call, allocated once for the largest shape seen.
+A step that allocates spends as much time on page faults as on arithmetic. So every kernel takes a
+`workspace`, and asks it for each array that it returns or works in. `FRESH`, the default, hands out
+new memory, like any NumPy function. A `Workspace` hands out the same memory at every call, allocated
+once for the largest shape seen: what a call returns is then valid until the next one.
+
+A workspace serves one caller, such as a layer. Two kernels that use one name in the same workspace
+share that memory, so a name belongs to one array at a time.
 """
 
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Callable
 
 import numpy as np
 
 CACHE_LINE = 64  # bytes; an aligned array lets no vector load straddle two lines
 
-_local = threading.local()
 
-
-def aligned_empty(size: int, dtype: np.dtype) -> np.ndarray:
+def aligned_empty(size: int, dtype: np.dtype | type) -> np.ndarray:
     """An uninitialised 1-D array that starts at a cache line."""
     return _aligned(np.empty, size, np.dtype(dtype))
 
 
-def aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
+def aligned_zeros(size: int, dtype: np.dtype | type) -> np.ndarray:
     """Zeros likewise. What is never written takes no memory."""
     return _aligned(np.zeros, size, np.dtype(dtype))
 
@@ -35,19 +35,15 @@ def _aligned(make: Callable[..., np.ndarray], size: int, dtype: np.dtype) -> np.
     return raw[start : start + size * dtype.itemsize].view(dtype)
 
 
-class Buffers:
+class Workspace:
     """Named memory that is reused from call to call."""
 
     def __init__(self) -> None:
         self._memory: dict[str, np.ndarray] = {}
         self._last: dict[str, np.ndarray] = {}  # what was handed out, to be handed out again
 
-    def put(self, name: str, array: np.ndarray) -> None:
-        """Let `empty(name, ...)` hand out this C-contiguous array, for results that have a home."""
-        self._memory[name] = array.reshape(-1)
-        self._last.pop(name, None)
-
-    def empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    def empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
+        """An uninitialised array, in the memory called `name`."""
         last = self._last.get(name)
         if last is not None and last.shape == shape and last.dtype == dtype and last.flags.writeable:
             return last  # unless a caller has locked it
@@ -63,29 +59,17 @@ class Buffers:
         return sum(memory.nbytes for memory in self._memory.values())
 
 
-class reuse:  # noqa: N801  (used like a function)
-    """`with reuse(buffers):` lets the kernels that this thread calls take their arrays from `buffers`."""
+class _Fresh(Workspace):
+    """New memory for every array."""
 
-    def __init__(self, buffers: Buffers) -> None:
-        self._buffers = buffers
-
-    def __enter__(self) -> None:
-        self._before = getattr(_local, "buffers", None)
-        _local.buffers = self._buffers
-
-    def __exit__(self, *exception: object) -> None:
-        _local.buffers = self._before
-
-
-def empty(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An uninitialised array: from the buffers in use, else fresh."""
-    buffers: Buffers | None = getattr(_local, "buffers", None)
-    if buffers is None:
+    def empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
         return aligned_empty(math.prod(shape), dtype).reshape(shape)
-    return buffers.empty(name, shape, dtype)
 
 
-def ready(array: np.ndarray) -> np.ndarray:
+FRESH: Workspace = _Fresh()
+
+
+def as_contiguous(array: np.ndarray) -> np.ndarray:
     """The array as kernels want it: C-contiguous, aligned, writable. Copies only if it must.
 
     Each other kind of array would be a compilation of its own.
@@ -93,4 +77,11 @@ def ready(array: np.ndarray) -> np.ndarray:
     flags = array.flags
     if flags.c_contiguous and flags.aligned and flags.writeable:
         return array
-    return np.require(array, requirements="CAW")
+    return np.require(array, requirements=["C", "A", "W"])
+
+
+def flat(array: np.ndarray) -> np.ndarray:
+    """A 1-D view; a copy would swallow what is written, so it is refused."""
+    view = array.view()
+    view.shape = (array.size,)
+    return view
