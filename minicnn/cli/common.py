@@ -77,7 +77,7 @@ def open_run(directory: str, data: str | None = None) -> Run:
 def open_network(run: str) -> Sequential:
     """The trained network of a run directory, or the one in a file that minicnn has written."""
     from minicnn.engine.network import load_network
-    from minicnn.runs.run import read_network
+    from minicnn.runs.directory import read_network
 
     expect_name("RUN", run)
     if not os.path.exists(run):

@@ -147,6 +147,7 @@ class _Compiled:
     def __call__(self, *args: Any) -> Any:
         if _noted is not None:
             _noted.append((self, tuple(numba.typeof(arg) for arg in args)))
+            _fill_with_zeros(args)  # what it would have written: numbers that the caller can go on with
             return None
         if self._dispatcher is None:
             self._compile(_cache_dir)
@@ -181,6 +182,14 @@ class _Compiled:
             directory = None
             self._dispatcher = _compile(self._function, self._parallel, None)
         self._directory = directory
+
+
+def _fill_with_zeros(args: tuple) -> None:
+    for arg in args:
+        if isinstance(arg, np.ndarray):
+            arg[...] = 0
+        elif isinstance(arg, tuple):
+            _fill_with_zeros(arg)
 
 
 @contextlib.contextmanager
