@@ -1,6 +1,5 @@
 """The engine: Numba twins of `minicnn.engine.reference`, same names, same signatures, same results."""
 
-from minicnn.engine.kernels.averaging import average_update
 from minicnn.engine.kernels.conv_relu_pool import conv_relu_pool_backward, conv_relu_pool_forward
 from minicnn.engine.kernels.convolution import col2im, conv2d_backward, conv2d_forward, im2col
 from minicnn.engine.kernels.dense import (
@@ -12,7 +11,7 @@ from minicnn.engine.kernels.dense import (
 from minicnn.engine.kernels.elementwise import dropout_backward, dropout_forward, relu_backward, relu_forward
 from minicnn.engine.kernels.loss import softmax, softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from minicnn.engine.kernels.pooling import max_pool2d_backward, max_pool2d_forward
-from minicnn.engine.kernels.updates import adam_update, sgd_update
+from minicnn.engine.kernels.updates import adam_update, average_update, sgd_update
 from minicnn.engine.kernels.warp import warp
 
 __all__ = [
