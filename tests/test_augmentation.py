@@ -22,7 +22,7 @@ def digits():
 
 
 def draw(count=20, seed=0, step=0, **how):
-    return Augmentation(**how).moves(count, SHAPE, seed, step)
+    return Augmentation(**how).displacements(count, SHAPE, seed, step)
 
 
 # --- the spline ---
