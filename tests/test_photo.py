@@ -267,8 +267,9 @@ def test_the_formats_of_cameras_and_browsers_are_read(tmp_path, kind):
     Image.init()
     if kind not in Image.SAVE:
         pytest.skip(f"this Pillow does not write {kind}")
-    Image.fromarray(drawing()).convert("RGB").save(tmp_path / "file", format=kind)
-    assert difference(preprocess(Image.fromarray(drawing())).image, preprocess(tmp_path / "file").image) < SAME
+    image = Image.fromarray(drawing()).convert("RGB")
+    image.save(tmp_path / "file", format=kind)
+    assert difference(preprocess(image).image, preprocess(tmp_path / "file").image) < SAME
 
 
 def test_what_is_no_file_is_refused(tmp_path):
