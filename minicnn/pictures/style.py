@@ -30,7 +30,7 @@ NAVY, ORANGE, PEACH = "#12396b", "#e8842c", "#f8d3ae"
 ERRORS = ("#ffffff", "#fbdcb8", "#f2a65a", "#d2691e", "#7f3310")  # white to brown: few to many
 SIGNED = ("#0a2342", "#2f6196", "#a6abb0", "#f2ae58", "#fff3cf")  # navy < grey 0 < orange, light
 
-STYLE = {
+STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
     "text.color": INK,
     "text.parse_math": False,  # a $ in a name is a $
