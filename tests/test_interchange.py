@@ -595,14 +595,14 @@ def test_export_and_import_give_the_network_back(capsys, here, to, ending):
         (["export", "n.safetensors"], "--to"),
         (["export", "n.safetensors", "--to", "keras"], "onnx"),
         (["export", "nowhere", "--to", "onnx"], "nowhere"),
-        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "."], "is a directory"),
+        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "."], "got the directory ."),
         (["export", "n.safetensors", "--to", "safetensors-torch", "--output", ""], "--output"),
-        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "no/where"], "no directory no"),
+        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "no/where"], "no is not a directory"),
         (["import", "nowhere", "out"], "nowhere"),
         (["import", "n.safetensors", "out"], "no need"),
         (["import", "n.safetensors", "n.safetensors"], "another file"),
         (["import", "n.safetensors", ""], "OUTPUT"),
-        (["import", "n.safetensors", "no/where"], "no directory no"),
+        (["import", "n.safetensors", "no/where"], "no is not a directory"),
     ],
 )
 def test_bad_usage_is_one_line_and_leaves_nothing(capsys, here, argv, word):

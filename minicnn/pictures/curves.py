@@ -20,12 +20,13 @@ from minicnn.pictures.style import (
     use_log_axis,
     write_note,
 )
+from minicnn.runs.directory import HEADER
 from minicnn.storage.files import PathLike, open_regular
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-COLUMNS = ("step", "loss", "training_accuracy", "test_accuracy", "seconds")
+COLUMNS = HEADER.split(",")  # step, loss, training_accuracy, test_accuracy, seconds
 
 LINES = (  # of several runs: they differ in lightness and dashes too
     (NAVY, "-"), (ORANGE, "-"), ("#6f9bd1", "-"), (NAVY, "--"), (ORANGE, "--"), ("#6f9bd1", "--"),
@@ -41,8 +42,8 @@ def read_metrics(path: PathLike) -> dict[str, np.ndarray]:
     """
     with open_regular(path) as file:
         header, *lines = file.read().decode(errors="replace").splitlines() or [""]
-    if header != ",".join(COLUMNS):
-        raise ValueError(f"{path}, line 1: expected the header {','.join(COLUMNS)}, got {header[:80]!r}")
+    if header != HEADER:
+        raise ValueError(f"{path}, line 1: expected the header {HEADER}, got {header[:80]!r}")
     rows = []
     for number, line in enumerate(lines, start=2):
         try:
