@@ -363,7 +363,7 @@ def test_kernels_without_numba_are_refused_in_one_line(capsys, data, monkeypatch
 
 def test_a_profile_is_printed_on_request(capsys, data, monkeypatch):
     """With a stand-in for the module, which shows that it is enabled before the network is built."""
-    from minicnn import engine, tutorial
+    from minicnn import engine
 
     calls = []
     profile = types.ModuleType("minicnn.engine.profile")
@@ -371,11 +371,8 @@ def test_a_profile_is_printed_on_request(capsys, data, monkeypatch):
     profile.table = lambda: "operation  seconds\nconv2d     1.0"
     monkeypatch.setitem(sys.modules, "minicnn.engine.profile", profile)
     monkeypatch.setattr(engine, "profile", profile, raising=False)
-    build = run_module.softmax_regression
-    monkeypatch.setattr(
-        run_module, "softmax_regression", lambda *a, **k: (calls.append("built"), build(*a, **k))[1]
-    )
-    assert tutorial.softmax_regression is build
+    build = run_module.build_network
+    monkeypatch.setattr(run_module, "build_network", lambda s: (calls.append("built"), build(s))[1])
     code, out, err = run_main(capsys, *options(data, "--steps", 2, "--profile"))
     assert (code, err) == (0, ["operation  seconds", "conv2d     1.0"])
     assert calls[:2] == ["enabled", "built"]
