@@ -62,9 +62,9 @@ def test_training_prints_log_lines_and_ends_with_the_result(capsys, data):
 
 def test_the_first_lines_describe_the_run(capsys, data, tmp_path):
     _, out, _ = run_main(capsys, *options(data, "--steps", 2, "--run-dir", "here"))
-    said = "\n".join(out[:12])
+    printed = "\n".join(out[:12])
     for words in (str(data), "55 training", "20 test", "7,850", "2 steps of 5 images", "writing to here"):
-        assert words in said
+        assert words in printed
     assert out[1].startswith("2 steps of 5 images")
 
 

@@ -49,7 +49,7 @@ def read(tmp_path_factory):
 
 
 def complaint(read, data: bytes, **options) -> str:
-    """Return what `read_idx` says of the file after its path; the message must be one line."""
+    """Return the error message of `read_idx` after the path; the message must be one line."""
     with pytest.raises(DataError) as caught:
         read(data, **options)
     path, message = str(caught.value).split(": ", 1)
@@ -428,12 +428,12 @@ def test_the_validation_set_is_5000_or_a_twelfth_of_the_training_images(tmp_path
     np.testing.assert_array_equal(together, labels(count))
 
 
-def test_a_data_set_of_ones_own_is_read_only_too(tmp_path):
+def test_another_data_set_is_read_only_too(tmp_path):
     data = load_mnist(write_dataset(tmp_path))
     assert not any(split.images.flags.writeable for split in splits(data).values())
 
 
-def test_a_data_set_of_ones_own_is_not_compared_with_mnist(tmp_path):
+def test_another_data_set_is_not_compared_with_mnist(tmp_path):
     assert len(load_mnist(write_dataset(tmp_path)).test) == 5
 
 

@@ -597,7 +597,10 @@ def test_export_and_import_give_the_network_back(capsys, here, to, ending):
         (["export", "nowhere", "--to", "onnx"], "nowhere"),
         (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "."], "got the directory ."),
         (["export", "n.safetensors", "--to", "safetensors-torch", "--output", ""], "--output"),
-        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "no/where"], "no is not a directory"),
+        (
+            ["export", "n.safetensors", "--to", "safetensors-torch", "--output", "no/where"],
+            "is not a directory",
+        ),
         (["import", "nowhere", "out"], "nowhere"),
         (["import", "n.safetensors", "out"], "no need"),
         (["import", "n.safetensors", "n.safetensors"], "another file"),

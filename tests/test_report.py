@@ -66,10 +66,10 @@ def answers(count: int, mistakes: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     rng = np.random.default_rng(1)
     images = rng.integers(0, 256, (count, 28, 28), dtype=np.uint8)
     labels = rng.integers(0, 10, count, dtype=np.uint8)
-    said = labels.copy()
-    said[:mistakes] = (said[:mistakes] + 1) % 10
+    predicted = labels.copy()
+    predicted[:mistakes] = (predicted[:mistakes] + 1) % 10
     probabilities = np.full((count, 10), 0.01, np.float32)
-    probabilities[np.arange(count), said] = 0.91
+    probabilities[np.arange(count), predicted] = 0.91
     return images, labels, probabilities
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from minicnn.runs.run import Run
 
 PICTURES = ("curves.png", "confusion.png", "filters.png", "mistakes.png")
-RUN_OR_FILE = "a run directory, or a network file"
+RUN_OR_FILE = "a run directory or a network file"
 
 
 def add_command(
@@ -94,7 +94,7 @@ def open_network(run: str) -> Sequential:
 
     expect_name("RUN", run)
     if not os.path.exists(run):
-        raise UsageError(f"{run}: expected {RUN_OR_FILE}, got nothing there")
+        raise UsageError(f"{run}: no such file or directory, expected {RUN_OR_FILE}")
     try:
         return read_network(run, warn) if os.path.isdir(run) else load_network(Path(run))
     except ValueError as error:

@@ -266,7 +266,7 @@ def _crop(ink: np.ndarray) -> np.ndarray:
     """The bounding box of the strokes, with everything else removed."""
     H, W = ink.shape
     pieces, masses, cell = _pieces(ink)
-    # Whatever touches the edge is a shadow or a neighbouring object, unless there is little else.
+    # What touches the edge is a shadow or a neighbouring object, unless there is little else.
     inside = masses.copy()
     inside[_rim(pieces)] = 0
     if inside.max() > 0.1 * masses.max():
