@@ -6,7 +6,7 @@ from naive import normal
 
 import minicnn
 from minicnn import Dense, gradient_check
-from minicnn.checks.gradcheck import GradientError
+from minicnn.checks.report import GradientError
 from minicnn.engine import reference
 
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from naive import normal
 
 from minicnn import Conv2D, MaxPool2D, ReLU, Sequential, gradient_check, load_mnist
-from minicnn.checks.gradcheck import GradientError
+from minicnn.checks.report import GradientError
 from minicnn.engine import reference
 from minicnn.engine.initializers import constant
 from minicnn.engine.layers import Layer

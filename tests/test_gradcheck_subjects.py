@@ -13,8 +13,8 @@ from minicnn import (
     Sequential,
     SoftmaxCrossEntropy,
     gradient_check,
-    reference,
 )
+from minicnn.engine import reference
 
 # --- layers and networks of this package ---------------------------------------------------------
 
