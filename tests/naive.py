@@ -1,13 +1,16 @@
 """The bottom of the chain of trust: operations as loops over single numbers, to be believed by reading.
 
-Nothing here is shared with minicnn, not even how padding is counted. Also here: numerical gradients,
-and the values to take them at.
+No computation here is shared with minicnn, not even how padding is counted, or a finite difference:
+`numerical_gradient` stays apart from minicnn's on purpose, so that neither hides a fault of the other.
+Also here: the values to take gradients at.
 """
 
 import math
 from itertools import product
 
 import numpy as np
+
+from minicnn.checks.examples import separated  # noqa: F401  values, not results
 
 
 def first_pixels(size, kernel, stride, padding):
@@ -127,14 +130,3 @@ def numerical_gradient(f, x, dy, h=1e-6):
 def normal(*shape, seed=0):
     """Numbers of either sign, the same for the same seed."""
     return np.random.default_rng(seed).standard_normal(shape)
-
-
-def separated(rng, *shape):
-    """Shuffled values between -1 and 1.2 that differ from each other and from 0 by at least 0.4 / size.
-
-    So no difference quotient with a small h meets the kink of a ReLU or a tie in a pool window.
-    """
-    size = math.prod(shape)
-    steps = np.arange(size) - size // 2  # a distance of 1 from each other
-    jitter = rng.uniform(-0.1, 0.1, size)
-    return (rng.permutation(steps + 0.3 + jitter) * 2 / size).reshape(shape)
