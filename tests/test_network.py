@@ -550,14 +550,11 @@ def test_predict_leaves_the_images_and_the_dropout_alone():
     assert net.layers[6].rng.bit_generator.state == state
 
 
-@pytest.mark.parametrize("training_before", [True, False])
-def test_backward_after_predict_is_refused(training_before):
-    net, dy = small(), np.ones((4, 3), np.float32)
-    if training_before:
-        net.forward(batch(), training=True)
+def test_a_prediction_leaves_nothing_to_differentiate():
+    net = small()
     net.predict(digits(4))
     with pytest.raises(RuntimeError, match="no matching forward"):
-        net.backward(dy)
+        net.backward(np.ones((4, 3), np.float32))
 
 
 def test_threads_can_predict_at_the_same_time(monkeypatch):
@@ -613,7 +610,7 @@ def test_the_tutorial_network_comes_back_the_same(tmp_path, fused):
     loaded = load_network(str(tmp_path / "net"), ops="reference")
     assert loaded.architecture() == net.architecture()
     np.testing.assert_array_equal(loaded.values, net.values)
-    assert {layer.ops.__name__ for layer in loaded.layers} == {"minicnn.engine.reference"}
+    assert {layer.ops for layer in loaded.layers} == {"reference"}
 
 
 def test_a_network_described_in_numpys_numbers_can_be_saved(tmp_path):
@@ -647,9 +644,9 @@ def test_values_that_do_not_fit_are_refused_and_change_nothing():
         arrays | {"scores.bias": np.zeros(4, np.float32)},
         arrays | {"scores.bias": np.zeros(3, np.float64)},
     ):
-        with pytest.raises(ValueError, match=r"more|block.weight|scores.bias"):
+        with pytest.raises(ValueError, match=r"more|block|scores.bias"):
             build(net.architecture(), wrong)
-        with pytest.raises(ValueError, match=r"more|block.weight|scores.bias"):
+        with pytest.raises(ValueError, match=r"more|block|scores.bias"):
             net.load_values(wrong)
     np.testing.assert_array_equal(net.values, small().values)
 
