@@ -89,6 +89,41 @@ def max_pool2d_backward(dy, winners, x_shape):
     return dx
 
 
+def average_pool2d(x, size, stride, padding):
+    """x [N, H, W, C] -> y [N, Ho, Wo, C]: the mean of those pixels of each window that lie in the image."""
+    rows = first_pixels(x.shape[1], size, stride, padding)
+    columns = first_pixels(x.shape[2], size, stride, padding)
+    y = np.zeros((len(x), len(rows), len(columns), x.shape[3]))
+    for n, i, j, c in np.ndindex(y.shape):
+        window = [
+            pixel(x[n], rows[i] + u, columns[j] + v, c, None) for u, v in product(range(size), range(size))
+        ]
+        inside = [value for value in window if value is not None]
+        y[n, i, j, c] = sum(inside) / len(inside)
+    return y
+
+
+def global_average_pool2d(x):
+    """x [N, H, W, C] -> y [N, C]."""
+    N, H, W, C = x.shape
+    y = np.zeros((N, C))
+    for n, i, j, c in np.ndindex(x.shape):
+        y[n, c] += x[n, i, j, c] / (H * W)
+    return y
+
+
+def batch_norm2d(x, scale, shift, epsilon, mean=None, variance=None):
+    """x [N, H, W, C] -> y of that shape; mean and variance [C] are those of the batch unless given."""
+    y = np.zeros(x.shape)
+    for c in range(x.shape[3]):
+        values = [x[n, i, j, c] for n, i, j in np.ndindex(x.shape[:3])]
+        m = sum(values) / len(values) if mean is None else mean[c]
+        v = sum((value - m) ** 2 for value in values) / len(values) if variance is None else variance[c]
+        for n, i, j in np.ndindex(x.shape[:3]):
+            y[n, i, j, c] = scale[c] * (x[n, i, j, c] - m) / math.sqrt(v + epsilon) + shift[c]
+    return y
+
+
 def dense(x, w, b):
     """x [N, D], w [D, F], b [F] -> y [N, F]."""
     y = np.zeros((len(x), len(b)))

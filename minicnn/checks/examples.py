@@ -62,10 +62,11 @@ def small_layer(kind: type, rng: np.random.Generator, ops: str = "kernels") -> t
 
 def layer_classes(layers: ModuleType = our_layers) -> dict[str, type[Layer]]:
     """The layer classes that a package exports, by name."""
+    base: type[Layer] = layers.Layer
     classes = {}
     for name in layers.__all__:
-        exported = getattr(layers, name)
-        if inspect.isclass(exported) and issubclass(exported, layers.Layer) and exported is not layers.Layer:
+        exported: Any = getattr(layers, name)
+        if inspect.isclass(exported) and issubclass(exported, base) and exported is not base:
             classes[name] = exported
     return classes
 
