@@ -89,6 +89,16 @@ def test_a_gradient_that_is_wrong_around_the_kink_too_is_wrong_where_there_are_o
     assert report["x"].analytic == pytest.approx(factor * report["x"].numerical) or report["x"].numerical == 0
 
 
+def test_a_kink_at_the_border_of_the_domain_is_no_error():
+    """What is 1e-3 away cannot be looked at: the function is defined up to 1e-4."""
+
+    def forward(x):
+        return np.where(np.abs(x) < 1e-4, np.maximum(x, 0), np.nan), (x,)
+
+    report = gradient_check((forward, lambda dy, cache: 5 * dy), np.zeros((2, 3)))
+    assert report["x"].verdict == "kinks"
+
+
 def test_a_maximum_may_share_its_gradient_among_ties_but_not_count_it_twice():
     x = np.array([[3.0, 3.0, 1.0]])
 
