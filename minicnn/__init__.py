@@ -6,60 +6,98 @@ from typing import TYPE_CHECKING, Any
 from minicnn._version import __version__
 
 if TYPE_CHECKING:
+    from minicnn.checks.contract import check_layer
     from minicnn.checks.gradcheck import gradient_check
+    from minicnn.checks.numerical import numerical_gradient
     from minicnn.data import load_mnist
-    from minicnn.engine.layers import Conv2D, ConvReLUPool, Dense, Dropout, Flatten, MaxPool2D, ReLU
+    from minicnn.engine import reference
+    from minicnn.engine.layers import (
+        AveragePool2D,
+        BatchNorm2D,
+        Conv2D,
+        ConvReLUPool,
+        Dense,
+        Dropout,
+        Flatten,
+        GlobalAveragePool2D,
+        Layer,
+        MaxPool2D,
+        ReLU,
+        register_layer,
+    )
     from minicnn.engine.losses import SoftmaxCrossEntropy
     from minicnn.engine.network import Sequential, load_network
     from minicnn.engine.optimizers import SGD, Adam
-    from minicnn.tutorial import softmax_regression, tutorial_network
+    from minicnn.engine.parameters import Parameter
+    from minicnn.tutorial import Diverged, softmax_regression, train_step, tutorial_network
 
 # Where the public names live. They are imported when first used: `minicnn --version` needs no compiler.
 _HOMES = {
-    "SGD": "engine.optimizers",
-    "Adam": "engine.optimizers",
-    "Conv2D": "engine.layers",
-    "ConvReLUPool": "engine.layers",
-    "Dense": "engine.layers",
-    "Dropout": "engine.layers",
-    "Flatten": "engine.layers",
-    "MaxPool2D": "engine.layers",
-    "ReLU": "engine.layers",
-    "Sequential": "engine.network",
-    "SoftmaxCrossEntropy": "engine.losses",
-    "gradient_check": "checks.gradcheck",
-    "load_mnist": "data",
-    "load_network": "engine.network",
-    "softmax_regression": "tutorial",
-    "tutorial_network": "tutorial",
+    "checks.contract": ["check_layer"],
+    "checks.gradcheck": ["gradient_check"],
+    "checks.numerical": ["numerical_gradient"],
+    "data": ["load_mnist"],
+    "engine.layers": [
+        "AveragePool2D",
+        "BatchNorm2D",
+        "Conv2D",
+        "ConvReLUPool",
+        "Dense",
+        "Dropout",
+        "Flatten",
+        "GlobalAveragePool2D",
+        "Layer",
+        "MaxPool2D",
+        "ReLU",
+        "register_layer",
+    ],
+    "engine.losses": ["SoftmaxCrossEntropy"],
+    "engine.network": ["Sequential", "load_network"],
+    "engine.optimizers": ["SGD", "Adam"],
+    "engine.parameters": ["Parameter"],
+    "tutorial": ["Diverged", "softmax_regression", "train_step", "tutorial_network"],
 }
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "SGD",
     "Adam",
+    "AveragePool2D",
+    "BatchNorm2D",
     "Conv2D",
     "ConvReLUPool",
     "Dense",
+    "Diverged",
     "Dropout",
     "Flatten",
+    "GlobalAveragePool2D",
+    "Layer",
     "MaxPool2D",
+    "Parameter",
     "ReLU",
     "Sequential",
     "SoftmaxCrossEntropy",
     "__version__",
+    "check_layer",
     "gradient_check",
     "load_mnist",
     "load_network",
+    "numerical_gradient",
+    "reference",
+    "register_layer",
     "softmax_regression",
+    "train_step",
     "tutorial_network",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name == "reference":  # the textbook, for readers
+        return import_module("minicnn.engine.reference")
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'minicnn' has no attribute {name!r}")
-    return getattr(import_module(f"minicnn.{_HOMES[name]}"), name)
+    return getattr(import_module(f"minicnn.{_HOME_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *__all__})

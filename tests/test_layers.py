@@ -13,24 +13,30 @@ import pytest
 from minicnn.engine import layers
 from minicnn.engine.initializers import constant
 from minicnn.engine.layers import (
+    AveragePool2D,
+    BatchNorm2D,
     Conv2D,
     ConvReLUPool,
     Dense,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
     Layer,
     MaxPool2D,
-    Parameter,
     ReLU,
 )
+from minicnn.engine.parameters import Parameter
 
 # A small one of each kind, and the shape of one of its inputs. New layers must be entered here.
 SMALL = {
+    AveragePool2D: ({}, (5, 4, 2)),
+    BatchNorm2D: ({"channels": 2}, (5, 4, 2)),
     Conv2D: ({"in_channels": 2, "filters": 3, "kernel_size": (3, 2)}, (5, 4, 2)),
     ConvReLUPool: ({"in_channels": 2, "filters": 3, "kernel_size": 3}, (5, 4, 2)),
     Dense: ({"in_features": 6, "out_features": 4}, (6,)),
     Dropout: ({"keep_prob": 0.5}, (6,)),
     Flatten: ({}, (2, 3, 2)),
+    GlobalAveragePool2D: ({}, (5, 4, 2)),
     MaxPool2D: ({}, (5, 4, 2)),
     ReLU: ({}, (3, 4)),
 }
@@ -43,7 +49,9 @@ both_ops = pytest.mark.parametrize("ops", ["kernels", "reference"])
 def make(kind, ops="kernels", dtype=np.float32):
     """The small layer of this kind, and a function that draws batches for it."""
     settings, shape = SMALL[kind]
-    layer = kind(**settings, ops=ops, **({"dtype": dtype} if kind in WEIGHTED else {}))
+    arguments = inspect.signature(kind).parameters
+    chosen = {name: value for name, value in (("dtype", dtype), ("rng", 0)) if name in arguments}
+    layer = kind(**settings, ops=ops, **chosen)
     rng = np.random.default_rng(0)
 
     def batch(N=3):
@@ -87,7 +95,7 @@ def test_the_ops_can_be_changed(kind):
     x = batch()
     expected = layer.forward(x).copy()
     layer.use_ops("reference")
-    assert layer.ops.__name__ == "minicnn.engine.reference"
+    assert layer.ops == "reference"
     np.testing.assert_allclose(layer.forward(x), expected, rtol=1e-5, atol=1e-6)
 
 
@@ -125,15 +133,17 @@ def test_backward_without_forward_is_refused(kind):
 
 
 @pytest.mark.parametrize("evaluations", [1, 2])
+@both_ops
 @every_layer
-def test_backward_is_refused_after_an_evaluation_in_between(kind, evaluations):
-    layer, batch = make(kind)
-    x = batch()
-    y = layer.forward(x, training=True)
-    for _ in range(evaluations):
-        layer.forward(x)
-    with pytest.raises(RuntimeError, match="no matching forward"):
-        layer.backward(upstream(y))
+def test_an_evaluation_between_forward_and_backward_changes_nothing(kind, ops, evaluations):
+    results = []
+    for between in 0, evaluations:
+        layer, batch = make(kind, ops)
+        y = layer.forward(batch(), training=True)
+        for _ in range(between):
+            layer.forward(batch(5))
+        results.append([layer.backward(upstream(y)), *gradients(layer)])
+    np.testing.assert_equal(*results)
 
 
 @every_layer
@@ -146,14 +156,26 @@ def test_training_goes_on_after_an_evaluation(kind):
     assert layer.backward(upstream(y)).shape == x.shape
 
 
-@pytest.mark.parametrize("change", [lambda layer: layer.use_ops("reference"), lambda layer: layer.forget()])
 @every_layer
-def test_backward_is_refused_after_the_ops_changed_or_the_cache_was_dropped(kind, change):
-    layer, batch = make(kind)
-    y = layer.forward(batch(), training=True)
-    change(layer)
-    with pytest.raises(RuntimeError, match="no matching forward"):
-        layer.backward(upstream(y))
+def test_backward_computes_with_the_ops_of_its_forward(kind):
+    results = []
+    for change in False, True:
+        layer, batch = make(kind)
+        y = layer.forward(batch(), training=True)
+        if change:
+            layer.use_ops("reference")
+        results.append([layer.backward(upstream(y)), *gradients(layer)])
+    np.testing.assert_equal(*results)
+
+
+@both_ops
+@every_layer
+def test_a_forward_leaves_the_output_of_the_one_before_alone(kind, ops):
+    layer, batch = make(kind, ops)
+    outputs = [layer.forward(x, training=True) for x in (batch(), batch(), batch())]
+    copies = [y.copy() for y in outputs]
+    layer.forward(batch(), training=True)
+    np.testing.assert_equal(outputs, copies)
 
 
 @every_layer
@@ -251,9 +273,9 @@ def test_the_seed_decides_the_weights(kind):
 
 
 @weighted_layers
-def test_the_seed_is_0_unless_chosen(kind):
-    default, seeded = kind(**SMALL[kind][0]), kind(**SMALL[kind][0], rng=0)
-    np.testing.assert_array_equal(default.weight.value, seeded.weight.value)
+def test_two_layers_without_a_seed_start_differently(kind):
+    first, second = kind(**SMALL[kind][0]), kind(**SMALL[kind][0])
+    assert not np.array_equal(first.weight.value, second.weight.value)
 
 
 @weighted_layers
@@ -273,8 +295,11 @@ def test_float32_weights_are_the_float64_weights_rounded(kind):
         (Dense, {"in_features": 6, "out_features": 4}),
         (Dropout, {"keep_prob": 0.25}),
         (MaxPool2D, {"size": 3, "stride": 1, "padding": "valid"}),
+        (AveragePool2D, {"size": 3, "stride": 1, "padding": "valid"}),
+        (BatchNorm2D, {"channels": 2, "momentum": 0.5, "epsilon": 0.25}),
         (ReLU, {}),
         (Flatten, {}),
+        (GlobalAveragePool2D, {}),
     ],
 )
 def test_settings_are_the_arguments_that_make_the_layer_again(kind, settings):
@@ -391,13 +416,13 @@ def test_the_seed_of_dropout_decides_its_masks(ops):
     assert not np.array_equal(first, other)
 
 
-def test_the_seed_of_dropout_is_0_unless_chosen():
-    np.testing.assert_array_equal(Dropout(0.5).draw_mask((4, 100)), Dropout(0.5, rng=0).draw_mask((4, 100)))
+def test_two_dropouts_without_a_seed_draw_different_masks():
+    assert not np.array_equal(Dropout(0.5).draw_mask((4, 100)), Dropout(0.5).draw_mask((4, 100)))
 
 
 def test_the_mask_does_not_depend_on_ops_or_dtype():
     masks = [
-        Dropout(0.5, ops=ops).forward(np.ones((4, 100), dtype), training=True) > 0
+        Dropout(0.5, rng=0, ops=ops).forward(np.ones((4, 100), dtype), training=True) > 0
         for ops in ("kernels", "reference")
         for dtype in (np.float32, np.float64)
     ]
@@ -426,3 +451,103 @@ def test_a_fixed_mask_replaces_the_draw():
 def test_an_impossible_keep_prob_is_refused(keep_prob):
     with pytest.raises(ValueError, match="keep_prob: expected a number above 0 and at most 1, got"):
         Dropout(keep_prob)
+
+
+@pytest.mark.parametrize("mask", [np.ones((1, 2), bool), np.ones((3, 1), bool), np.ones((1, 3))])
+def test_a_fixed_mask_of_another_shape_or_dtype_is_refused(mask):
+    layer = Dropout(0.5)
+    layer.fixed_mask = mask
+    with pytest.raises(ValueError, match=r"dropout.fixed_mask: expected bool \[1, 3\], got"):
+        layer.forward(np.ones((1, 3)), training=True)
+
+
+# --- values that are given -----------------------------------------------------------------------
+
+
+@weighted_layers
+def test_given_values_replace_the_draw_and_decide_the_dtype(kind):
+    drawn, _ = make(kind, dtype=np.float64)
+    layer = kind(**SMALL[kind][0], values=drawn.arrays())
+    assert layer.weight.value.dtype == np.float64
+    np.testing.assert_equal(layer.arrays(), drawn.arrays())
+    assert not np.shares_memory(layer.weight.value, drawn.weight.value)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({}, r"dense: values: expected weight, bias, got none"),
+        ({"weight": np.zeros((6, 4))}, r"dense: values: expected weight, bias, got weight"),
+        ({"weight": np.zeros((4, 6)), "bias": np.zeros(4)}, r"dense.weight: expected float64 \[6, 4\]"),
+        ({"weight": np.zeros((6, 4)), "bias": np.zeros(4, "f4")}, r"dense.bias: expected float64 \[4\]"),
+    ],
+)
+def test_given_values_that_do_not_fit_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        Dense(6, 4, values=values)
+
+
+def test_values_are_checked_before_any_memory_is_asked_for():
+    with pytest.raises(ValueError, match="values: expected weight, bias, got none"):
+        Dense(10**15, 10**15, values={})
+
+
+def test_an_initializer_that_returns_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"dense.weight: expected float32 \[6, 4\], got float32 \[4, 6\]"):
+        Dense(6, 4, weight_init=lambda rng, shape: np.zeros(shape[::-1]))
+
+
+@pytest.mark.parametrize("name", ["", "a/b", 5])
+def test_a_name_that_no_file_could_hold_is_refused(name):
+    with pytest.raises(ValueError, match="name: expected text without a slash"):
+        ReLU(name=name)
+
+
+# --- batch normalization -------------------------------------------------------------------------
+
+
+@both_ops
+def test_batch_norm_gives_each_channel_mean_0_and_variance_1_in_training(ops):
+    x = np.random.default_rng(0).normal(5, 3, (8, 6, 5, 2))
+    y = BatchNorm2D(2, epsilon=1e-12, dtype=np.float64, ops=ops).forward(x, training=True)
+    np.testing.assert_allclose(y.mean(axis=(0, 1, 2)), 0, atol=1e-12)
+    np.testing.assert_allclose(y.var(axis=(0, 1, 2)), 1, rtol=1e-9)
+
+
+@both_ops
+def test_batch_norm_learns_running_statistics_in_training_and_uses_them_in_evaluation(ops):
+    layer = BatchNorm2D(2, momentum=0.75, dtype=np.float64, ops=ops)
+    x = np.random.default_rng(0).normal(5, 3, (8, 6, 5, 2))
+    layer.forward(x, training=True)
+    mean, variance = 0.25 * x.mean((0, 1, 2)), 0.75 + 0.25 * x.var((0, 1, 2), ddof=1)
+    np.testing.assert_allclose(layer.state["running_mean"], mean)
+    np.testing.assert_allclose(layer.state["running_variance"], variance)
+    np.testing.assert_allclose(layer.forward(x), (x - mean) / np.sqrt(variance + 1e-5))
+
+
+def test_an_evaluation_leaves_the_running_statistics_alone():
+    layer = BatchNorm2D(2)
+    layer.forward(np.ones((3, 4, 4, 2), np.float32))
+    assert layer.state["running_mean"].tolist() == [0, 0]
+    assert layer.state["running_variance"].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize("wrong", [{"channels": 0}, {"momentum": 1.0}, {"epsilon": 0.0}])
+def test_batch_norm_refuses_impossible_settings(wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected"):
+        BatchNorm2D(**{"channels": 2, **wrong})
+
+
+# --- average-pooling -----------------------------------------------------------------------------
+
+
+@both_ops
+def test_padding_does_not_count_in_an_average(ops):
+    x = np.arange(9.0).reshape(1, 3, 3, 1)
+    assert AveragePool2D(ops=ops).forward(x).ravel().tolist() == [2, 3.5, 6.5, 8]
+
+
+@both_ops
+def test_the_global_average_is_that_of_each_channel(ops):
+    x = np.random.default_rng(0).standard_normal((3, 4, 5, 2))
+    np.testing.assert_allclose(GlobalAveragePool2D(ops=ops).forward(x), x.mean(axis=(1, 2)))

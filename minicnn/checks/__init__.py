@@ -1,1 +1,1 @@
-"""Is this backward the derivative of this forward? Numerical gradients, the checker, the contract of layers."""
+"""Numerical gradients, the gradient checker, and the contract that every layer keeps."""

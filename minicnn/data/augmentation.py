@@ -35,7 +35,7 @@ class Augmentation:
         """Whether there is anything to do."""
         return any((self.shift, self.rotation, self.scale, self.shear, self.elastic))
 
-    def moves(self, count: int, shape: tuple[int, int], seed: int, step: int) -> np.ndarray:
+    def displacements(self, count: int, shape: tuple[int, int], seed: int, step: int) -> np.ndarray:
         """Draw for the `count` images of a step what `warp` needs: float32 [count, Gy, Gx, 2].
 
         shape: (H, W) of the images.

@@ -13,13 +13,15 @@ import numpy as np
 
 from minicnn.engine.arguments import integer
 
-Generator = np.random.Generator | int
+Seed = np.random.Generator | int | None
 Initializer = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
-def as_generator(rng: Generator) -> np.random.Generator:
-    """A generator as it is, or a new one from a seed."""
-    return rng if isinstance(rng, np.random.Generator) else np.random.default_rng(integer("seed", rng, 0))
+def as_generator(rng: Seed) -> np.random.Generator:
+    """A generator as it is, a new one from a seed, or one that nobody can predict for None."""
+    if rng is None or isinstance(rng, np.random.Generator):
+        return np.random.default_rng(rng)
+    return np.random.default_rng(integer("seed", rng, 0))
 
 
 def truncated_normal(stddev: float) -> Initializer:

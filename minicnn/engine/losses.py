@@ -3,7 +3,8 @@
 loss[n]      = log(sum over j of exp(z[n, j])) - z[n, label]
 dz[n, k]     = softmax(z)[n, k] - (1 if k is the label else 0)      (divided by N for the mean)
 
-With smoothing s, (1 - s if k is the label else 0) + s / K takes the place of (1 if k is the label else 0).
+With label smoothing s, (1 - s if k is the label else 0) + s / K takes the place of (1 if k is the label
+else 0).
 """
 
 from __future__ import annotations
@@ -11,26 +12,27 @@ from __future__ import annotations
 import numpy as np
 
 from minicnn.engine.arguments import BELOW_1, floats, number
-from minicnn.engine.kernels.buffers import Buffers, reuse
-from minicnn.engine.layers.base import find_ops
+from minicnn.engine.ops import find_ops
 
 
 class SoftmaxCrossEntropy:
     """Softmax and cross-entropy in one, finite for scores of any size.
 
     reduction "mean" averages over the batch, "sum" adds up (as the tutorial does). Unit: nats. With
-    `smoothing`, 0 to below 1, that part of what is expected is shared out among all classes: a network
-    that may not be certain learns less by heart. Raises ValueError for other values.
+    `label_smoothing`, 0 to below 1, that part of the target is shared out among all classes, so that the
+    network is not trained to be certain. Raises ValueError for other values.
     Source: Goodfellow, Bengio, Courville: Deep Learning (2016), section 6.2.2.3; of smoothing: 7.5.1.
     """
 
-    def __init__(self, reduction: str = "mean", ops: str = "kernels", smoothing: float = 0.0) -> None:
+    def __init__(
+        self, reduction: str = "mean", label_smoothing: float = 0.0, *, ops: str = "kernels"
+    ) -> None:
         if reduction not in ("mean", "sum"):
             raise ValueError(f'reduction: expected "mean" or "sum", got {reduction!r}')
         self.reduction = reduction
-        self.smoothing = number("smoothing", smoothing, "0 <= smoothing < 1", low=0, high=BELOW_1)
+        wanted = "0 <= label_smoothing < 1"
+        self.label_smoothing = number("label_smoothing", label_smoothing, wanted, low=0, high=BELOW_1)
         self.ops = find_ops(ops)
-        self._buffers = Buffers()
         self._cache = None
 
     def forward(self, logits: np.ndarray, labels: np.ndarray) -> float:
@@ -49,10 +51,9 @@ class SoftmaxCrossEntropy:
             raise ValueError(f"labels: expected shape [{N}], got {list(labels.shape)}")
         if labels.min() < 0 or labels.max() >= K:
             raise ValueError(f"labels: expected 0 to {K - 1}, got {labels.min()} to {labels.max()}")
-        with reuse(self._buffers):
-            loss, self._cache = self.ops.softmax_cross_entropy_forward(
-                logits, labels, self.reduction, self.smoothing
-            )
+        loss, self._cache = self.ops.softmax_cross_entropy_forward(
+            logits, labels, self.reduction, self.label_smoothing
+        )
         return loss
 
     def backward(self) -> np.ndarray:
@@ -60,5 +61,4 @@ class SoftmaxCrossEntropy:
         if self._cache is None:
             raise RuntimeError("SoftmaxCrossEntropy.backward: no matching forward; call forward first")
         cache, self._cache = self._cache, None
-        with reuse(self._buffers):
-            return self.ops.softmax_cross_entropy_backward(1.0, cache)
+        return self.ops.softmax_cross_entropy_backward(1.0, cache)

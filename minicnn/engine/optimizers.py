@@ -1,90 +1,77 @@
 """Optimizers: how gradients move parameters.
 
-Parameters that lie side by side in memory, as a network's do, are updated as one long array.
+Parameters that lie side by side in memory, as a network's do, are moved as one long array.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from itertools import groupby
-
-import numpy as np
+from collections.abc import Iterable
+from typing import Any
 
 from minicnn.engine.arguments import BELOW_1, number
-from minicnn.engine.kernels.buffers import Buffers, reuse
-from minicnn.engine.layers.base import Parameter, find_ops
-
-Factors = tuple[np.ndarray, np.ndarray]  # x and dy of the gradient x.T @ dy
-
-
-def _as_few_arrays(arrays: list[np.ndarray]) -> list[np.ndarray]:
-    """The arrays, or one view of the memory that they fill from end to end."""
-    base, dtype = arrays[0].base, arrays[0].dtype
-    starts = [array.__array_interface__["data"][0] for array in arrays]
-    ends = [start + array.nbytes for start, array in zip(starts, arrays, strict=True)]
-    alike = all(a.base is base and a.dtype == dtype and a.flags.c_contiguous for a in arrays)
-    if base is None or not alike or starts[1:] != ends[:-1]:
-        return arrays
-    offset = starts[0] - base.__array_interface__["data"][0]
-    return [np.ndarray(sum(a.size for a in arrays), dtype, buffer=base, offset=offset)]
+from minicnn.engine.ops import find_ops
+from minicnn.engine.parameters import Array, Parameter, Product, common_dtype, grads_of, neighbours, values_of
+from minicnn.engine.workspace import Workspace, aligned_zeros
 
 
 class Optimizer:
-    """Parameters, and the arrays of the same size that the optimizer remembers, by name."""
+    """Parameters, and what the optimizer remembers of each, such as a momentum.
 
-    def __init__(self, parameters: Sequence[Parameter], learning_rate: float, ops: str) -> None:
-        if not parameters:
+    `state` holds one flat array for each thing remembered, over all parameters in their order.
+    """
+
+    remembers: tuple[str, ...] = ()  # names of the state
+
+    def __init__(self, parameters: Iterable[Parameter], learning_rate: float, ops: str) -> None:
+        if callable(getattr(parameters, "parameters", None)):
+            raise TypeError("parameters: expected a list of them, got a network; pass network.parameters()")
+        self.parameters = list(parameters)
+        if not self.parameters:
             raise ValueError("parameters: expected at least one, got none")
-        for p in parameters:
+        for p in self.parameters:
             if not isinstance(p, Parameter):
                 raise TypeError(f"parameters: expected Parameter objects, got {type(p).__name__}")
         self.learning_rate = number("learning_rate", learning_rate, "a number above 0", above=0)
         self.steps = 0
-        self.ops = find_ops(ops)
-        self._parameters = list(parameters)
-        self._values = _as_few_arrays([p.value for p in parameters])
-        self._grads = _as_few_arrays([p.grad for p in parameters])
-        if [a.shape for a in self._values] != [a.shape for a in self._grads]:
-            self._values, self._grads = [p.value for p in parameters], [p.grad for p in parameters]
-        self.state: dict[str, list[np.ndarray]] = {}
+        self.ops = find_ops(ops, Workspace())
+        size, dtype = sum(p.value.size for p in self.parameters), common_dtype(self.parameters)
+        self.state = {name: aligned_zeros(size, dtype) for name in self.remembers}
 
-    def _remember(self, name: str) -> None:
-        self.state[name] = [np.zeros_like(value) for value in self._values]
+    def __repr__(self) -> str:
+        count, rate = len(self.parameters), self.learning_rate
+        return f"{type(self).__name__}({count} parameters, learning_rate={rate:g})"
 
     def step(self) -> None:
         """Move every parameter once, along its gradient of the last backward."""
         self.steps += 1
-        for factors, arrays in self._pieces():
-            if factors is None:
-                self._update(*arrays)
+        start = 0
+        for group in neighbours(self.parameters, alone=lambda p: p.pending is not None):
+            value, pending = values_of(group), group[0].pending
+            here = slice(start, start + value.size)
+            state = [array[here].reshape(value.shape) for array in self.state.values()]
+            if pending is None:
+                self._move(value, grads_of(group), *state)
             else:
-                self._update_by_product(*factors, *arrays)
+                self._move_along_product(value, pending, *state)
+            start += value.size
 
-    def _update(self, value: np.ndarray, grad: np.ndarray, *state: np.ndarray) -> None:
+    def arrays(self) -> dict[str, Array]:
+        """Views of the state by kind and parameter, in its shape: "m/conv1.weight"."""
+        arrays, start = {}, 0
+        for p in self.parameters:
+            here = slice(start, start + p.value.size)
+            for kind, array in self.state.items():
+                arrays[f"{kind}/{p.name}"] = array[here].reshape(p.value.shape)
+            start += p.value.size
+        return arrays
+
+    def _move(self, value: Array, grad: Array, *state: Array) -> None:
+        """Move values along their gradient; all arrays have one shape, and are changed in place."""
         raise NotImplementedError
 
-    def _update_by_product(
-        self, x: np.ndarray, dy: np.ndarray, value: np.ndarray, grad: np.ndarray, *state: np.ndarray
-    ) -> None:
-        """`_update` along x.T @ dy; `grad` is out of date."""
-        _, product, _ = self.ops.dense_backward(dy, (x, value), input_gradient=False)
-        self._update(value, product, *state)
-
-    def _pieces(self) -> Iterator[tuple[Factors | None, list[np.ndarray]]]:
-        """Value, gradient and state to be moved at once: of all neighbours without factors, of each with."""
-        pieces = list(zip(self._values, self._grads, *self.state.values(), strict=True))
-        if len(pieces) == len(self._parameters):
-            yield from ((p.factors, list(arrays)) for p, arrays in zip(self._parameters, pieces, strict=True))
-            return
-        start = 0
-        for lone, run in groupby(self._parameters, lambda p: None if p.factors is None else p):
-            end = start + sum(p.value.size for p in run)
-            arrays = [array[start:end] for array in pieces[0]]
-            if lone is None:
-                yield None, arrays
-            else:
-                yield lone.factors, [array.reshape(lone.value.shape) for array in arrays]
-            start = end
+    def _move_along_product(self, value: Array, product: Product, *state: Array) -> None:
+        """`_move` a weight [D, F] whose gradient is still a product."""
+        self._move(value, self.ops.dense_weight_gradient(*product), *state)
 
 
 class Adam(Optimizer):
@@ -98,9 +85,11 @@ class Adam(Optimizer):
     Decay Regularization (2019), Algorithm 2.
     """
 
+    remembers = ("m", "v")
+
     def __init__(
         self,
-        parameters: Sequence[Parameter],
+        parameters: Iterable[Parameter],
         learning_rate: float = 1e-4,
         beta1: float = 0.9,
         beta2: float = 0.999,
@@ -115,20 +104,15 @@ class Adam(Optimizer):
         super().__init__(parameters, learning_rate, ops)
         self.beta1, self.beta2, self.epsilon = beta1, beta2, epsilon
         self.weight_decay = number("weight_decay", weight_decay, "a number from 0", low=0)
-        self._remember("m")
-        self._remember("v")
-        self._buffers = Buffers()
 
-    def _update(self, value: np.ndarray, grad: np.ndarray, *state: np.ndarray) -> None:
-        self.ops.adam_update(value, grad, *state, *self._settings())
+    def _move(self, value: Array, grad: Array, *state: Array) -> None:
+        self.ops.adam_update(value, grad, *state, *self._numbers())
 
-    def _update_by_product(
-        self, x: np.ndarray, dy: np.ndarray, value: np.ndarray, grad: np.ndarray, *state: np.ndarray
-    ) -> None:
-        with reuse(self._buffers):
-            self.ops.adam_product_update(value, x, dy, *state, *self._settings())
+    def _move_along_product(self, value: Array, product: Product, *state: Array) -> None:
+        # Forms a block of x.T @ dy and moves that block of the weight, so the gradient is never stored.
+        self.ops.adam_product_update(value, *product, *state, *self._numbers())
 
-    def _settings(self) -> tuple[float, ...]:
+    def _numbers(self) -> tuple[Any, ...]:
         return self.steps, self.learning_rate, self.beta1, self.beta2, self.epsilon, self.weight_decay
 
 
@@ -140,9 +124,11 @@ class SGD(Optimizer):
     Source: Sutskever et al.: On the importance of initialization and momentum (2013), equation 1.
     """
 
+    remembers = ("velocity",)
+
     def __init__(
         self,
-        parameters: Sequence[Parameter],
+        parameters: Iterable[Parameter],
         learning_rate: float = 0.01,
         momentum: float = 0.0,
         *,
@@ -151,7 +137,6 @@ class SGD(Optimizer):
         number("momentum", momentum, "0 <= momentum < 1", low=0, high=BELOW_1)
         super().__init__(parameters, learning_rate, ops)
         self.momentum = momentum
-        self._remember("velocity")
 
-    def _update(self, value: np.ndarray, grad: np.ndarray, *state: np.ndarray) -> None:
+    def _move(self, value: Array, grad: Array, *state: Array) -> None:
         self.ops.sgd_update(value, grad, *state, self.learning_rate, self.momentum)

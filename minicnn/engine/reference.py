@@ -40,15 +40,20 @@ def window_geometry(size: int, kernel: int, stride: int, padding: str) -> tuple[
     Raises ValueError for an unknown padding or a kernel that does not fit.
     Source: TensorFlow's API guide for tf.nn, "Notes on padding".
     """
-    if padding == "same":
+    if expect_padding(padding) == "same":
         positions = -(-size // stride)
         total = max((positions - 1) * stride + kernel - size, 0)
         return positions, total // 2, total - total // 2
-    if padding == "valid":
-        if kernel > size:
-            raise ValueError(f"kernel: expected at most the image's {size} pixels, got {kernel}")
-        return (size - kernel) // stride + 1, 0, 0
-    raise ValueError(f'padding: expected "same" or "valid", got {padding!r}')
+    if kernel > size:
+        raise ValueError(f"kernel: expected at most the image's {size} pixels, got {kernel}")
+    return (size - kernel) // stride + 1, 0, 0
+
+
+def expect_padding(padding: str) -> str:
+    """The padding, if it is "same" or "valid". Raises ValueError for another."""
+    if padding not in ("same", "valid"):
+        raise ValueError(f'padding: expected "same" or "valid", got {padding!r}')
+    return padding
 
 
 def pad_images(x: Array, kh: int, kw: int, stride: int, padding: str, value: float = 0) -> Array:
@@ -159,26 +164,111 @@ def max_pool2d_forward(
             for j in range(size)
         ]
     )  # [size * size, N, Ho, Wo, C]
-    winner = windows.argmax(axis=0)  # [N, Ho, Wo, C], i * size + j of the winner
-    y = np.take_along_axis(windows, winner[None], axis=0)[0]
-    return y, (x.shape, winner, size, stride, padding)
+    argmax = windows.argmax(axis=0)  # [N, Ho, Wo, C], i * size + j of the maximum
+    y = np.take_along_axis(windows, argmax[None], axis=0)[0]
+    return y, (x.shape, argmax, size, stride, padding)
 
 
 def max_pool2d_backward(dy: Array, cache: Cache) -> Array:
     """Gradient of `max_pool2d_forward`: dy [N, Ho, Wo, C] -> dx [N, H, W, C].
 
-    y = x[winner], so each dy goes to its winner alone, and adds up where windows overlap.
+    y = x[argmax], so each dy goes to its maximum alone, and adds up where windows overlap.
     """
-    x_shape, winner, size, stride, padding = cache
+    x_shape, argmax, size, stride, padding = cache
     N, H, W, C = x_shape
     Ho, top, bottom = window_geometry(H, size, stride, padding)
     Wo, left, right = window_geometry(W, size, stride, padding)
     padded = np.zeros((N, top + H + bottom, left + W + right, C), dy.dtype)
     for i in range(size):
         for j in range(size):
-            won = winner == i * size + j
+            won = argmax == i * size + j
             padded[:, i : i + stride * Ho : stride, j : j + stride * Wo : stride] += np.where(won, dy, 0)
     return padded[:, top : top + H, left : left + W].copy()
+
+
+# --- average-pool --------------------------------------------------------------------------------
+
+
+def average_pool2d_forward(
+    x: Array, size: int = 2, stride: int = 2, padding: str = "same"
+) -> tuple[Array, Cache]:
+    """The mean of each size x size window, channel by channel. Padding does not count.
+
+    x [N, H, W, C] -> y [N, Ho, Wo, C].
+    """
+    N, H, W, C = x.shape
+    inside = im2col(np.ones((1, H, W, 1), x.dtype), size, size, stride, padding)
+    counts = inside.sum(axis=-1, keepdims=True)  # [1, Ho, Wo, 1], pixels in each window
+    patches = im2col(x, size, size, stride, padding)  # [N, Ho, Wo, size * size * C]
+    y = patches.reshape(*patches.shape[:3], size * size, C).sum(axis=3) / counts
+    return y, (x.shape, counts, size, stride, padding)
+
+
+def average_pool2d_backward(dy: Array, cache: Cache) -> Array:
+    """Gradient of `average_pool2d_forward`: dy [N, Ho, Wo, C] -> dx [N, H, W, C]."""
+    x_shape, counts, size, stride, padding = cache
+    # y = sum of the window / count: each of its pixels gets the same share
+    share = np.repeat((dy / counts)[:, :, :, None], size * size, axis=3)
+    return col2im(share, x_shape, size, size, stride, padding)
+
+
+def global_average_pool2d_forward(x: Array) -> tuple[Array, Cache]:
+    """The mean of each channel over the whole image: x [N, H, W, C] -> y [N, C].
+
+    Source: Lin, Chen, Yan: Network in Network (2014), section 3.2.
+    """
+    return x.mean(axis=(1, 2)), (x.shape,)
+
+
+def global_average_pool2d_backward(dy: Array, cache: Cache) -> Array:
+    """Gradient of `global_average_pool2d_forward`: dy [N, C] -> dx [N, H, W, C]."""
+    ((N, H, W, C),) = cache
+    # y = sum over the image / (H * W)
+    return np.repeat(dy / dy.dtype.type(H * W), H * W, axis=0).reshape(N, H, W, C)
+
+
+# --- batch normalization -------------------------------------------------------------------------
+
+
+def batch_norm2d_forward(
+    x: Array,
+    scale: Array,
+    shift: Array,
+    mean: Array | None = None,
+    variance: Array | None = None,
+    epsilon: float = 1e-5,
+) -> tuple[Array, Cache]:
+    """Each channel with mean 0 and variance 1, then scaled and shifted.
+
+        normed = (x - mean) / sqrt(variance + epsilon)          y = scale * normed + shift
+
+    x [N, H, W, C]; all others [C]. Without `mean` and `variance`, as in training, they are those of the
+    batch, over N, H and W; with them, as in evaluation, they are constants. The cache begins with the
+    mean and the variance that were used.
+    Source: Ioffe, Szegedy: Batch Normalization (2015), Algorithm 1.
+    """
+    of_batch = mean is None or variance is None
+    if mean is None or variance is None:
+        mean, variance = x.mean(axis=(0, 1, 2)), x.var(axis=(0, 1, 2))
+    std = np.sqrt(variance + x.dtype.type(epsilon))
+    normed = (x - mean) / std
+    return scale * normed + shift, (mean, variance, normed, scale, std, of_batch)
+
+
+def batch_norm2d_backward(dy: Array, cache: Cache) -> tuple[Array, Array, Array]:
+    """Gradients of `batch_norm2d_forward`: dy [N, H, W, C] -> dx, dscale [C], dshift [C]."""
+    _, _, normed, scale, std, of_batch = cache
+    # y = scale * normed + shift
+    dshift = dy.sum(axis=(0, 1, 2))
+    dscale = (dy * normed).sum(axis=(0, 1, 2))
+    dnormed = dy * scale
+    if of_batch:
+        # The mean and the variance depend on every x of the channel: what shifts or scales them all
+        # together changes nothing, so those parts of the gradient are taken out.
+        M = dy.dtype.type(dy.size // dy.shape[-1])
+        dnormed = dnormed - scale * (dshift + normed * dscale) / M
+    # normed = (x - mean) / std
+    return dnormed / std, dscale, dshift
 
 
 # --- ReLU, dropout -------------------------------------------------------------------------------
@@ -233,9 +323,17 @@ def dense_backward(
     x, w = cache
     # y = x @ w + b
     db = dy.sum(axis=0)
-    dw = x.T @ dy if weight_gradient else None
+    dw = dense_weight_gradient(x, dy) if weight_gradient else None
     dx = dy @ w.T if input_gradient else None
     return dx, dw, db
+
+
+def dense_weight_gradient(x: Array, dy: Array, out: Array | None = None) -> Array:
+    """dw = x.T @ dy, the gradient of a dense weight alone: x [N, D], dy [N, F] -> dw [D, F].
+
+    With `out` [D, F], a C-contiguous array, dw is written there.
+    """
+    return np.matmul(x.T, dy, out=out)
 
 
 # --- the block: convolution, ReLU, max-pool ------------------------------------------------------
@@ -277,16 +375,16 @@ def softmax(logits: Array) -> Array:
 
 
 def softmax_cross_entropy_forward(
-    logits: Array, labels: Array, reduction: str = "mean", smoothing: float = 0.0
+    logits: Array, labels: Array, reduction: str = "mean", label_smoothing: float = 0.0
 ) -> tuple[float, Cache]:
     """Softmax and cross-entropy in one, safe for scores of any size.
 
         loss[n] = -log p[n, label] = log(sum over j of exp(z[n, j])) - z[n, label]
 
     logits [N, K], labels [N] integers in 0..K-1. Returns the sum or the mean over n, in nats. With
-    `smoothing`, that part of what is expected is shared out among all K classes:
+    `label_smoothing`, that part of what is expected is shared out among all K classes:
 
-        loss[n] = -(1 - smoothing) log p[n, label] - smoothing / K * (sum over j of log p[n, j])
+        loss[n] = -(1 - label_smoothing) log p[n, label] - label_smoothing / K * (sum over j of log p[n, j])
 
     Source: Goodfellow, Bengio, Courville: Deep Learning (2016), sections 4.1 and 6.2.2.3; of smoothing:
     Szegedy et al.: Rethinking the Inception Architecture for Computer Vision (2016), section 7.
@@ -295,21 +393,21 @@ def softmax_cross_entropy_forward(
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_totals = np.log(np.exp(shifted).sum(axis=1))
     losses = log_totals - shifted[rows, labels]
-    if smoothing:
-        losses += logits.dtype.type(smoothing) * (shifted[rows, labels] - shifted.mean(axis=1))
+    if label_smoothing:
+        losses += logits.dtype.type(label_smoothing) * (shifted[rows, labels] - shifted.mean(axis=1))
     loss = losses.sum(dtype=np.float64)
     if reduction == "mean":
         loss = loss / len(logits)
-    return float(loss), (softmax(logits), labels, reduction, smoothing)
+    return float(loss), (softmax(logits), labels, reduction, label_smoothing)
 
 
 def softmax_cross_entropy_backward(dloss: float, cache: Cache) -> Array:
     """Gradient of `softmax_cross_entropy_forward`: dlogits [N, K] for the upstream number dloss."""
-    p, labels, reduction, smoothing = cache
-    # loss = log(sum exp(z)) - (1 - smoothing) z[label] - smoothing * mean(z), and
+    p, labels, reduction, label_smoothing = cache
+    # loss = log(sum exp(z)) - (1 - label_smoothing) z[label] - label_smoothing * mean(z), and
     # d log(sum exp(z)) / dz = softmax(z) = p
-    dlogits = p - p.dtype.type(smoothing / p.shape[1])
-    dlogits[np.arange(len(p)), labels] -= p.dtype.type(1 - smoothing)
+    dlogits = p - p.dtype.type(label_smoothing / p.shape[1])
+    dlogits[np.arange(len(p)), labels] -= p.dtype.type(1 - label_smoothing)
     scale = dloss / len(p) if reduction == "mean" else dloss
     return dlogits * p.dtype.type(scale)
 
@@ -338,18 +436,18 @@ def spline_knots(size: int, spacing: float = KNOT_SPACING) -> Array:
     return (size - 1) / 2 + spacing * (np.arange(G) - (G - 1) / 2)
 
 
-def warp(images: Array, moves: Array) -> Array:
+def warp(images: Array, displacements: Array) -> Array:
     """Images bent by moving points of a coarse grid, as a network wants them: pixels / 255.
 
-    images uint8 [N, H, W], moves [N, Gy, Gx, 2] -> [N, H, W, 1] in the dtype of `moves`. A move is
-    (rows, columns), in pixels: where the result takes a point's value from, relative to the point.
-    Between the points the moves are a smooth surface (`spline_basis`), between the pixels the image
+    images uint8 [N, H, W], displacements [N, Gy, Gx, 2] -> [N, H, W, 1] in the dtype of `displacements`. A
+    displacement is (rows, columns), in pixels: where the result takes a point's value from, relative to
+    the point. Between the points they are a smooth surface (`spline_basis`), between the pixels the image
     is interpolated linearly, and outside it is 0.
     """
     N, H, W = images.shape
-    real = moves.dtype.type
+    real = displacements.dtype.type
     rows, columns = spline_basis(H).astype(real), spline_basis(W).astype(real)
-    moved = np.einsum("yi,nijk,xj->nyxk", rows, moves, columns)  # [N, H, W, 2]
+    moved = np.einsum("yi,nijk,xj->nyxk", rows, displacements, columns)  # [N, H, W, 2]
     y = np.clip(np.arange(H, dtype=real)[:, None] + moved[..., 0], -1, H)
     x = np.clip(np.arange(W, dtype=real) + moved[..., 1], -1, W)
     down, right = y - np.floor(y), x - np.floor(x)  # how far between two pixels, 0 to 1

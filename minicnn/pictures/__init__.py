@@ -1,1 +1,1 @@
-"""The pictures of runs: curves, confusions, filters, mistakes, and an image on its way through the network."""
+"""Pictures of runs: curves, confusion matrix, filters, mistakes, an image on its way through the network."""

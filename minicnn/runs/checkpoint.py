@@ -1,10 +1,10 @@
-"""What a run is continued from: one file that is whole, or is refused.
+"""What a run is resumed from: one file that is whole, or is refused.
 
 `checkpoint.safetensors` opens with plain safetensors, in NumPy or PyTorch. Its arrays:
 
-    conv1.weight [5, 5, 1, 32], conv1.bias [32], ...   the parameters, under their names
-    adam.m.conv1.weight, adam.v.conv1.weight, ...      Adam's moments (sgd.velocity.<parameter> for SGD)
-    trained.conv1.weight, ...                          where the parameters are averages: what is averaged
+    conv1.weight [5, 5, 1, 32], conv1.bias [32], ...   the network's parameters and state, by name
+    adam/m/conv1.weight, adam/v/conv1.weight, ...      Adam's moments (sgd/velocity/<parameter> for SGD)
+    model/conv1.weight, ...                            where the network is a moving average: of what
 
 Convolution weights are [kh, kw, C, F], dense weights [D, F]; all C-contiguous. The metadata holds
 facts in JSON, each under its name, and the digest of the whole file: see `minicnn.storage.checksummed`.
@@ -31,7 +31,7 @@ from minicnn.storage.checksummed import read_sealed, write_sealed
 NEWEST = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
 
-FORMAT = "minicnn checkpoint 1"
+FORMAT = "minicnn checkpoint 2"
 
 
 class CheckpointError(ValueError):
@@ -64,7 +64,7 @@ def save(directory: PathLike, arrays: Mapping[str, np.ndarray], facts: Mapping[s
 def load(directory: PathLike, expected: Mapping[str, np.ndarray], warn: Callable[[str], None]) -> Checkpoint:
     """Read the newest checkpoint of `directory` that is whole. Changes no file.
 
-    Its arrays must have the names, shapes and dtypes of `expected`, whose values play no part. If
+    Its arrays must have the names, shapes and dtypes of `expected`, whose values do not matter. If
     the newest file is damaged and the one before is used, `warn` gets one line that says so.
     Raises CheckpointError if neither can be used.
     """
@@ -95,7 +95,7 @@ def read(path: PathLike, expected: Mapping[str, np.ndarray]) -> Checkpoint:
 
 
 def go_back_to(path: Path) -> None:
-    """Make the checkpoint that `load` chose the newest, lest the next save keep the damaged one."""
+    """Make the checkpoint that `load` chose the newest, so that the next save does not keep the damaged one."""
     if path.name != NEWEST:
         os.replace(path, path.with_name(NEWEST))
         sync_directory(path.parent)

@@ -1,6 +1,6 @@
-"""The training loop: batch, forward, loss, backward, step, and now and then a measurement.
+"""Training a run to its end: steps, now and then a measurement, and a checkpoint every few seconds.
 
-One step of it is `Run.train_one_batch`; what is saved where is in `minicnn.runs.run`.
+The steps themselves are `minicnn.tutorial.training_steps`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from minicnn.runs.run import Measurement, Run, alone_in
+from minicnn.runs.directory import alone_in, append_metrics
+from minicnn.runs.run import Measurement, Run
 from minicnn.runs.signals import StopSignals
 
 
@@ -41,7 +42,7 @@ def train(
             progress(run.settings.batch_size)
             if run.step % log_every == 0 or run.step == steps:
                 measurement = run.measure(loss)
-                run.append_metrics(measurement)
+                append_metrics(run.directory, measurement.row())
                 log(measurement)
             if run.save_is_due():
                 run.save()

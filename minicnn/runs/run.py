@@ -1,76 +1,61 @@
-"""One run: its network and optimizer, what it has reached, and the directory that it continues from.
+"""One training run: its model, optimizer and data, and how far it has come.
 
 All that a run computes follows from its `Settings` and the data: a run that is stopped and resumed at
-any step ends with the same weights, to the last bit, as one that was never stopped.
-
-A run directory holds
-
-    config.json                       the settings; a directory with this file holds a run
-    metrics.csv                       a row per log line: step,loss,training_accuracy,test_accuracy,seconds
-    checkpoint.safetensors            the state to continue from: see `minicnn.runs.checkpoint`
-    checkpoint.previous.safetensors   the one before
-
-and the pictures that `minicnn.pictures.report` draws at the end. The loop itself is in `minicnn.runs.loop`.
+any step ends with the same weights, bit for bit, as one that was never stopped. The training step and
+the loop are those of `minicnn.tutorial`; what lies in the run's directory is described in
+`minicnn.runs.directory`.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import ctypes
 import dataclasses
-import fcntl
 import functools
 import hashlib
-import json
 import math
-import os
 import signal
-import stat
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from minicnn.runs import checkpoint
 from minicnn._version import __version__
+from minicnn.data import Dataset
 from minicnn.data.augmentation import Augmentation
-from minicnn.data import Batches, Dataset, to_float
-from minicnn.storage.files import make_directory, remove_leftovers, write_whole
-from minicnn.engine.kernels.buffers import Buffers, reuse
-from minicnn.engine.layers import Dropout
+from minicnn.data.loader import Loader
+from minicnn.engine.averaging import MovingAverage
 from minicnn.engine.losses import SoftmaxCrossEntropy
-from minicnn.engine.network import Sequential, load_network
+from minicnn.engine.network import Sequential
 from minicnn.engine.optimizers import SGD, Adam, Optimizer
+from minicnn.runs import checkpoint
+from minicnn.runs.directory import (
+    HEADER,
+    METRICS,
+    RunError,
+    alone_in,
+    append_metrics,
+    cut_metrics,
+    expect_no_run,
+    make_run_directory,
+    read_config,
+    reason,
+    remove_run,
+    remove_run_leftovers,
+    write_config,
+    writing,
+)
 from minicnn.runs.settings import Settings, is_integer, is_number, require
 from minicnn.runs.signals import StopSignals
-from minicnn.tutorial import softmax_regression, tutorial_network
-
-CONFIG = "config.json"
-METRICS = "metrics.csv"
-STATE = (CONFIG, METRICS, checkpoint.NEWEST, checkpoint.PREVIOUS)
-HEADER = "step,loss,training_accuracy,test_accuracy,seconds"
+from minicnn.storage.files import PathLike, write_whole
+from minicnn.tutorial import Diverged, softmax_regression, training_steps, tutorial_network
 
 SAVE_EVERY = 10.0  # seconds between checkpoints: what a crash may cost
 SAVE_SHARE = 0.02  # of the time, at most, goes into saving: on a slow disk the interval grows
-PATIENCE = 0.5  # seconds to wait for a run directory that another process holds
-
-PathLike = str | os.PathLike[str]
-
-
-class RunError(ValueError):
-    """A run that cannot be begun or continued. The message is one line: what is wrong, and where."""
-
-
-class Diverged(Exception):  # noqa: N818
-    """The numbers of a training left the range of floats. `step` says when."""
-
-    def __init__(self, step: int, what: str) -> None:
-        super().__init__(f"training diverged at step {step}: {what}")
-        self.step = step
 
 
 @dataclass(frozen=True)
@@ -101,28 +86,25 @@ class Measurement:
 
 
 class Run:
-    """One training run: network, optimizer, data, what it has reached, and its directory.
+    """One training run: model, optimizer, data, what it has reached, and its directory.
 
-    `Run.create` begins one in a new directory, `Run.open` reads one back. `network` is the result.
-    Where the recipe averages, its weights are the average of those of `trained`, which learns;
-    otherwise both are one.
+    `Run.create` begins one in a new directory, `Run.open` reads one back. `model` is what learns,
+    `network` the result: the moving average of the model's weights where the recipe asks for one,
+    otherwise the model itself.
     """
 
     def __init__(self, settings: Settings, data: Dataset, directory: PathLike) -> None:
         self.settings, self.data, self.directory = settings, data, Path(directory)
-        self.trained = build_network(settings)
-        self.network = build_network(settings) if settings.average else self.trained
-        self.loss = SoftmaxCrossEntropy(settings.reduction, settings.ops, settings.smoothing)
-        self.optimizer = build_optimizer(settings, self.trained)
-        self.augmentation = build_augmentation(settings)
-        self.batches = Batches(len(data.train), settings.batch_size, settings.seed)
+        self.model = self.network = build_network(settings)
+        self.average: MovingAverage | None = None
+        if settings.ema_decay:
+            self.network = copy.deepcopy(self.model)
+            self.average = MovingAverage(self.network, self.model, settings.ema_decay, settings.ops)
+        self.loss = SoftmaxCrossEntropy(settings.reduction, settings.label_smoothing, ops=settings.ops)
+        self.optimizer = build_optimizer(settings, self.model)
+        self.batch = build_loader(settings, data)
         self.step = 0  # steps made so far
-
-        N, image = settings.batch_size, data.train.images.shape[1:]
-        self._pixels = np.empty((N, *image), np.uint8)
-        self._x = np.empty((N, *image, 1), self.network.dtype)
-        self._warped = Buffers()
-        self._labels = np.empty(N, data.train.labels.dtype)
+        self._steps: Iterator[tuple[int, float]] | None = None  # the loop, once it has begun
 
         self._started = time.monotonic()
         self._loaded_from: Path | None = None
@@ -152,47 +134,17 @@ class Run:
 
         Raises Diverged, leaving the weights as they are, if the loss or a weight is not finite.
         """
-        x, labels = self._batch(self.step)  # [N, H, W, 1], [N]
-        logits = self.trained.forward(x, training=True)  # [N, 10]
-        loss = self.loss.forward(logits, labels)
-        if not math.isfinite(loss):
-            raise Diverged(self.step + 1, f"the loss is {loss}")
-        if not self.trained.values.min() > -math.inf:  # the one bad number that ReLU can hide from the loss
-            raise Diverged(self.step + 1, "a weight is not finite")
-        self.trained.backward(self.loss.backward(), input_gradient=False, factored=True)
-        self.optimizer.learning_rate = self.settings.rate(self.step + 1)
-        self.optimizer.step()
-        self.step += 1
-        if self.network is not self.trained:
-            self._average()
-        return loss / len(labels) if self.settings.reduction == "sum" else loss
-
-    def _average(self) -> None:
-        """Move the average towards the weights; the first steps, still far off, are forgotten soon.
-
-        Source of the second term: TensorFlow, tf.train.ExponentialMovingAverage, num_updates.
-        """
-        decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
-        self.optimizer.ops.average_update(self.network.values, self.trained.values, decay)
-
-    def _batch(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """The images and labels of a step, in memory that the next step reuses."""
-        chosen = self.batches.indices(step)
-        # Without mode="clip", take works in a copy of `out`; the indices are in range.
-        np.take(self.data.train.images, chosen, axis=0, out=self._pixels, mode="clip")
-        np.take(self.data.train.labels, chosen, out=self._labels, mode="clip")
-        if not self.augmentation:
-            return to_float(self._pixels, self._x.dtype, out=self._x), self._labels
-        N, *shape = self._pixels.shape
-        moves = self.augmentation.moves(N, tuple(shape), self.settings.seed, step)
-        with reuse(self._warped):
-            self._x = self.optimizer.ops.warp(self._pixels, moves)
-        return self._x, self._labels
+        if self._steps is None:
+            self._steps = training_steps(
+                self.model, self.loss, self.optimizer, self.settings, self.batch, self.average
+            )
+        self.step, loss = next(self._steps)
+        return loss / self.settings.batch_size if self.settings.reduction == "sum" else loss
 
     def measure(self, loss: float) -> Measurement:
-        """Measure the weights on the batch just trained on and on the test images."""
-        logits = self.network.forward(self._x)
-        training = float((logits.argmax(axis=1) == self._labels).mean())
+        """Measure the weights on the batch just learned and on the test images."""
+        x, labels = self.batch(self.step)
+        training = float((self.network.forward(x).argmax(axis=1) == labels).mean())
         test = float((self.test_probabilities().argmax(axis=1) == self.data.test.labels).mean())
         return Measurement(self.step, loss, training, test, self.seconds)
 
@@ -214,19 +166,19 @@ class Run:
         with contextlib.ExitStack() as lock:
             with StopSignals() as stop:
                 with writing(directory or "runs"):
-                    run.directory, made = _make_directory(settings, directory)
+                    run.directory, made = make_run_directory(settings, directory)
                 lock.enter_context(alone_in(run.directory))
-                _expect_no_run(run.directory)
+                expect_no_run(run.directory)
                 try:
-                    run._write_config()
+                    write_config(run.directory, run._config())
                     with writing(run.directory):
                         write_whole(run.directory / METRICS, f"{HEADER}\n".encode())
                     run.save()
                 except BaseException:
-                    _remove_run(run.directory, and_directory=made)
+                    remove_run(run.directory, and_directory=made)
                     raise
             if stop.received is not None:
-                _remove_run(run.directory, and_directory=made)
+                remove_run(run.directory, and_directory=made)
                 signal.raise_signal(stop.received)  # which now does what it always did
         return run
 
@@ -264,13 +216,13 @@ class Run:
         if config.get("data_sha256") != self._data_digest:
             raise RunError(f"{self.directory}: this run was trained on other data; name its --data")
         with writing(self.directory):
-            _remove_leftovers(self.directory)
+            remove_run_leftovers(self.directory)
             if self._loaded_from is not None:
                 checkpoint.go_back_to(self._loaded_from)
                 self._loaded_from = None
-            self._cut_metrics()
+            cut_metrics(self.directory, self.settings, self.step)
         if settings != self.settings:
-            self._write_config()
+            write_config(self.directory, self._config())
         self.save()
 
     def save_is_due(self) -> bool:
@@ -298,25 +250,23 @@ class Run:
 
     def release(self) -> None:
         """Give back the memory that only training needs: the network predicts, but no step can follow."""
-        del self.optimizer, self.trained, self._warped
-        self.network.use_ops(self.settings.ops)  # with fresh buffers
+        del self.optimizer, self.model, self.batch
+        self.average = self._steps = None
+        self.network.free_memory()
         with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
             ctypes.CDLL(None).malloc_trim(0)
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """Views of all arrays of the state under their names in the checkpoint."""
-        parameters = self.trained.parameters()
-        arrays = {p.name: p.value for p in self.network.parameters()}
-        if self.network is not self.trained:
-            arrays |= {f"trained.{p.name}": p.value for p in parameters}
-        ends = np.cumsum([p.value.size for p in parameters])
-        for kind, pieces in self.optimizer.state.items():
-            if len(pieces) == 1:  # one long array for all parameters
-                pieces = np.split(pieces[0], ends[:-1])
-            for p, piece in zip(parameters, pieces, strict=True):
-                name = f"{self.settings.optimizer}.{kind}.{p.name}"
-                arrays[name] = piece.reshape(p.value.shape)
-        return arrays
+        arrays = self.network.arrays()
+        if self.network is not self.model:
+            arrays |= {f"model/{name}": array for name, array in self.model.arrays().items()}
+        moments = self.optimizer.arrays().items()
+        return arrays | {f"{self.settings.optimizer}/{name}": array for name, array in moments}
+
+    def _generators(self) -> dict[str, np.random.Generator]:
+        state = self.model.state().items()
+        return {name: kept for name, kept in state if isinstance(kept, np.random.Generator)}
 
     def _facts(self) -> dict[str, Any]:
         """All of the state that is not an array."""
@@ -325,11 +275,8 @@ class Run:
             "seconds": self.seconds,
             "config": self._config(),
             "minicnn": self.network.architecture(),
-            "random": {layer.name: layer.rng.bit_generator.state for layer in self._dropouts()},
+            "random": {name: g.bit_generator.state for name, g in self._generators().items()},
         }
-
-    def _dropouts(self) -> list[Dropout]:
-        return [layer for layer in self.trained.layers if isinstance(layer, Dropout)]
 
     def _restore(self, found: checkpoint.Checkpoint) -> None:
         """Take over a state; all of it is checked before anything is changed."""
@@ -339,16 +286,16 @@ class Run:
             step, seconds, random = facts["step"], facts["seconds"], facts["random"]
             require(is_integer(step) and step >= 0, "step", "an integer from 0", step)
             require(is_number(seconds) and seconds >= 0, "seconds", "a number from 0", seconds)
-            for layer in self._dropouts():
+            for name in self._generators():
                 trial = np.random.PCG64()
-                trial.state = random[layer.name]
+                trial.state = random[name]
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise RunError(f"{found.path}: not the state of this run ({reason(error)})") from None
 
         for name, array in self._arrays().items():
             array[...] = found.arrays[name]
-        for layer in self._dropouts():
-            layer.rng.bit_generator.state = random[layer.name]
+        for name, generator in self._generators().items():
+            generator.bit_generator.state = random[name]
         self.step = self.optimizer.steps = step
         self._started = time.monotonic() - seconds
         self._saved = step, time.monotonic()
@@ -370,59 +317,20 @@ class Run:
             if name not in ("steps", "data") and found != value:
                 raise ValueError(f"{name}: expected {value!r}, got {found!r}")
 
-    def _write_config(self) -> None:
-        with writing(self.directory):
-            text = json.dumps(self._config(), indent=2)
-            write_whole(self.directory / CONFIG, f"{text}\n".encode())
-
-    def append_metrics(self, measurement: Measurement) -> None:
-        """Add a row to metrics.csv; durable on return, so that no checkpoint is ahead of it."""
-        with writing(self.directory), open(self.directory / METRICS, "a", encoding="utf-8") as file:
-            file.write(f"{measurement.row()}\n")
-            file.flush()
-            os.fsync(file.fileno())
-
-    def _cut_metrics(self) -> None:
-        """Keep the rows of metrics.csv that a run never stopped would have at this step.
-
-        Before a training the file is always written: so what cannot be written is noticed now, not
-        at the first save.
-        """
-        path = self.directory / METRICS
-        text = ""
-        if path.exists():
-            if not path.is_file():  # opening a named pipe could wait for ever
-                raise RunError(f"{path}: not a regular file")
-            text = path.read_text(encoding="utf-8", errors="replace")
-        kept = [HEADER, *(line for line in text.split("\n")[1:-1] if self._belongs(line))]
-        wanted = "\n".join(kept) + "\n"
-        if wanted != text or not self.finished:
-            write_whole(path, wanted.encode())
-
-    def _belongs(self, row: str) -> bool:
-        try:
-            first, *numbers = row.split(",")
-            step = int(first)
-            fits = len(numbers) == 4 and all(math.isfinite(float(number)) for number in numbers)
-        except ValueError:
-            fits = False
-        if not fits:  # half a row, or a damaged one
-            return False
-        logged = step % self.settings.log_every == 0 or step == self.settings.steps
-        return 0 < step <= self.step and logged
-
 
 def build_network(settings: Settings) -> Sequential:
     """The untrained network that the settings describe."""
     if settings.model == "softmax":
         return softmax_regression(settings.seed, ops=settings.ops)
-    return tutorial_network(
-        settings.seed,
-        settings.keep_prob,
-        fused=not settings.plain,
-        ops=settings.ops,
-        weights=settings.weights,
-    )
+    fused, ops, init = not settings.plain, settings.ops, settings.init
+    return tutorial_network(settings.seed, settings.keep_prob, fused=fused, ops=ops, init=init)
+
+
+def build_loader(settings: Settings, data: Dataset) -> Loader:
+    """The training batches that the settings describe."""
+    amounts = settings.shift, settings.rotation, settings.scale, settings.shear, settings.elastic
+    size, seed = settings.batch_size, settings.seed
+    return Loader(data.train, size, seed, Augmentation(*amounts), ops=settings.ops)
 
 
 def build_optimizer(settings: Settings, network: Sequential) -> Optimizer:
@@ -431,11 +339,6 @@ def build_optimizer(settings: Settings, network: Sequential) -> Optimizer:
     if settings.optimizer == "sgd":
         return SGD(parameters, rate, ops=ops)
     return Adam(parameters, rate, beta2=settings.beta2, weight_decay=settings.weight_decay, ops=ops)
-
-
-def build_augmentation(settings: Settings) -> Augmentation:
-    """How far the settings let training images be distorted."""
-    return Augmentation(settings.shift, settings.rotation, settings.scale, settings.shear, settings.elastic)
 
 
 def data_digest(data: Dataset) -> str:
@@ -448,141 +351,3 @@ def data_digest(data: Dataset) -> str:
     return digest.hexdigest()
 
 
-def read_config(directory: PathLike) -> tuple[Settings, dict[str, Any]]:
-    """The settings in the config.json of a run, and all that it says.
-
-    Raises RunError, naming the file, if there is none or something in it is wrong.
-    """
-    path = Path(directory) / CONFIG
-    try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ValueError("not a regular file")
-        with path.open("rb") as file:
-            config = json.loads(file.read(1 << 20))  # a real one has about 500 bytes
-        if not isinstance(config, dict):
-            raise ValueError("expected names and values")
-        facts = ("minicnn", "data_sha256")
-        return Settings(**{name: value for name, value in config.items() if name not in facts}), config
-    except FileNotFoundError:
-        raise RunError(f"{directory}: holds no run (no {CONFIG} in it)") from None
-    except OSError as error:
-        raise RunError(f"{path}: cannot be read ({reason(error)})") from None
-    except (ValueError, TypeError, RecursionError) as error:
-        raise RunError(f"{path}: {reason(error)}") from None
-
-
-def read_network(directory: PathLike, warn: Callable[[str], None] = lambda line: None) -> Sequential:
-    """The trained network of a run, as its newest readable checkpoint has it. Needs no data.
-
-    If the newest file is damaged and the one before is used, `warn` gets one line that says so.
-    Raises RunError if there is no run in the directory, ValueError if neither file can be used.
-    """
-    settings, _ = read_config(directory)
-    if not checkpoint.exists(directory):
-        raise RunError(f"{directory}: no checkpoint; the run has trained nothing yet")
-    newest, previous = Path(directory) / checkpoint.NEWEST, Path(directory) / checkpoint.PREVIOUS
-    try:
-        return load_network(newest, settings.ops)
-    except ValueError as error:
-        try:
-            network = load_network(previous, settings.ops)
-        except ValueError:
-            raise error from None
-        warn(f"{error}; going back to {previous.name}")
-        return network
-
-
-def _make_directory(settings: Settings, directory: PathLike | None) -> tuple[Path, bool]:
-    """A directory for a new run, and whether it was made here."""
-    if directory is None:
-        return _make_default_directory(settings), True
-    path = Path(directory)
-    try:
-        make_directory(path)
-        return path, True
-    except FileExistsError:
-        if not path.is_dir():
-            raise RunError(f"{path}: expected a directory, got a file") from None
-        return path, False
-
-
-def _make_default_directory(settings: Settings) -> Path:
-    time_utc = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
-    name = f"{time_utc}-{settings.model}-seed{settings.seed}"
-    attempt = 1
-    while True:
-        path = Path("runs") / (name if attempt == 1 else f"{name}-{attempt}")
-        try:
-            make_directory(path)
-            return path
-        except FileExistsError:
-            if not path.is_dir():  # `runs` itself is a file
-                raise
-            attempt += 1
-
-
-def _expect_no_run(directory: Path) -> None:
-    with writing(directory):
-        if any((directory / name).exists() for name in STATE):
-            raise RunError(f"{directory}: already holds a run; go on with it by --resume, or choose another")
-
-
-def _remove_run(directory: Path, and_directory: bool) -> None:
-    """Remove what `Run.create` has made, as far as possible."""
-    with contextlib.suppress(OSError):
-        _remove_leftovers(directory)
-        for name in STATE:
-            (directory / name).unlink(missing_ok=True)
-        if and_directory:
-            directory.rmdir()
-
-
-def _remove_leftovers(directory: Path) -> None:
-    """Remove what a killed process left half-written."""
-    for name in STATE:
-        remove_leftovers(directory / name)
-
-
-@contextlib.contextmanager
-def alone_in(directory: Path) -> Iterator[None]:
-    """Hold a lock on the run directory, which the system lifts whatever becomes of this process.
-
-    Raises RunError if another process holds it, and not just for the moment in which it is refused.
-    """
-    with writing(directory):
-        handle = os.open(directory, os.O_RDONLY)
-    try:
-        give_up = time.monotonic() + PATIENCE
-        while not _locked(handle):
-            if time.monotonic() > give_up:
-                raise RunError(f"{directory}: another process is training this run")
-            time.sleep(0.01)
-        yield
-    finally:
-        os.close(handle)
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        pass
-    return True
-
-
-@contextlib.contextmanager
-def writing(directory: PathLike) -> Iterator[None]:
-    """Turn an OSError into a RunError that names the directory."""
-    try:
-        yield
-    except OSError as error:
-        raise RunError(f"{directory}: cannot be written ({reason(error)})") from None
-
-
-def reason(error: Exception) -> str:
-    """What an error says, in a few words."""
-    if isinstance(error, KeyError):
-        return f"{error} is missing"
-    return (isinstance(error, OSError) and error.strerror) or str(error)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from minicnn.engine.arguments import is_finite
-from minicnn.tutorial import FIRST_WEIGHTS, RECIPES, SOFTMAX_RECIPE, Recipe
+from minicnn.tutorial import INITIALIZATIONS, RECIPES, SOFTMAX_RECIPE, Recipe
 
 CHOICES = {
     "model": ("cnn", "softmax"),
@@ -15,12 +15,12 @@ CHOICES = {
     "ops": ("kernels", "reference"),
     "optimizer": ("adam", "sgd"),
     "reduction": ("sum", "mean"),
-    "weights": tuple(FIRST_WEIGHTS),
+    "init": tuple(INITIALIZATIONS),
     "schedule": ("constant", "linear", "cosine"),
 }
 RANGES = {"steps": (1, 10**9), "batch_size": (1, 10_000), "log_every": (1, 10**9), "seed": (0, 2**32 - 1)}
 BELOW = {  # from 0, and less than this
-    "beta2": 1, "weight_decay": 10, "smoothing": 1, "warm_up": 1, "floor": 1, "average": 1,
+    "beta2": 1, "weight_decay": 10, "label_smoothing": 1, "warmup": 1, "min_lr_ratio": 1, "ema_decay": 1,
     "shift": 1000, "rotation": 360, "scale": 10, "shear": 10, "elastic": 1000,
 }  # fmt: skip
 
@@ -70,6 +70,17 @@ def settings_for(model: str = "cnn", recipe: str = "tutorial", **changes: Any) -
     """
     values = SOFTMAX_RECIPE if model == "softmax" else RECIPES.get(recipe, RECIPES["tutorial"])
     return Settings(**(dataclasses.asdict(values) | {"model": model, "recipe": recipe} | changes))
+
+
+FACTS = ("minicnn", "data_sha256")  # in a config.json, besides the settings
+
+
+def from_config(config: dict[str, Any]) -> Settings:
+    """The settings in what a config.json holds. Raises ValueError or TypeError for what cannot be used."""
+    unknown = set(config) - set(FACTS) - {field.name for field in dataclasses.fields(Settings)}
+    if unknown:
+        raise ValueError(f"unknown settings, of another version of minicnn: {', '.join(sorted(unknown))}")
+    return Settings(**{name: value for name, value in config.items() if name not in FACTS})
 
 
 def require(fits: bool, name: str, expected: str, value: Any) -> None:

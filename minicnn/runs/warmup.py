@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from minicnn.engine.losses import SoftmaxCrossEntropy
+from minicnn.data import Dataset, Split
 from minicnn.engine.network import CHUNK
-from minicnn.runs.run import build_augmentation, build_network, build_optimizer
+from minicnn.runs.run import Run, build_network
 from minicnn.runs.settings import Settings
 
 
@@ -69,18 +69,10 @@ def compile_step(settings: str, threads: str) -> None:
 
 
 def _step(settings: Settings) -> None:
-    """What a run does in a step and in a measurement, to zeros."""
+    """What a run does in a step and in a measurement, to blank images."""
     network = build_network(settings)
-    optimizer = build_optimizer(settings, network)
-    loss = SoftmaxCrossEntropy(settings.reduction, settings.ops, settings.smoothing)
-    N, (H, W, _) = settings.batch_size, network.input_shape
-
+    H, W, _ = network.input_shape
     network.predict(np.zeros((CHUNK, H, W), np.uint8))  # first: the training compiles this on its way
-    x = np.zeros((N, H, W, 1), network.dtype)
-    if augmentation := build_augmentation(settings):
-        x = optimizer.ops.warp(np.zeros((N, H, W), np.uint8), augmentation.moves(N, (H, W), seed=0, step=0))
-    loss.forward(network.forward(x, training=True), np.zeros(N, np.uint8))
-    network.backward(loss.backward(), input_gradient=False, factored=True)
-    optimizer.step()
-    if settings.average:
-        optimizer.ops.average_update(network.values.copy(), network.values, settings.average)
+    blank = Split(np.zeros((settings.batch_size, H, W), np.uint8), np.zeros(settings.batch_size, np.uint8))
+    run = Run(dataclasses.replace(settings), Dataset(blank, blank, blank), "")
+    run.train_one_batch()

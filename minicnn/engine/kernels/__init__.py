@@ -3,7 +3,12 @@
 from minicnn.engine.kernels.averaging import average_update
 from minicnn.engine.kernels.conv_relu_pool import conv_relu_pool_backward, conv_relu_pool_forward
 from minicnn.engine.kernels.convolution import col2im, conv2d_backward, conv2d_forward, im2col
-from minicnn.engine.kernels.dense import adam_product_update, dense_backward, dense_forward
+from minicnn.engine.kernels.dense import (
+    adam_product_update,
+    dense_backward,
+    dense_forward,
+    dense_weight_gradient,
+)
 from minicnn.engine.kernels.elementwise import dropout_backward, dropout_forward, relu_backward, relu_forward
 from minicnn.engine.kernels.loss import softmax, softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from minicnn.engine.kernels.pooling import max_pool2d_backward, max_pool2d_forward
@@ -21,6 +26,7 @@ __all__ = [
     "conv_relu_pool_forward",
     "dense_backward",
     "dense_forward",
+    "dense_weight_gradient",
     "dropout_backward",
     "dropout_forward",
     "im2col",

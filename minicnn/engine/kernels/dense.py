@@ -78,3 +78,12 @@ def adam_product_update(
         adam_update(value, matmul("dw", x.T, dy), m, v, *settings)
     else:
         adam_along_product(by_unit, flat(value), x, flat(m), flat(v), adam_numbers(value.dtype, *settings))
+
+
+def dense_weight_gradient(x, dy, out=None):
+    by_unit = nonzeros_by_unit(dy)
+    dw = matmul("dw", x.T, dy) if by_unit is None else sparse_weight_gradient(by_unit, x)
+    if out is None:
+        return dw
+    out[...] = dw
+    return out

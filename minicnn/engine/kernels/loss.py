@@ -49,26 +49,26 @@ def _softmax_and_logs(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.nd
 
 
 def softmax_cross_entropy_forward(
-    logits: np.ndarray, labels: np.ndarray, reduction: str = "mean", smoothing: float = 0.0
+    logits: np.ndarray, labels: np.ndarray, reduction: str = "mean", label_smoothing: float = 0.0
 ) -> tuple[float, Cache]:
     """See `minicnn.engine.reference.softmax_cross_entropy_forward`."""
     p, tops, log_totals = _softmax_and_logs(logits)
     # loss = log(sum exp(z)) - z[label], both less the top score, for which float32 is too coarse
     of_labels = logits[np.arange(len(logits)), labels] - tops
     losses = log_totals - of_labels
-    if smoothing:
-        losses += logits.dtype.type(smoothing) * (of_labels - (logits - tops[:, None]).mean(axis=1))
+    if label_smoothing:
+        losses += logits.dtype.type(label_smoothing) * (of_labels - (logits - tops[:, None]).mean(axis=1))
     loss = losses.sum(dtype=np.float64)
     if reduction == "mean":
         loss = loss / len(logits)
-    return float(loss), (p, labels, reduction, smoothing)
+    return float(loss), (p, labels, reduction, label_smoothing)
 
 
 def softmax_cross_entropy_backward(dloss: float, cache: Cache) -> np.ndarray:
     """See `minicnn.engine.reference.softmax_cross_entropy_backward`."""
-    p, labels, reduction, smoothing = cache
+    p, labels, reduction, label_smoothing = cache
     real = p.dtype.type
-    of_all, of_label = real(smoothing / p.shape[1]), real(1 - smoothing)
+    of_all, of_label = real(label_smoothing / p.shape[1]), real(1 - label_smoothing)
     dlogits = empty("dlogits", p.shape, p.dtype)
     scale = real(dloss / len(p) if reduction == "mean" else dloss)
     _subtract_targets(p, ready(np.asarray(labels, np.int64)), of_all, of_label, scale, dlogits)

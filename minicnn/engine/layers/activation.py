@@ -7,23 +7,26 @@ from typing import Any
 import numpy as np
 
 from minicnn.engine.arguments import number
-from minicnn.engine.initializers import Generator, as_generator
-from minicnn.engine.layers.base import Layer
+from minicnn.engine.initializers import Seed, as_generator
+from minicnn.engine.layers.base import Array, Layer, Shape, register_layer
+from minicnn.engine.workspace import Workspace
 
 
+@register_layer
 class ReLU(Layer):
     """Rectified linear unit: y = max(x, 0), so dx = dy where y > 0, else 0. Any shape."""
 
     def __init__(self, *, name: str = "relu", ops: str = "kernels") -> None:
         super().__init__(name, ops)
 
-    def _forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        return self.ops.relu_forward(x)
+    def compute(self, ops: Any, x: Array, training: bool) -> tuple[Array, Any]:
+        return ops.relu_forward(x)
 
-    def _backward(self, dy: np.ndarray, cache: Any, input_gradient: bool) -> np.ndarray | None:
-        return self.ops.relu_backward(dy, cache)
+    def differentiate(self, ops: Any, dy: Array, cache: Any, input_gradient: bool) -> Array | None:
+        return ops.relu_backward(dy, cache)
 
 
+@register_layer
 class Dropout(Layer):
     """Inverted dropout: in training each entry is kept with probability keep_prob and divided by it.
 
@@ -35,30 +38,47 @@ class Dropout(Layer):
     """
 
     def __init__(
-        self, keep_prob: float = 0.5, *, name: str = "dropout", rng: Generator = 0, ops: str = "kernels"
+        self, keep_prob: float = 0.5, *, name: str = "dropout", rng: Seed = None, ops: str = "kernels"
     ) -> None:
         super().__init__(name, ops)
         self.keep_prob = number("keep_prob", keep_prob, "a number above 0 and at most 1", above=0, high=1)
-        self.rng = as_generator(rng)
-        self.fixed_mask: np.ndarray | None = None
+        self.state["rng"] = as_generator(rng)
+        self.fixed_mask: Array | None = None
+        self._masks = Workspace()  # the mask of the last forward, which backward needs again
 
     def settings(self) -> dict[str, Any]:
         return super().settings() | {"keep_prob": self.keep_prob}
 
-    def draw_mask(self, shape: tuple[int, ...]) -> np.ndarray:
-        """A fresh mask, True with probability keep_prob, or the fixed one."""
-        if self.fixed_mask is not None:
-            return self.fixed_mask
-        draws = self._buffers.empty("draws", shape, np.dtype(np.float32))
-        self.rng.random(out=draws, dtype=np.float32)
-        return np.less(draws, self.keep_prob, out=self._buffers.empty("mask", shape, np.dtype(np.bool_)))
+    @property
+    def rng(self) -> np.random.Generator:
+        """The generator that draws the masks."""
+        generator = self.state["rng"]
+        assert isinstance(generator, np.random.Generator)
+        return generator
 
-    def _forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+    def draw_mask(self, shape: Shape) -> Array:
+        """A new mask, True with probability keep_prob, or the fixed one. Valid until the next draw.
+
+        Raises ValueError if the fixed mask has another shape or is not bool.
+        """
+        if self.fixed_mask is not None:
+            mask = np.asarray(self.fixed_mask)
+            if mask.shape != shape or mask.dtype != np.bool_:
+                raise ValueError(
+                    f"{self.name}.fixed_mask: expected bool {list(shape)}, "
+                    f"got {mask.dtype} {list(mask.shape)}"
+                )
+            return mask
+        draws = self._masks.empty("draws", shape, np.dtype(np.float32))
+        self.rng.random(out=draws, dtype=np.float32)
+        return np.less(draws, self.keep_prob, out=self._masks.empty("mask", shape, np.dtype(np.bool_)))
+
+    def compute(self, ops: Any, x: Array, training: bool) -> tuple[Array, Any]:
         if not training or self.keep_prob == 1:
             return x, "identity"
-        return self.ops.dropout_forward(x, self.draw_mask(x.shape), self.keep_prob)
+        return ops.dropout_forward(x, self.draw_mask(x.shape), self.keep_prob)
 
-    def _backward(self, dy: np.ndarray, cache: Any, input_gradient: bool) -> np.ndarray | None:
+    def differentiate(self, ops: Any, dy: Array, cache: Any, input_gradient: bool) -> Array | None:
         if cache == "identity":
             return dy
-        return self.ops.dropout_backward(dy, cache)
+        return ops.dropout_backward(dy, cache)

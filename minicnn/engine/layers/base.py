@@ -1,148 +1,216 @@
-"""What every layer is made of: parameters, and the protocol of forward and backward."""
+"""What every layer is made of: what it declares, and the protocol of forward and backward."""
 
 from __future__ import annotations
 
-from types import ModuleType
-from typing import Any, Literal, overload
+import copy
+import inspect
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
 
-from minicnn.engine import kernels, reference
-from minicnn.engine.arguments import FLOATS, floats
-from minicnn.engine.kernels.buffers import Buffers, reuse
+from minicnn.engine.arguments import FLOATS, floating
+from minicnn.engine.initializers import Initializer, Seed, as_generator
+from minicnn.engine.ops import expect_ops, find_ops
+from minicnn.engine.parameters import Parameter
 
-OPS: dict[str, ModuleType] = {"kernels": kernels, "reference": reference}
+Array = np.ndarray
+Shape = tuple[int, ...]
+State = Array | np.random.Generator
+
+REGISTERED: dict[str, type[Layer]] = {}  # what a saved network may consist of, by name
+LayerClass = TypeVar("LayerClass", bound="type[Layer]")
 
 
-def find_ops(name: str) -> ModuleType:
-    """The module that computes: "kernels" (fast) or "reference" (plain NumPy)."""
-    if name not in OPS:
-        raise ValueError(f"ops: expected one of {', '.join(OPS)}, got {name!r}")
-    return OPS[name]
+def register_layer(kind: LayerClass) -> LayerClass:
+    """Let networks with layers of this class be saved and loaded. Write it above the class.
 
+        @minicnn.register_layer
+        class Scale(minicnn.Layer): ...
 
-class Parameter:
-    """A trained array: its name, its value, and the gradient that backward writes.
-
-    Both arrays may be views into a larger one (a network keeps all its parameters in one buffer);
-    change them in place. After a factored backward, see `Layer.backward`, `factors` may hold (x, dy):
-    then the gradient is x.T @ dy, and `grad` is out of date.
-    Raises TypeError unless the value is an array of float32 or float64.
+    A file names the class, and loading calls it with what its `settings()` returned, with `ops` and, if
+    it has parameters or state, with `values`. So the constructor must accept those.
+    Raises ValueError if another class is registered under this name already.
     """
+    known = REGISTERED.get(kind.__name__, kind)
+    if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
+        raise ValueError(f"{kind.__name__}: a layer class of this name is registered by {known.__module__}")
+    REGISTERED[kind.__name__] = kind
+    return kind
 
-    def __init__(self, name: str, value: np.ndarray) -> None:
-        self.name = name
-        self.value = floats("value", value)
-        self.grad = np.zeros_like(value)
-        self.factors: tuple[np.ndarray, np.ndarray] | None = None
 
-    def __repr__(self) -> str:
-        return f"Parameter({self.name!r}, {list(self.value.shape)}, {self.value.dtype})"
+class _Forward(NamedTuple):
+    """What a forward leaves for backward."""
+
+    ops: Any
+    cache: Any
+    shape: Shape  # of the output
+    dtype: np.dtype
+    training: bool
 
 
 class Layer:
-    """A function with a memory: `forward` computes y, `backward` turns dL/dy into dL/dx.
+    """A function with parameters: `forward` computes y, `backward` turns dL/dy into dL/dx.
 
-    A subclass writes `_forward(x, training) -> (y, cache)` and `_backward(dy, cache,
-    input_gradient) -> dx` in terms of `self.ops`, and lists its `parameters`.
+    A subclass declares its arrays in the constructor (`declare`), returns the other arguments of the
+    constructor from `settings`, the shape of its output from `output_shape`, and computes in
+    `compute` and `differentiate`. Saving, loading, copying, pickling, checkpoints and float64 twins
+    follow from these. With `register_layer` above it, it can be saved to a file.
 
     The protocol, the same for all layers:
 
-    - The output of `forward` is a buffer, valid until the layer's next forward.
-    - `backward` needs the matching forward: one backward per forward, and no other forward between.
+    - `forward` returns new memory, unless the caller passes `ops` that reuse theirs, as a network does.
+    - `backward` differentiates the last training forward; if there was none since the last backward, the
+      last evaluation. Each forward can be differentiated once.
     - Gradients of parameters are overwritten, not accumulated.
     """
 
+    parameters: list[Parameter]
+    state: dict[str, State]  # saved, copied and resumed, but not trained: statistics, random generators
+
     def __init__(self, name: str, ops: str = "kernels") -> None:
+        if not isinstance(name, str) or not name or "/" in name:
+            raise ValueError(f"name: expected text without a slash, got {name!r}")
         self.name = name
-        self.parameters: list[Parameter] = []
+        self.parameters, self.state = [], {}
         self.use_ops(ops)
-        self._cache: Any = None
-        self._output: tuple[tuple[int, ...], np.dtype] | None = None
-        self._awaited = False  # whether a training forward waits for its backward
+        self._forward_done: _Forward | None = None
+
+    def declare(
+        self,
+        parameters: Mapping[str, tuple[Shape, Initializer]],
+        state: Mapping[str, tuple[Shape, float]] | None = None,
+        *,
+        values: Mapping[str, Array] | None = None,
+        rng: Seed = None,
+        dtype: np.dtype | type = np.float32,
+    ) -> None:
+        """Make the layer's arrays: parameters are drawn, state starts as the same number everywhere.
+
+        With `values`, all of them by name, nothing is drawn, and they decide the dtype. They are checked
+        before any memory is asked for. Raises ValueError or TypeError for values that do not fit.
+        """
+        shapes = {name: shape for name, (shape, _) in {**parameters, **(state or {})}.items()}
+        given = dict(values or {})
+        if values is not None and set(given) != set(shapes):
+            wanted, got = ", ".join(shapes), ", ".join(sorted(given)) or "none"
+            raise ValueError(f"{self.name}: values: expected {wanted}, got {got}")
+        dtype = np.asarray(next(iter(given.values()))).dtype if given else dtype
+        dtype = floating(dtype)
+        for name, value in given.items():
+            self._expect_value(name, value, shapes[name], dtype)
+        if values is None:
+            rng = as_generator(rng)
+            for name, (shape, initializer) in parameters.items():
+                given[name] = np.asarray(initializer(rng, shape)).astype(dtype)
+                self._expect_value(name, given[name], shape, dtype)
+        for name in parameters:
+            self.parameters.append(Parameter(f"{self.name}.{name}", np.array(given[name], order="C")))
+        for name, (shape, number) in (state or {}).items():
+            self.state[name] = np.array(given[name]) if name in given else np.full(shape, number, dtype)
 
     def use_ops(self, ops: str) -> None:
         """Compute with "kernels" or "reference" from here on."""
-        self.ops = find_ops(ops)
-        self._buffers = Buffers()
-        self._bind_gradients()
-        self._cache = None
+        self.ops = expect_ops(ops)
 
-    def _bind_gradients(self) -> None:
-        """Let the kernels write gradients where the parameters keep them. See `_store`."""
+    # --- what a subclass writes ---
 
-    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
-        """The layer's output for a batch x [N, ...]. `training` switches dropout on.
-
-        Raises ValueError or TypeError, naming what was expected, for an input that does not fit.
-        """
-        self._check_input(x)
-        # Between a training forward and its backward, an evaluation leaves nothing to differentiate:
-        # what backward would return is not what the caller waits for.
-        self._awaited = training or self._awaited
-        with reuse(self._buffers):
-            y, cache = self._forward(x, training)
-        self._cache = cache if training or not self._awaited else None
-        self._output = (y.shape, y.dtype)
-        return y
-
-    @overload
-    def backward(
-        self, dy: np.ndarray, input_gradient: Literal[True] = True, factored: bool = False
-    ) -> np.ndarray: ...
-    @overload
-    def backward(self, dy: np.ndarray, input_gradient: bool, factored: bool = False) -> np.ndarray | None: ...
-    def backward(
-        self, dy: np.ndarray, input_gradient: bool = True, factored: bool = False
-    ) -> np.ndarray | None:
-        """dL/dx for dy = dL/dy; leaves dL/dparameter in each parameter's `grad`.
-
-        With `input_gradient=False` a layer may skip dx and return None. With `factored=True` it may
-        leave a large gradient as two factors, for an optimizer that steps before the next forward: it
-        multiplies them as it goes, and the gradient is neither written to memory nor read from it.
-        Raises RuntimeError without a matching forward, ValueError if dy has not the output's shape.
-        """
-        if self._cache is None or self._output is None:
-            raise RuntimeError(
-                f"{self.name}.backward: no matching forward; call forward(x, training=True) once "
-                "before each backward, with no other forward between them"
-            )
-        if not isinstance(dy, np.ndarray):
-            raise TypeError(f"{self.name}.backward: dy: expected a NumPy array, got {type(dy).__name__}")
-        if (dy.shape, dy.dtype) != self._output:
-            shape, dtype = self._output
-            raise ValueError(
-                f"{self.name}.backward: dy: expected {dtype} {list(shape)}, got {dy.dtype} {list(dy.shape)}"
-            )
-        cache, self._cache, self._awaited = self._cache, None, False
-        with reuse(self._buffers):
-            if factored:
-                return self._backward_factored(dy, cache, input_gradient)
-            return self._backward(dy, cache, input_gradient)
-
-    def forget(self) -> None:
-        """Drop what the last forward left for backward."""
-        self._cache = None
-
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    def output_shape(self, input_shape: Shape) -> Shape:
         """The shape of one output, without the batch axis, for one input of `input_shape`."""
         return input_shape
 
     def settings(self) -> dict[str, Any]:
-        """The constructor's arguments that describe this layer, for saving it."""
+        """The constructor's arguments that describe this layer, for saving it: numbers, texts, lists."""
         return {"name": self.name}
 
-    def _forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+    def compute(self, ops: Any, x: Array, training: bool) -> tuple[Array, Any]:
+        """y for x [N, ...], and what `differentiate` needs to remember. `ops` are what to compute with."""
         raise NotImplementedError
 
-    def _backward(self, dy: np.ndarray, cache: Any, input_gradient: bool) -> np.ndarray | None:
+    def differentiate(self, ops: Any, dy: Array, cache: Any, input_gradient: bool) -> Array | None:
+        """dL/dx for dy = dL/dy; sets each parameter's gradient (`Parameter.set_gradient`).
+
+        May return None unless `input_gradient`.
+        """
         raise NotImplementedError
 
-    def _backward_factored(self, dy: np.ndarray, cache: Any, input_gradient: bool) -> np.ndarray | None:
-        """`_backward`, but gradients may be left as factors, see `backward`."""
-        return self._backward(dy, cache, input_gradient)
+    # --- what a subclass gets ---
 
-    def _check_input(self, x: np.ndarray) -> None:
+    def forward(self, x: Array, training: bool = False, ops: Any = None) -> Array:
+        """The layer's output for a batch x [N, ...]. `training` switches dropout on.
+
+        `ops` are the operations to compute with, see `find_ops`; by default this layer's, in new memory.
+        Raises ValueError or TypeError, naming what was expected, for an input that does not fit.
+        """
+        self._check_input(x)
+        ops = find_ops(self.ops) if ops is None else ops
+        y, cache = self.compute(ops, x, training)
+        waiting = self._forward_done is not None and self._forward_done.training
+        if training or not waiting:
+            self._forward_done = _Forward(ops, cache, y.shape, y.dtype, training)
+        return y
+
+    @overload
+    def backward(self, dy: Array, input_gradient: Literal[True] = True) -> Array: ...
+    @overload
+    def backward(self, dy: Array, input_gradient: bool) -> Array | None: ...
+    def backward(self, dy: Array, input_gradient: bool = True) -> Array | None:
+        """dL/dx for dy = dL/dy; leaves dL/dparameter in each parameter's `grad`.
+
+        With `input_gradient=False` a layer may skip dx and return None.
+        Raises RuntimeError without a matching forward, ValueError if dy has not the output's shape.
+        """
+        done = self._forward_done
+        if done is None:
+            raise RuntimeError(
+                f"{self.name}.backward: no matching forward; call forward(x, training=True) once "
+                "before each backward"
+            )
+        if not isinstance(dy, np.ndarray):
+            raise TypeError(f"{self.name}.backward: dy: expected a NumPy array, got {type(dy).__name__}")
+        if (dy.shape, dy.dtype) != (done.shape, done.dtype):
+            raise ValueError(
+                f"{self.name}.backward: dy: expected {done.dtype} {list(done.shape)}, "
+                f"got {dy.dtype} {list(dy.shape)}"
+            )
+        self._forward_done = None
+        return self.differentiate(done.ops, dy, done.cache, input_gradient)
+
+    def arrays(self) -> dict[str, Array]:
+        """Parameters and state that are arrays, by the names of `declare`: "weight", "running_mean"."""
+        prefix = len(self.name) + 1
+        arrays = {p.name[prefix:]: p.value for p in self.parameters}
+        return arrays | {name: a for name, a in self.state.items() if isinstance(a, np.ndarray)}
+
+    def generators(self) -> dict[str, np.random.Generator]:
+        """The state that is random generators, by name."""
+        return {name: g for name, g in self.state.items() if isinstance(g, np.random.Generator)}
+
+    def astype(self, dtype: np.dtype | type) -> Layer:
+        """A copy that computes in `dtype`, float32 or float64."""
+        arrays = {name: array.astype(dtype) for name, array in self.arrays().items()}
+        return _build_again(type(self), self.settings(), arrays, copy.deepcopy(self.generators()), self.ops)
+
+    def __reduce__(self) -> tuple:
+        """What `copy` and `pickle` need: the layer without its gradients and caches."""
+        return _build_again, (type(self), self.settings(), self.arrays(), self.generators(), self.ops)
+
+    def __deepcopy__(self, memo: dict) -> Layer:
+        generators = copy.deepcopy(self.generators(), memo)  # two layers may share one
+        return _build_again(type(self), self.settings(), self.arrays(), generators, self.ops)
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
+        return f"{type(self).__name__}({settings})"
+
+    def _expect_value(self, name: str, value: Array, shape: Shape, dtype: np.dtype) -> None:
+        value = np.asarray(value)
+        if (value.shape, value.dtype) != (shape, dtype):
+            raise ValueError(
+                f"{self.name}.{name}: expected {dtype} {list(shape)}, got {value.dtype} {list(value.shape)}"
+            )
+
+    def _check_input(self, x: Array) -> None:
         if not isinstance(x, np.ndarray):
             raise TypeError(f"{self.name}: x: expected a NumPy array, got {type(x).__name__}")
         allowed = [p.value.dtype for p in self.parameters[:1]] or FLOATS
@@ -152,7 +220,7 @@ class Layer:
             raise ValueError(f"{self.name}: x: expected a batch [N, ...] of at least 1, got {list(x.shape)}")
         self.output_shape(x.shape[1:])
 
-    def _expect(self, input_shape: tuple[int, ...], *expected: int | str) -> None:
+    def _expect(self, input_shape: Shape, *expected: int | str) -> None:
         """Raise ValueError unless input_shape fits; a word in `expected` stands for any size."""
         fits = len(input_shape) == len(expected) and all(
             isinstance(e, str) or e == size for e, size in zip(expected, input_shape, strict=True)
@@ -163,24 +231,31 @@ class Layer:
             raise ValueError(f"{self.name}: x: expected shape [{wanted}], got [{got}]")
 
 
-class WeightedLayer(Layer):
-    """A layer with a weight and a bias, called `<name>.weight` and `<name>.bias`."""
+def build_layer(
+    kind: type[Layer], settings: Mapping[str, Any], values: Mapping[str, Array], ops: str
+) -> Layer:
+    """A layer of class `kind` with these settings and arrays.
 
-    def __init__(self, name: str, weight: np.ndarray, bias: np.ndarray, ops: str) -> None:
-        super().__init__(name, ops)
-        self.weight = Parameter(f"{name}.weight", weight)
-        self.bias = Parameter(f"{name}.bias", bias)
-        self.parameters = [self.weight, self.bias]
-        self._bind_gradients()
+    Raises ValueError if the values are not all of the layer's arrays, or do not fit; TypeError for
+    settings that the constructor does not know.
+    """
+    arguments: dict[str, Any] = dict(settings) | {"ops": ops}
+    if "values" in inspect.signature(kind).parameters:
+        arguments["values"] = values
+    elif values:
+        raise ValueError(
+            f"{kind.__name__}: expected a constructor that accepts `values`, to restore its arrays"
+        )
+    return kind(**arguments)
 
-    def _bind_gradients(self) -> None:
-        if self.parameters:
-            self._buffers.put("dw", self.weight.grad)
-            self._buffers.put("db", self.bias.grad)
 
-    def _store(self, dw: np.ndarray, db: np.ndarray) -> None:
-        """Overwrite the gradients. The kernels have written them in place already."""
-        self.weight.factors = None
-        for parameter, grad in ((self.weight, dw), (self.bias, db)):
-            if not np.may_share_memory(parameter.grad, grad):
-                parameter.grad[...] = grad
+def _build_again(
+    kind: type[Layer],
+    settings: dict[str, Any],
+    arrays: dict[str, Array],
+    generators: dict[str, np.random.Generator],
+    ops: str,
+) -> Layer:
+    layer = build_layer(kind, settings, arrays, ops)
+    layer.state |= generators
+    return layer

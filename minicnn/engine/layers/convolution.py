@@ -1,31 +1,35 @@
 """Convolution, and the block of convolution, ReLU and max-pool.
 
-Forward, for one output pixel (i, j) of one filter f (stride 1, xpad is x with its padding):
+Forward, for one output pixel (i, j) of one filter f, where s is the stride and xpad is x with its padding:
 
-    y[i, j, f] = b[f] + sum over u, v, c of xpad[i + u, j + v, c] * w[u, v, c, f]
+    y[i, j, f] = b[f] + sum over u, v, c of xpad[s * i + u, s * j + v, c] * w[u, v, c, f]
 
 Backward, from dy = dL/dy: every product above passes its share to both factors,
 
-    dw[u, v, c, f]      = sum over n, i, j of dy[i, j, f] * xpad[i + u, j + v, c]
-    dxpad[i + u, j + v, c] += dy[i, j, f] * w[u, v, c, f]      over all i, j, f
-    db[f]               = sum over n, i, j of dy[i, j, f]
+    dw[u, v, c, f]                  = sum over n, i, j of dy[i, j, f] * xpad[s * i + u, s * j + v, c]
+    dxpad[s * i + u, s * j + v, c] += dy[i, j, f] * w[u, v, c, f]      over all i, j, f
+    db[f]                           = sum over n, i, j of dy[i, j, f]
 
-The arithmetic is in `minicnn.engine.reference` (plain) and `minicnn.engine.kernels` (fast).
+As matrices, with one patch of xpad in each row of cols = im2col(x), these are y = cols @ w + b,
+dw = cols.T @ dy and dx = col2im(dy @ w.T). The arithmetic is in `minicnn.engine.reference` (plain) and
+`minicnn.engine.kernels` (fast).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from minicnn.engine.arguments import floating, integer, pair
-from minicnn.engine.initializers import BIASES, WEIGHTS, Generator, Initializer, as_generator
-from minicnn.engine.layers.base import WeightedLayer
-from minicnn.engine.reference import window_geometry
+from minicnn.engine.arguments import integer, pair
+from minicnn.engine.initializers import BIASES, WEIGHTS, Initializer, Seed
+from minicnn.engine.layers.base import Array, Layer, Shape, register_layer
+from minicnn.engine.reference import expect_padding, window_geometry
 
 
-class Conv2D(WeightedLayer):
+@register_layer
+class Conv2D(Layer):
     """2-D convolution (cross-correlation): x [N, H, W, C] -> y [N, Ho, Wo, F].
 
     Parameters: `weight` [kh, kw, C, F], `bias` [F].
@@ -45,21 +49,21 @@ class Conv2D(WeightedLayer):
         name: str = "conv",
         weight_init: Initializer = WEIGHTS,
         bias_init: Initializer = BIASES,
-        rng: Generator = 0,
+        rng: Seed = None,
         dtype: np.dtype | type = np.float32,
+        values: Mapping[str, Array] | None = None,
         ops: str = "kernels",
     ) -> None:
+        super().__init__(name, ops)
         kh, kw = pair("kernel_size", kernel_size, at_least=1)
-        in_channels = integer("in_channels", in_channels, at_least=1)
-        filters = integer("filters", filters, at_least=1)
-        stride, dtype = integer("stride", stride, at_least=1), floating(dtype)
-        window_geometry(max(kh, kw), 1, stride, padding)  # refuses an unknown padding
-        rng = as_generator(rng)
-        weight = weight_init(rng, (kh, kw, in_channels, filters)).astype(dtype)
-        super().__init__(name, weight, bias_init(rng, (filters,)).astype(dtype), ops)
-        self.stride, self.padding = stride, padding
+        C = integer("in_channels", in_channels, at_least=1)
+        F = integer("filters", filters, at_least=1)
+        self.stride, self.padding = integer("stride", stride, at_least=1), expect_padding(padding)
+        drawn = {"weight": ((kh, kw, C, F), weight_init), "bias": ((F,), bias_init)}
+        self.declare(drawn, values=values, rng=rng, dtype=dtype)
+        self.weight, self.bias = self.parameters
 
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    def output_shape(self, input_shape: Shape) -> Shape:
         kh, kw, C, F = self.weight.value.shape
         self._expect(input_shape, "H", "W", C)
         H, W, _ = input_shape
@@ -72,32 +76,35 @@ class Conv2D(WeightedLayer):
         sizes = {"in_channels": C, "filters": F, "kernel_size": [kh, kw]}
         return super().settings() | sizes | {"stride": self.stride, "padding": self.padding}
 
-    def _forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
-        return self.ops.conv2d_forward(x, self.weight.value, self.bias.value, self.stride, self.padding)
+    def compute(self, ops: Any, x: Array, training: bool) -> tuple[Array, Any]:
+        return ops.conv2d_forward(x, self.weight.value, self.bias.value, self.stride, self.padding)
 
-    def _backward(self, dy: np.ndarray, cache: Any, input_gradient: bool) -> np.ndarray | None:
-        dx, dw, db = self.ops.conv2d_backward(dy, cache, input_gradient)
-        self._store(dw, db)
+    def differentiate(self, ops: Any, dy: Array, cache: Any, input_gradient: bool) -> Array | None:
+        dx, dw, db = ops.conv2d_backward(dy, cache, input_gradient)
+        self.weight.set_gradient(dw)
+        self.bias.set_gradient(db)
         return dx
 
 
+@register_layer
 class ConvReLUPool(Conv2D):
     """Convolution, ReLU and 2x2 max-pool in one pass: x [N, H, W, C] -> y [N, ceil(Ho/2), ceil(Wo/2), F].
 
-    The same parameters and the same results as `Conv2D`, `ReLU`, `MaxPool2D` in a row, but the
+    The same parameters and the same results as `Conv2D`, `ReLU`, `MaxPool2D` one after the other, but the
     full-size map between them is never written to memory, and backward skips the zeros that
     pooling and ReLU leave.
     """
 
-    def output_shape(self, input_shape: tuple[int, ...]) -> tuple[int, ...]:
+    def output_shape(self, input_shape: Shape) -> Shape:
         Ho, Wo, F = super().output_shape(input_shape)
         return -(-Ho // 2), -(-Wo // 2), F
 
-    def _forward(self, x: np.ndarray, training: bool) -> tuple[np.ndarray, Any]:
+    def compute(self, ops: Any, x: Array, training: bool) -> tuple[Array, Any]:
         w, b = self.weight.value, self.bias.value
-        return self.ops.conv_relu_pool_forward(x, w, b, self.stride, self.padding)
+        return ops.conv_relu_pool_forward(x, w, b, self.stride, self.padding)
 
-    def _backward(self, dy: np.ndarray, cache: Any, input_gradient: bool) -> np.ndarray | None:
-        dx, dw, db = self.ops.conv_relu_pool_backward(dy, cache, input_gradient)
-        self._store(dw, db)
+    def differentiate(self, ops: Any, dy: Array, cache: Any, input_gradient: bool) -> Array | None:
+        dx, dw, db = ops.conv_relu_pool_backward(dy, cache, input_gradient)
+        self.weight.set_gradient(dw)
+        self.bias.set_gradient(db)
         return dx

@@ -1,0 +1,53 @@
+"""Training batches as a network wants them: floats, distorted a little where the recipe asks for it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from minicnn.data.augmentation import Augmentation
+from minicnn.data.batches import Batches, to_float
+from minicnn.data.mnist import Split
+from minicnn.engine.ops import find_ops
+from minicnn.engine.workspace import Workspace
+
+
+class Loader:
+    """`loader(step)` returns x [N, H, W, 1] and labels [N] of step 1, 2, ...
+
+    A batch depends on the split, the seed and the step alone. It lies in memory that the next one reuses.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        batch_size: int,
+        seed: int,
+        augmentation: Augmentation | None = None,
+        *,
+        dtype: np.dtype | type = np.float32,
+        ops: str = "kernels",
+    ) -> None:
+        self.batches = Batches(len(split), batch_size, seed)
+        self._split, self._seed, self._augmentation = split, seed, augmentation
+        self._memory = Workspace()
+        self._ops = find_ops(ops, Workspace())
+        self._dtype = np.dtype(dtype)
+
+    def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """The images and labels of step 1, 2, ..."""
+        indices = self.batches.indices(step - 1)
+        pixels, labels = self._taken("pixels", self._split.images, indices), self._labels(indices)
+        if not self._augmentation:
+            x = self._memory.empty("x", (*pixels.shape, 1), self._dtype)
+            return to_float(pixels, self._dtype, out=x), labels
+        N, H, W = pixels.shape
+        displacements = self._augmentation.displacements(N, (H, W), self._seed, step - 1)
+        return self._ops.warp(pixels, displacements), labels
+
+    def _labels(self, indices: np.ndarray) -> np.ndarray:
+        return self._taken("labels", self._split.labels, indices)
+
+    def _taken(self, name: str, array: np.ndarray, indices: np.ndarray) -> np.ndarray:
+        out = self._memory.empty(name, (len(indices), *array.shape[1:]), array.dtype)
+        # Without mode="clip", take works in a copy of `out`; the indices are in range.
+        return np.take(array, indices, axis=0, out=out, mode="clip")

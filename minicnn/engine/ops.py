@@ -1,0 +1,59 @@
+"""The operations by name: "kernels" (fast) or "reference" (plain NumPy), with the memory to compute in."""
+
+from __future__ import annotations
+
+from functools import partial
+from types import SimpleNamespace
+from typing import Any
+
+from minicnn.engine import reference
+from minicnn.engine.workspace import FRESH, Workspace
+
+OPS = ("kernels", "reference")
+
+
+def expect_ops(name: str) -> str:
+    """The name, if it is one of `OPS`. Raises ValueError for another."""
+    if name not in OPS:
+        raise ValueError(f"ops: expected one of {', '.join(OPS)}, got {name!r}")
+    return name
+
+
+def find_ops(name: str, workspace: Workspace = FRESH) -> Any:
+    """All operations as attributes of one object: `find_ops("kernels").relu_forward(x)`.
+
+    The kernels take the arrays that they return and work in from `workspace`: by default each call gets
+    fresh memory; with a `Workspace` a call overwrites what the call before returned. The reference is
+    plain NumPy and always allocates. Numba is imported only for the kernels.
+    Raises ValueError for an unknown name, ImportError where Numba is missing.
+    """
+    if expect_ops(name) == "reference":
+        return reference
+    try:
+        from minicnn.engine import kernels
+    except ImportError as error:
+        raise ImportError(f'the kernels need Numba ({error}); compute with ops="reference" instead') from None
+    if workspace is FRESH:
+        return kernels
+    from minicnn.engine.kernels.buffers import reuse
+
+    def shim(f, *a, **k):
+        with reuse(workspace):
+            return f(*a, **k)
+
+    bound = {op: partial(shim, getattr(kernels, op)) for op in kernels.__all__}
+    return SimpleNamespace(**bound)
+
+
+class OpsMemory:
+    """Memory of one user of operations, such as a layer in a network: reused from call to call."""
+
+    def __init__(self) -> None:
+        self.workspace = Workspace()
+        self._bound: dict[str, Any] = {}
+
+    def ops(self, name: str) -> Any:
+        """`find_ops(name, workspace)`, bound once."""
+        if name not in self._bound:
+            self._bound[name] = find_ops(name, self.workspace)
+        return self._bound[name]
