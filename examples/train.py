@@ -1,31 +1,30 @@
 """Train the tutorial's network in a loop of your own, and fail if it does not learn.
 
-python examples/train.py                400 steps in about 10 seconds: 96 % of the test images, or an error
-python examples/train.py --steps 10000 --target 0.985       the whole tutorial
+python examples/train.py                                 400 steps: 97 % of the test images, or an error
+python examples/train.py --steps 10000 --target 0.985     as many as the tutorial
 """
 
 import argparse
 
 import minicnn
-from minicnn.data import Batches, to_float
+from minicnn.data.loader import Loader
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--steps", type=int, default=400)
-parser.add_argument("--target", type=float, default=0.96, help="the test accuracy to reach")
+parser.add_argument("--target", type=float, default=0.97, help="the test accuracy to reach")
 parser.add_argument("--images", type=int, default=10_000, help="how many test images to measure it on")
 parser.add_argument("--save", metavar="FILE", help="write the network to FILE")
 parser.add_argument("--seed", type=int, default=0)
 args = parser.parse_args()
 
 data = minicnn.load_mnist()
+batch = Loader(data.train, batch_size=50, seed=args.seed)
 network = minicnn.tutorial_network(seed=args.seed, init="he")
 loss = minicnn.SoftmaxCrossEntropy()
 adam = minicnn.Adam(network.parameters(), learning_rate=1e-3)
-batches = Batches(len(data.train), batch_size=50, seed=args.seed)
 
-for step in range(args.steps):
-    chosen = batches.indices(step)
-    x, labels = to_float(data.train.images[chosen]), data.train.labels[chosen]
+for step in range(1, args.steps + 1):
+    x, labels = batch(step)  # [50, 28, 28, 1] and [50]
     value = minicnn.train_step(network, loss, adam, x, labels)
     if step % 100 == 0:
         print(f"step {step}  loss {value:.4f}", flush=True)
