@@ -21,9 +21,9 @@ import numpy as np
 from common import Report, Spread, expect_close, ms, parse, parser, race, repeat, spread_ms
 
 from minicnn.engine import kernels, reference
-from minicnn.engine.kernels import fused as fused_kernels
-from minicnn.engine.kernels.buffers import Buffers, reuse
+from minicnn.engine.kernels import conv_relu_pool as fused_kernels
 from minicnn.engine.kernels.jit import set_threads
+from minicnn.engine.workspace import Workspace
 
 N, SIZE, C, F, K = 50, 14, 32, 64, 5
 POOLED = SIZE // 2
@@ -106,12 +106,12 @@ class Layers:
         self.x, self.w, self.b, self.dy = example
         self.ops, self.fused = ops, fused
         self.min_channels = fused_kernels.MIN_CHANNELS if winograd else C + 1
-        self.buffers = [Buffers() for _ in range(3)]
+        self.workspaces = [Workspace() for _ in range(3)]
         self.caches: list[Any] = []
 
     def _call(self, layer: int, function: Callable, *args: Any) -> Any:
-        with reuse(self.buffers[layer]):
-            return function(*args)
+        memory = {} if self.ops is reference else {"workspace": self.workspaces[layer]}
+        return function(*args, **memory)
 
     def forward(self) -> np.ndarray:
         ops, call = self.ops, self._call

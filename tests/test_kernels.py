@@ -18,9 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.engine import kernels, reference
-from minicnn.engine.kernels.buffers import Buffers, aligned_empty, reuse
 from minicnn.engine.kernels.jit import set_threads
 from minicnn.engine.kernels.winograd import MIN_CHANNELS, TAPS
+from minicnn.engine.workspace import FRESH, Workspace, aligned_empty
 
 SHARED = {
     "window_geometry",
@@ -117,9 +117,9 @@ def softmax(numbers, N=3, K=10, scale=1):
     return Case(numbers(N, K) * numbers.dtype(scale), length=N * K)
 
 
-def softmax_cross_entropy(numbers, N=3, K=10, scale=1, reduction="mean", smoothing=0.0):
+def softmax_cross_entropy(numbers, N=3, K=10, scale=1, reduction="mean", label_smoothing=0.0):
     (logits,) = softmax(numbers, N, K, scale).args
-    return Case(logits, numbers.rng.integers(0, K, N), reduction, smoothing, length=N * K * scale)
+    return Case(logits, numbers.rng.integers(0, K, N), reduction, label_smoothing, length=N * K * scale)
 
 
 def adam(numbers, N=3, size=11, step=3):
@@ -128,10 +128,15 @@ def adam(numbers, N=3, size=11, step=3):
     return Case(value, grad, m, v, step, 0.01, 0.8, 0.9, 1e-3, 0.5)
 
 
-def adam_product(numbers, N=3, D=20, F=10, share=0.25, step=3):
+def dense_weight_gradient(numbers, N=3, D=20, F=10, share=0.25):
     dy = numbers(N, F) * (numbers.rng.random((N, F)) < share)
+    return Case(numbers(N, D), dy.astype(numbers.dtype), length=N)
+
+
+def adam_product(numbers, N=3, D=20, F=10, share=0.25, step=3):
+    x, dy = dense_weight_gradient(numbers, N, D, F, share).args
     _, _, m, v, *settings = adam(numbers, D, F, step).args
-    return Case(numbers(D, F), numbers(N, D), dy.astype(numbers.dtype), m, v, *settings, length=16 * N)
+    return Case(numbers(D, F), x, dy, m, v, *settings, length=16 * N)
 
 
 def sgd(numbers, N=3, size=11, momentum=0.5):
@@ -156,6 +161,7 @@ BUILDERS = {
     "col2im": col2im,
     "max_pool2d": max_pool2d,
     "dense": dense,
+    "dense_weight_gradient": dense_weight_gradient,
     "relu": relu,
     "dropout": dropout,
     "softmax": softmax,
@@ -179,11 +185,12 @@ SIZES = {
     col2im: image | window,
     max_pool2d: image | {"size": st.integers(1, 4), "stride": stride, "padding": padding},
     dense: product,
+    dense_weight_gradient: product | {"share": st.sampled_from([0, 0.25, 1])},
     relu: flat,
     dropout: flat | {"keep_prob": st.sampled_from([0.1, 0.5, 0.9, 1.0])},
     softmax: scores,
     softmax_cross_entropy: scores
-    | {"reduction": st.sampled_from(["sum", "mean"]), "smoothing": st.sampled_from([0.0, 0.1])},
+    | {"reduction": st.sampled_from(["sum", "mean"]), "label_smoothing": st.sampled_from([0.0, 0.1])},
     adam: flat | {"step": st.integers(1, 10_000)},
     adam_product: product | {"share": st.sampled_from([0, 0.25, 1]), "step": st.integers(1, 10_000)},
     sgd: flat | {"momentum": st.sampled_from([0.0, 0.9])},
@@ -221,25 +228,26 @@ def upstream(y, kind="sixteenths"):
     return dy if isinstance(y, np.ndarray) else float(dy)
 
 
-def run(ops, name, args, change=lambda a: a, dy_kind="sixteenths"):
+def run(ops, name, args, change=lambda a: a, dy_kind="sixteenths", **options):
     """What ops.<name> computes: its results, or for an update the arrays that it changes.
 
     A backward is run on the cache of its own forward. `change` is applied to all arrays that go in.
+    `options` are passed on, such as `workspace`.
     """
     args = [change(a) if isinstance(a, np.ndarray) else a for a in args]
     op = getattr(ops, name)
     if name in UPDATES:
         args = [a.copy() if isinstance(a, np.ndarray) else a for a in args]
-        op(*args)
+        op(*args, **options)
         return [a for a in args if isinstance(a, np.ndarray)]
     if name in FORWARDS:
-        return [op(*args)[0]]
+        return [op(*args, **options)[0]]
     if name in BACKWARDS:
-        y, cache = getattr(ops, f"{stem(name)}_forward")(*args)
+        y, cache = getattr(ops, f"{stem(name)}_forward")(*args, **options)
         dy = upstream(y, dy_kind)
-        results = op(change(dy) if isinstance(dy, np.ndarray) else dy, cache)
+        results = op(change(dy) if isinstance(dy, np.ndarray) else dy, cache, **options)
         return list(results) if isinstance(results, tuple) else [results]
-    return [op(*args)]
+    return [op(*args, **options)]
 
 
 def assert_equal(actual, expected, dtype=np.float64, length=1):
@@ -263,11 +271,12 @@ def test_every_operation_has_a_builder_of_arguments():
 
 
 @every_op
-def test_signatures_are_the_same(name):
+def test_signatures_are_the_same_but_for_the_workspace(name):
     def parameters(op):
         return [(p.name, p.kind, p.default) for p in inspect.signature(op).parameters.values()]
 
-    assert parameters(getattr(kernels, name)) == parameters(getattr(reference, name))
+    workspace = ("workspace", inspect.Parameter.KEYWORD_ONLY, FRESH)
+    assert parameters(getattr(kernels, name)) == [*parameters(getattr(reference, name)), workspace]
 
 
 # --- the same results ----------------------------------------------------------------------------
@@ -318,10 +327,30 @@ def test_products_larger_than_one_block_are_equal(N, D, F, dtype):
 def test_a_step_along_a_product_has_the_bits_of_the_product_and_the_step(N, D, F, share, dtype):
     value, x, dy, m, v, *settings = build("adam_product", Numbers(0, dtype), N=N, D=D, F=F, share=share).args
     expected = [a.copy() for a in (value, m, v)]
-    _, dw, _ = kernels.dense_backward(dy, (x, value))
+    dw = kernels.dense_weight_gradient(x, dy)
     kernels.adam_update(expected[0], dw, *expected[1:], *settings)
     kernels.adam_product_update(value, x, dy, m, v, *settings)
     np.testing.assert_array_equal([value, m, v], expected)
+
+
+@every_dtype
+@pytest.mark.parametrize("share", [0.25, 1.0])
+@pytest.mark.parametrize("ops", [kernels, reference], ids=["kernels", "reference"])
+def test_a_weight_gradient_on_demand_has_the_bits_of_backward_and_goes_where_it_is_told(ops, share, dtype):
+    x, dy = build("dense_weight_gradient", Numbers(0, dtype), N=20, D=81, F=70, share=share).args
+    _, expected, _ = ops.dense_backward(dy, (x, np.zeros((81, 70), dtype)))
+    np.testing.assert_array_equal(ops.dense_weight_gradient(x, dy), expected)
+    out = np.full_like(expected, 7)
+    assert ops.dense_weight_gradient(x, dy, out) is out
+    np.testing.assert_array_equal(out, expected)
+
+
+@pytest.mark.parametrize("share", [0.25, 1.0])
+def test_a_weight_gradient_refuses_a_place_that_only_a_copy_of_it_would_reach(share):
+    x, dy = typical("dense_weight_gradient", share=share).args
+    for out in np.zeros((10, 20)).T, np.zeros((20, 9)), np.zeros((20, 10), np.float32):
+        with pytest.raises(ValueError, match=r"out: expected C-contiguous float64 \[20, 10\], got"):
+            kernels.dense_weight_gradient(x, dy, out)
 
 
 @every_dtype
@@ -513,42 +542,42 @@ def test_the_cache_tells_vector_widths_apart():
     assert len(directories) == 3
 
 
-# --- buffers -------------------------------------------------------------------------------------
+# --- memory --------------------------------------------------------------------------------------
 
 
 @every_function
 @pytest.mark.parametrize("batches", [(3, 2, 5), (1, 4, 3)])
-def test_buffers_serve_batches_of_any_size(name, batches):
-    buffers = Buffers()
+def test_a_workspace_serves_batches_of_any_size(name, batches):
+    workspace = Workspace()
     for N, dy_kind in zip(batches, ["sixteenths", "blank", "sixteenths"], strict=True):
         case = typical(name, N=N)
-        with reuse(buffers):
-            actual = run(kernels, name, case.args, dy_kind=dy_kind)
+        actual = run(kernels, name, case.args, dy_kind=dy_kind, workspace=workspace)
         assert_equal(actual, run(reference, name, case.args, dy_kind=dy_kind), length=case.length)
 
 
-@every_function
-def test_buffers_are_used_again(name):
-    buffers = Buffers()
-    with reuse(buffers):
-        first = run(kernels, name, typical(name, N=3).args)
-        size = buffers.nbytes
-        second = run(kernels, name, typical(name, N=2).args)
-    for a, b in zip(first, second, strict=True):
-        assert not np.ndim(a) or np.shares_memory(a, b)
-    assert buffers.nbytes == size
+@every_op
+def test_a_workspace_is_used_again_and_for_every_array(name, monkeypatch):
+    workspace = Workspace()
+    first = run(kernels, name, typical(name, N=3).args, workspace=workspace)
+    size = workspace.nbytes
+    monkeypatch.setattr(type(FRESH), "empty", lambda *_: pytest.fail("an array from elsewhere"))
+    second = run(kernels, name, typical(name, N=2).args, workspace=workspace)
+    if name in FUNCTIONS:
+        for a, b in zip(first, second, strict=True):
+            assert not np.ndim(a) or np.shares_memory(a, b)
+    assert workspace.nbytes == size
 
 
 def test_a_result_that_its_reader_has_locked_does_not_lock_the_next_one():
-    buffers = Buffers()
-    first, second = (buffers.empty("y", (2, 3), np.dtype(np.float32)) for _ in range(2))
+    workspace = Workspace()
+    first, second = (workspace.empty("y", (2, 3), np.float32) for _ in range(2))
     assert first is second  # a step asks some eighty times, so a new view would cost
     first.flags.writeable = False
-    assert buffers.empty("y", (2, 3), np.dtype(np.float32)).flags.writeable
+    assert workspace.empty("y", (2, 3), np.float32).flags.writeable
 
 
 @every_function
-def test_without_buffers_results_are_fresh(name):
+def test_without_a_workspace_results_are_fresh(name):
     args = typical(name).args
     for a, b in zip(run(kernels, name, args), run(kernels, name, args), strict=True):
         assert not np.ndim(a) or not np.shares_memory(a, b)
@@ -556,11 +585,10 @@ def test_without_buffers_results_are_fresh(name):
 
 @pytest.mark.parametrize("name", BACKWARDS)
 def test_live_results_do_not_overlap(name):
-    args = typical(name).args
-    with reuse(Buffers()):
-        y, cache = getattr(kernels, f"{stem(name)}_forward")(*args)
-        dy = upstream(y)
-        gradients = getattr(kernels, name)(dy, cache)
+    args, workspace = typical(name).args, Workspace()
+    y, cache = getattr(kernels, f"{stem(name)}_forward")(*args, workspace=workspace)
+    dy = upstream(y)
+    gradients = getattr(kernels, name)(dy, cache, workspace=workspace)
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
     live = [a for a in (*args, y, dy, *gradients) if isinstance(a, np.ndarray)]
     for a, b in combinations(live, 2):
@@ -569,41 +597,29 @@ def test_live_results_do_not_overlap(name):
 
 @pytest.mark.parametrize("name", BACKWARDS)
 def test_a_backward_leaves_the_output_of_its_forward_alone(name):
-    with reuse(Buffers()):
-        y, cache = getattr(kernels, f"{stem(name)}_forward")(*typical(name).args)
-        before = np.copy(y)
-        getattr(kernels, name)(upstream(y), cache)
+    workspace = Workspace()
+    y, cache = getattr(kernels, f"{stem(name)}_forward")(*typical(name).args, workspace=workspace)
+    before = np.copy(y)
+    getattr(kernels, name)(upstream(y), cache, workspace=workspace)
     np.testing.assert_array_equal(y, before)
 
 
-def test_reuse_ends_with_its_block_and_can_be_nested():
-    outer, inner, x = Buffers(), Buffers(), np.ones((2, 3))
-    with reuse(outer):
-        a, _ = kernels.relu_forward(x)
-        with reuse(inner):
-            b, _ = kernels.relu_forward(x)
-        c, _ = kernels.relu_forward(x)
-    d, _ = kernels.relu_forward(x)
-    assert np.shares_memory(a, c)
-    assert not any(np.shares_memory(p, q) for p, q in [(a, b), (a, d), (b, d)])
+def test_two_workspaces_share_nothing():
+    x = np.ones((2, 3))
+    one, other = (kernels.relu_forward(x, workspace=Workspace())[0] for _ in range(2))
+    assert not np.shares_memory(one, other)
 
 
-def test_buffers_hand_out_an_array_that_was_put_there():
-    home, buffers = np.zeros((3, 4)), Buffers()
-    buffers.put("dw", home)
-    assert np.shares_memory(buffers.empty("dw", (3, 4), np.dtype(np.float64)), home)
-
-
-def test_buffers_do_not_hand_out_memory_of_another_dtype():
-    buffers = Buffers()
-    first = buffers.empty("y", (8,), np.dtype(np.float32))
-    second = buffers.empty("y", (4,), np.dtype(np.float64))
+def test_a_workspace_does_not_hand_out_memory_of_another_dtype():
+    workspace = Workspace()
+    first = workspace.empty("y", (8,), np.float32)
+    second = workspace.empty("y", (4,), np.float64)
     assert second.dtype == np.float64
     assert not np.shares_memory(first, second)
 
 
 @pytest.mark.parametrize("size", [1, 17, 1000])
 def test_aligned_arrays_start_at_a_cache_line(size):
-    array = aligned_empty(size, np.dtype(np.float32))
+    array = aligned_empty(size, np.float32)
     assert array.shape == (size,)
     assert array.ctypes.data % 64 == 0

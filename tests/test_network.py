@@ -1,7 +1,9 @@
 """Networks: parameters in one array, prediction, files, and the tutorial's network computed anew."""
 
+import copy
 import hashlib
 import json
+import pickle
 import struct
 import threading
 
@@ -11,19 +13,25 @@ import safetensors.numpy
 from numpy.lib.stride_tricks import sliding_window_view
 
 from minicnn import (
+    SGD,
+    Adam,
+    BatchNorm2D,
     Conv2D,
     ConvReLUPool,
     Dense,
     Dropout,
     Flatten,
+    Layer,
     MaxPool2D,
     ReLU,
     Sequential,
     load_network,
-    network,
+    register_layer,
     softmax_regression,
     tutorial_network,
 )
+from minicnn.engine import network
+from minicnn.engine.initializers import constant
 from minicnn.engine.network import build
 
 NAMES = [f"{layer}.{array}" for layer in ("conv1", "conv2", "fc1", "fc2") for array in ("weight", "bias")]
@@ -40,7 +48,7 @@ def small(dtype=np.float32, keep_prob=0.5, seed=0):
             Flatten(),
             Dense(27, 4, name="dense", rng=rng, dtype=dtype),
             ReLU(),
-            Dropout(keep_prob),
+            Dropout(keep_prob, rng=seed),
             Dense(4, 3, name="scores", rng=rng, dtype=dtype),
         ],
         (6, 5, 1),
@@ -139,7 +147,7 @@ def test_the_dropout_of_the_tutorial_follows_the_seed():
 @pytest.mark.parametrize("make", [tutorial_network, softmax_regression])
 @pytest.mark.parametrize("ops", ["kernels", "reference"])
 def test_all_layers_compute_with_the_ops_asked_for(make, ops):
-    assert {layer.ops.__name__ for layer in make(ops=ops).layers} == {f"minicnn.{ops}"}
+    assert {layer.ops for layer in make(ops=ops).layers} == {ops}
 
 
 def test_the_summary_lists_layers_shapes_and_the_total(capsys):
@@ -187,32 +195,150 @@ def test_without_the_gradient_of_the_input_nothing_below_the_first_parameters_is
     assert asked == [False]
 
 
-@pytest.mark.parametrize("ops", ["kernels", "reference"])
-def test_a_large_gradient_can_be_left_as_factors(ops):
-    net = Sequential([Dense(400, 300, name="large"), Dense(300, 2, name="small")], (400,))
+# --- a large gradient, which is multiplied when it is read ---------------------------------------
+
+
+def large(ops="kernels"):
+    """A network whose first gradient is left as a product."""
+    layers = [Dense(400, 300, name="large", rng=0), Dense(300, 2, name="small", rng=1)]
+    net = Sequential(layers, (400,))
     net.use_ops(ops)
-    large, *others = net.parameters()
-    x, dy = np.random.default_rng(0).standard_normal((2, 3, 400)).astype(np.float32)
-    net.forward(x, training=True)
-    dx = net.backward(dy[:, :2]).copy()
-    expected = gradients(net)
-    net.grads[:] = np.nan
-    net.forward(x, training=True)
-    np.testing.assert_array_equal(net.backward(dy[:, :2], factored=True), dx)
-    of_x, of_y = large.factors
-    np.testing.assert_allclose(of_x.T @ of_y, expected[0], rtol=1e-4, atol=1e-6)
-    np.testing.assert_equal([p.grad for p in others], expected[1:])
-    assert {p.factors for p in others} == {None}
-    assert np.isnan(large.grad).all()  # not computed
+    return net
 
 
-def test_a_backward_without_factors_forgets_those_of_the_one_before():
-    net = Sequential([Dense(400, 300)], (400,))
-    x, dy = np.ones((1, 400), np.float32), np.ones((1, 300), np.float32)
-    for factored in True, False:
-        net.forward(x, training=True)
-        net.backward(dy, factored=factored)
-        assert (net.parameters()[0].factors is not None) == factored
+def large_batch(seed=0):
+    return np.random.default_rng(seed).standard_normal((3, 400)).astype(np.float32)
+
+
+def backward(net, x, dy=((1, -2), (3, 1), (-1, 2))):
+    net.forward(x, training=True)
+    net.backward(np.array(dy, np.float32))
+
+
+both_ops = pytest.mark.parametrize("ops", ["kernels", "reference"])
+
+
+def true_gradient(net, x):
+    """dL/dweight of the large layer after `backward`, computed anew."""
+    weight = net.layers[1].weight.value
+    return x.T @ (np.array(((1, -2), (3, 1), (-1, 2)), np.float32) @ weight.T)
+
+
+@both_ops
+def test_a_large_gradient_stays_a_product_until_it_is_read(ops):
+    net, x = large(ops), large_batch()
+    backward(net, x)
+    weight = net.parameters()[0]
+    assert weight.pending is not None
+    np.testing.assert_allclose(weight.grad, true_gradient(net, x), rtol=1e-4, atol=1e-6)
+    assert weight.pending is None
+
+
+@both_ops
+def test_a_gradient_that_was_read_is_written_by_every_later_backward(ops):
+    net = large(ops)
+    grad = net.parameters()[0].grad
+    for seed in 0, 1:
+        backward(net, large_batch(seed))
+        np.testing.assert_allclose(grad, true_gradient(net, large_batch(seed)), rtol=1e-4, atol=1e-6)
+
+
+@both_ops
+@pytest.mark.parametrize("training", [False, True])
+def test_a_forward_between_backward_and_step_changes_nothing(ops, training):
+    results = []
+    for between in False, True:
+        net = large(ops)
+        backward(net, large_batch())
+        if between:
+            net.forward(large_batch(1), training)
+            net.predict(large_batch(2))
+        Adam(net.parameters(), 0.1, ops=ops).step()
+        results.append(net.values.copy())
+    np.testing.assert_array_equal(*results)
+
+
+def test_what_the_caller_does_with_its_arrays_after_backward_changes_nothing():
+    net, x = large(), large_batch()
+    backward(net, x)
+    x[:] = np.nan
+    assert np.isfinite(net.grads).all()
+
+
+@both_ops
+@pytest.mark.parametrize("make", [Adam, SGD])
+def test_the_step_obeys_what_is_written_into_a_gradient(ops, make):
+    net = large(ops)
+    before = net.values.copy()
+    backward(net, large_batch())
+    for p in net.parameters():
+        p.grad = np.zeros_like(p.grad)
+    make(net.parameters(), 0.1, ops=ops).step()
+    np.testing.assert_array_equal(net.values, before)
+
+
+@both_ops
+def test_a_step_along_a_product_equals_the_step_along_the_gradient_that_was_read(ops):
+    results = []
+    for read in False, True:
+        net = large(ops)
+        adam = Adam(net.parameters(), 0.1, ops=ops)
+        for seed in 0, 1, 2:
+            backward(net, large_batch(seed))
+            if read:
+                assert net.grads.any()
+            adam.step()
+        results.append(net.values.copy())
+    np.testing.assert_array_equal(*results)
+
+
+def test_a_gradient_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r"large.weight.grad: expected float32 \[400, 300\], got"):
+        large().parameters()[0].grad = np.zeros((300, 400))
+
+
+# --- layers that are shared ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ops", ["kernels", "reference"])
+def test_an_optimizer_moves_layers_that_another_network_shares(ops):
+    whole = small(keep_prob=1)
+    whole.use_ops(ops)
+    adam = Adam(whole.parameters(), 0.1, ops=ops)
+    part = Sequential(whole.layers[:-2], (6, 5, 1), "part")
+    before = [p.value.copy() for p in whole.parameters()]
+    whole.backward(np.ones_like(whole.forward(batch(), training=True)))
+    adam.step()
+    for p, value in zip(whole.parameters(), before, strict=True):
+        assert p.grad.any()
+        assert not np.array_equal(p.value, value)
+    assert [np.shares_memory(p.value, whole.values) for p in part.parameters()] == [True] * 6
+    np.testing.assert_array_equal(part.values, whole.values[: part.values.size])
+
+
+def test_a_value_that_is_assigned_is_moved_by_the_optimizer():
+    net = small()
+    adam = Adam(net.parameters(), 0.1)
+    weight = net.layers[0].weight
+    weight.value = np.zeros(weight.value.shape)
+    net.backward(np.ones_like(net.forward(batch(), training=True)))
+    adam.step()
+    assert weight.value.any()
+    assert np.shares_memory(weight.value, net.values)
+
+
+def test_layers_of_several_networks_have_no_one_array():
+    first, second = Dense(3, 3, name="a"), Dense(3, 3, name="b")
+    for layer in first, second:
+        Sequential([layer], (3,))
+    both = Sequential([first, second], (3,))
+    assert both.forward(np.ones((1, 3), np.float32)).shape == (1, 3)
+    with pytest.raises(ValueError, match="its layers belong to several networks"):
+        _ = both.values
+
+
+def test_layers_may_come_from_a_generator():
+    assert len(Sequential((ReLU(name=name) for name in "ab"), (3,)).layers) == 2
 
 
 def test_training_switches_dropout_on():
@@ -246,18 +372,21 @@ def test_backward_before_forward_is_refused():
 
 
 @pytest.mark.parametrize("evaluations", [1, 2])
-def test_backward_after_an_evaluation_in_between_is_refused(evaluations):
-    net, x = small(), batch()
-    dy = np.ones_like(net.forward(x, training=True))
-    for _ in range(evaluations):
-        net.forward(x)
-    with pytest.raises(RuntimeError, match="no matching forward"):
-        net.backward(dy)
+def test_an_evaluation_between_forward_and_backward_changes_nothing(evaluations):
+    results = []
+    for between in 0, evaluations:
+        net = small()
+        dy = np.ones_like(net.forward(batch(), training=True))
+        for _ in range(between):
+            net.forward(batch(2))
+            net.predict(batch(3))
+        results.append([net.backward(dy), *gradients(net)])
+    np.testing.assert_equal(*results)
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (4, 6, 5), (4, 6, 5, 2), (4, 30)])
 def test_an_input_of_another_shape_is_refused(shape):
-    with pytest.raises(ValueError, match=r"block: x: expected "):
+    with pytest.raises(ValueError, match=r"small: x: expected shape|block: x: expected "):
         small().forward(np.ones(shape, np.float32))
 
 
@@ -283,7 +412,7 @@ def test_a_name_used_twice_is_refused():
 
 def test_two_dtypes_are_refused():
     layers = [Dense(3, 3, name="a"), Dense(3, 3, name="b", dtype=np.float64)]
-    with pytest.raises(ValueError, match=r"layers: expected one dtype, got .*float32.*float64"):
+    with pytest.raises(ValueError, match=r"parameters: expected one dtype, got float32, float64"):
         Sequential(layers, (3,))
 
 
@@ -421,14 +550,11 @@ def test_predict_leaves_the_images_and_the_dropout_alone():
     assert net.layers[6].rng.bit_generator.state == state
 
 
-@pytest.mark.parametrize("training_before", [True, False])
-def test_backward_after_predict_is_refused(training_before):
-    net, dy = small(), np.ones((4, 3), np.float32)
-    if training_before:
-        net.forward(batch(), training=True)
+def test_a_prediction_leaves_nothing_to_differentiate():
+    net = small()
     net.predict(digits(4))
     with pytest.raises(RuntimeError, match="no matching forward"):
-        net.backward(dy)
+        net.backward(np.ones((4, 3), np.float32))
 
 
 def test_threads_can_predict_at_the_same_time(monkeypatch):
@@ -484,7 +610,7 @@ def test_the_tutorial_network_comes_back_the_same(tmp_path, fused):
     loaded = load_network(str(tmp_path / "net"), ops="reference")
     assert loaded.architecture() == net.architecture()
     np.testing.assert_array_equal(loaded.values, net.values)
-    assert {layer.ops.__name__ for layer in loaded.layers} == {"minicnn.engine.reference"}
+    assert {layer.ops for layer in loaded.layers} == {"reference"}
 
 
 def test_a_network_described_in_numpys_numbers_can_be_saved(tmp_path):
@@ -518,9 +644,9 @@ def test_values_that_do_not_fit_are_refused_and_change_nothing():
         arrays | {"scores.bias": np.zeros(4, np.float32)},
         arrays | {"scores.bias": np.zeros(3, np.float64)},
     ):
-        with pytest.raises(ValueError, match=r"more|block.weight|scores.bias"):
+        with pytest.raises(ValueError, match=r"more|block|scores.bias"):
             build(net.architecture(), wrong)
-        with pytest.raises(ValueError, match=r"more|block.weight|scores.bias"):
+        with pytest.raises(ValueError, match=r"more|block|scores.bias"):
             net.load_values(wrong)
     np.testing.assert_array_equal(net.values, small().values)
 
@@ -652,6 +778,106 @@ def test_a_directory_is_refused_by_name(tmp_path):
 
 
 def test_a_network_can_be_built_from_its_description_as_plain_json():
-    net = build(json.loads(json.dumps(small(np.float64).architecture())))
-    assert net.architecture() == small(np.float64).architecture()
-    assert [p.value.shape for p in net.parameters()] == [p.value.shape for p in small().parameters()]
+    described = small(np.float64)
+    net = build(json.loads(json.dumps(described.architecture())), described.arrays())
+    assert net.architecture() == described.architecture()
+    np.testing.assert_array_equal(net.values, described.values)
+
+
+# --- layers of one's own, and state that is not trained ------------------------------------------
+
+
+class Unregistered(ReLU):
+    pass
+
+
+@register_layer
+class Scale(Layer):
+    """y = scale * x, and how many batches it has learned from."""
+
+    def __init__(self, size, *, name="scale", rng=None, dtype=np.float32, values=None, ops="kernels"):
+        super().__init__(name, ops)
+        drawn = {"scale": ((size,), constant(2))}
+        self.declare(drawn, {"seen": ((1,), 0)}, values=values, rng=rng, dtype=dtype)
+        self.state["rng"] = np.random.default_rng(0)
+
+    def settings(self):
+        return super().settings() | {"size": self.parameters[0].value.size}
+
+    def compute(self, ops, x, training):
+        if training:
+            self.state["seen"] += 1
+            self.state["rng"].random()
+        return x * self.parameters[0].value, x
+
+    def differentiate(self, ops, dy, cache, input_gradient):
+        self.parameters[0].set_gradient((dy * cache).sum(axis=0))
+        return dy * self.parameters[0].value
+
+
+def with_state():
+    """A network with every kind of state, after a training forward."""
+    layers = [BatchNorm2D(1, name="adam"), Flatten(), Scale(30), Dropout(0.5), Dense(30, 3, name="sgd.m")]
+    net = Sequential(layers, (6, 5, 1), "with state")
+    net.forward(batch(), training=True)
+    return net
+
+
+COPIES = {
+    "save": lambda net, path: (net.save(path), load_network(path))[1],
+    "deepcopy": lambda net, path: copy.deepcopy(net),
+    "copy": lambda net, path: copy.copy(net),
+    "pickle": lambda net, path: pickle.loads(pickle.dumps(net)),
+    "astype": lambda net, path: net.astype(np.float32),
+}
+every_copy = pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+
+
+@every_copy
+def test_a_copy_has_the_arrays_of_the_network_and_memory_of_its_own(duplicate, tmp_path):
+    net = with_state()
+    twin = duplicate(net, tmp_path / "net")
+    assert list(twin.arrays()) == list(net.arrays())
+    assert twin.state()["scale.seen"].tolist() == [1]
+    for name, array in twin.arrays().items():
+        np.testing.assert_array_equal(array, net.arrays()[name], err_msg=name)
+        assert not np.shares_memory(array, net.arrays()[name])
+    np.testing.assert_array_equal(twin.forward(batch()), net.forward(batch()))
+
+
+@pytest.mark.parametrize("duplicate", [COPIES["deepcopy"], COPIES["pickle"]], ids=["deepcopy", "pickle"])
+def test_a_copy_draws_the_same_random_numbers_from_generators_of_its_own(duplicate):
+    net = with_state()
+    twin = duplicate(net, None)
+    np.testing.assert_array_equal(twin.forward(batch(), True), net.forward(batch(), True))
+    assert twin.state()["dropout.rng"] is not net.state()["dropout.rng"]
+
+
+@pytest.mark.parametrize("ops", ["kernels", "reference"])
+def test_a_copy_computes_with_the_same_ops(ops):
+    net = with_state()
+    net.use_ops(ops)
+    assert {layer.ops for layer in copy.deepcopy(net).layers} == {ops}
+
+
+def test_a_network_with_a_layer_that_is_not_registered_is_not_saved(tmp_path):
+    net = Sequential([Unregistered()], (3,))
+    with pytest.raises(ValueError, match="relu: Unregistered is not registered.*register_layer"):
+        net.save(tmp_path / "net")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_layer_that_is_not_registered_can_be_copied():
+    assert type(copy.deepcopy(Sequential([Unregistered()], (3,))).layers[0]) is Unregistered
+
+
+def test_another_class_of_a_registered_name_is_refused():
+    other = type("Dense", (ReLU,), {})
+    with pytest.raises(ValueError, match="Dense: a layer class of this name is registered by minicnn"):
+        register_layer(other)
+
+
+def test_a_file_with_an_unknown_layer_says_what_to_import(tmp_path):
+    path = tmp_path / "net"
+    path.write_bytes(described(GOOD | {"layers": [DENSE | {"type": "Gated"}]}, **ARRAYS))
+    assert "unknown layer type 'Gated'; import the module that registers it first" in complaint(path)

@@ -5,8 +5,10 @@ import pytest
 
 from minicnn import SGD, Adam
 from minicnn.engine import reference
-from minicnn.engine.layers import Dense, Parameter
+from minicnn.engine.layers import Dense
 from minicnn.engine.network import Sequential
+from minicnn.engine.ops import find_ops
+from minicnn.engine.parameters import Parameter, ParameterStore
 
 both_ops = pytest.mark.parametrize("ops", ["kernels", "reference"])
 OPTIMIZERS = [
@@ -24,15 +26,9 @@ def separate(dtype=np.float64):
 
 
 def side_by_side(dtype=np.float64):
-    """The same parameters as views of one array."""
+    """The same parameters in one store."""
     parameters = separate(dtype)
-    values, grads = (np.empty(sum(p.value.size for p in parameters), dtype) for _ in "vg")
-    start = 0
-    for p in parameters:
-        part = slice(start, start + p.value.size)
-        values[part] = p.value.ravel()
-        p.value, p.grad = values[part].reshape(p.value.shape), grads[part].reshape(p.value.shape)
-        start = part.stop
+    ParameterStore(parameters)
     return parameters
 
 
@@ -93,16 +89,16 @@ def test_sgd_is_the_update_of_the_reference(ops):
 @both_optimizers
 def test_one_array_is_updated_like_its_parts(make, ops):
     apart, together = separate(), side_by_side()
-    flat = make(together, ops)
-    assert all(len(arrays) == 1 for arrays in flat.state.values())
-    assert_same(train(flat, together), train(make(apart, ops), apart))
+    assert_same(train(make(together, ops), together), train(make(apart, ops), apart))
 
 
 @both_optimizers
-def test_the_parameters_of_a_network_are_one_array(make):
+def test_the_parameters_of_a_network_are_moved_in_one_go(make, monkeypatch):
     network = Sequential([Dense(3, 4, name="a"), Dense(4, 2, name="b")], (3,))
-    optimizer = make(network.parameters())
-    assert [a.size for a in next(iter(optimizer.state.values()))] == [network.values.size]
+    optimizer, moved = make(network.parameters()), []
+    monkeypatch.setattr(optimizer, "_move", lambda value, *arrays: moved.append(value.size))
+    optimizer.step()
+    assert moved == [network.values.size]
 
 
 @both_optimizers
@@ -152,7 +148,7 @@ def test_the_dtype_is_kept(make, ops, dtype):
     parameters = separate(dtype)
     optimizer = make(parameters, ops)
     train(optimizer, parameters)
-    arrays = [p.value for p in parameters] + [a for state in optimizer.state.values() for a in state]
+    arrays = [p.value for p in parameters] + list(optimizer.state.values())
     assert {a.dtype for a in arrays} == {np.dtype(dtype)}
 
 
@@ -169,20 +165,24 @@ def test_gradients_are_not_changed(make, ops):
 @both_ops
 @both_optimizers
 @pytest.mark.parametrize("arrange", [separate, side_by_side])
-@pytest.mark.parametrize("factored", [[0], [2], [0, 2]])
-def test_a_gradient_in_factors_moves_a_parameter_like_their_product(make, ops, arrange, factored):
+@pytest.mark.parametrize("products", [[0], [2], [0, 2]])
+def test_a_pending_product_moves_a_parameter_like_the_gradient(make, ops, arrange, products):
     rng = np.random.default_rng(0)
-    whole, in_factors = arrange(), arrange()
-    for i, (p, q) in enumerate(zip(whole, in_factors, strict=True)):
-        p.grad[...] = q.grad[...] = rng.standard_normal(p.grad.shape)
-        if i in factored:
+    multiplied, pending = arrange(), arrange()
+    for i, (p, q) in enumerate(zip(multiplied, pending, strict=True)):
+        if i in products:
             x, dy = (rng.standard_normal((6, size)) for size in p.value.shape)
-            p.grad[...], q.grad[...], q.factors = x.T @ dy, np.nan, (x, dy)
-    for parameters in whole, in_factors:
+            p.set_gradient(x.T @ dy)
+            q.set_gradient_product(x, dy, find_ops(ops))
+        else:
+            for one in p, q:
+                one.set_gradient(np.full(p.value.shape, 0.5 - i))
+    for parameters in multiplied, pending:
         optimizer = make(parameters, ops)
         optimizer.step()
         optimizer.step()
-    assert_same([q.value for q in in_factors], [p.value for p in whole])
+    assert [i for i, q in enumerate(pending) if q.pending is not None] == products
+    assert_same([q.value for q in pending], [p.value for p in multiplied])
 
 
 @both_optimizers
@@ -198,7 +198,7 @@ def test_the_learning_rate_can_be_changed_on_the_way(make):
 def test_the_state_is_there_by_name_and_starts_at_zero():
     assert set(Adam(separate()).state) == {"m", "v"}
     assert set(SGD(separate()).state) == {"velocity"}
-    assert not any(a.any() for arrays in Adam(separate()).state.values() for a in arrays)
+    assert not any(array.any() for array in Adam(separate()).state.values())
 
 
 @both_optimizers
@@ -213,9 +213,8 @@ def test_a_restored_state_continues_as_if_never_interrupted(make):
         if step == 3:
             restored = make(parameters)
             restored.steps = optimizer.steps
-            for name, arrays in restored.state.items():
-                for mine, saved in zip(arrays, optimizer.state[name], strict=True):
-                    mine[...] = saved
+            for name, array in restored.arrays().items():
+                array[...] = optimizer.arrays()[name]
             optimizer = restored
         for p in parameters:
             p.grad[...] = rng.standard_normal(p.grad.shape)
@@ -259,3 +258,23 @@ def test_an_impossible_momentum_is_refused(momentum):
 def test_unknown_ops_are_refused(optimizer):
     with pytest.raises(ValueError, match="ops: expected one of kernels, reference, got 'cuda'"):
         optimizer(separate(), ops="cuda")
+
+
+@pytest.mark.parametrize("optimizer", [Adam, SGD])
+def test_a_network_instead_of_its_parameters_is_refused(optimizer):
+    network = Sequential([Dense(3, 4)], (3,))
+    with pytest.raises(TypeError, match=r"got a network; pass network.parameters\(\)"):
+        optimizer(network)
+
+
+@both_optimizers
+def test_parameters_may_come_from_a_generator(make):
+    assert len(make(p for p in separate()).parameters) == 3
+
+
+def test_the_state_is_found_by_parameter_in_its_shape():
+    optimizer = Adam(side_by_side())
+    optimizer.state["m"][:] = np.arange(24)
+    assert list(optimizer.arrays()) == ["m/w", "v/w", "m/b", "v/b", "m/v", "v/v"]
+    assert optimizer.arrays()["m/b"].tolist() == [12, 13, 14, 15]
+    assert optimizer.arrays()["m/v"].shape == (4, 2)

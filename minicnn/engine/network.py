@@ -282,7 +282,10 @@ def build(architecture: Mapping[str, Any], arrays: Mapping[str, Array], ops: str
             used |= own
             layers.append(build_layer(kind, settings, {n[len(prefix) :]: arrays[n] for n in own}, ops))
         _expect_names(arrays, used)
-        return Sequential(layers, tuple(architecture["input_shape"]), architecture["name"])
+        network = Sequential(layers, tuple(architecture["input_shape"]), architecture["name"])
+        if network.dtype.name != architecture["dtype"]:
+            raise ValueError(f"dtype: expected {architecture['dtype']}, got arrays of {network.dtype}")
+        return network
     except (KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"architecture: not a description of a network ({error!r})") from None
 

@@ -35,13 +35,7 @@ def find_ops(name: str, workspace: Workspace = FRESH) -> Any:
         raise ImportError(f'the kernels need Numba ({error}); compute with ops="reference" instead') from None
     if workspace is FRESH:
         return kernels
-    from minicnn.engine.kernels.buffers import reuse
-
-    def shim(f, *a, **k):
-        with reuse(workspace):
-            return f(*a, **k)
-
-    bound = {op: partial(shim, getattr(kernels, op)) for op in kernels.__all__}
+    bound = {op: partial(getattr(kernels, op), workspace=workspace) for op in kernels.__all__}
     return SimpleNamespace(**bound)
 
 

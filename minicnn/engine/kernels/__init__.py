@@ -1,5 +1,11 @@
 """The engine: Numba twins of `minicnn.engine.reference`, same names, same signatures, same results."""
 
+from minicnn.engine.kernels.average_pooling import (
+    average_pool2d_backward,
+    average_pool2d_forward,
+    global_average_pool2d_backward,
+    global_average_pool2d_forward,
+)
 from minicnn.engine.kernels.averaging import average_update
 from minicnn.engine.kernels.conv_relu_pool import conv_relu_pool_backward, conv_relu_pool_forward
 from minicnn.engine.kernels.convolution import col2im, conv2d_backward, conv2d_forward, im2col
@@ -11,6 +17,7 @@ from minicnn.engine.kernels.dense import (
 )
 from minicnn.engine.kernels.elementwise import dropout_backward, dropout_forward, relu_backward, relu_forward
 from minicnn.engine.kernels.loss import softmax, softmax_cross_entropy_backward, softmax_cross_entropy_forward
+from minicnn.engine.kernels.normalization import batch_norm2d_backward, batch_norm2d_forward
 from minicnn.engine.kernels.pooling import max_pool2d_backward, max_pool2d_forward
 from minicnn.engine.kernels.updates import adam_update, sgd_update
 from minicnn.engine.kernels.warp import warp
@@ -18,7 +25,11 @@ from minicnn.engine.kernels.warp import warp
 __all__ = [
     "adam_product_update",
     "adam_update",
+    "average_pool2d_backward",
+    "average_pool2d_forward",
     "average_update",
+    "batch_norm2d_backward",
+    "batch_norm2d_forward",
     "col2im",
     "conv2d_backward",
     "conv2d_forward",
@@ -29,6 +40,8 @@ __all__ = [
     "dense_weight_gradient",
     "dropout_backward",
     "dropout_forward",
+    "global_average_pool2d_backward",
+    "global_average_pool2d_forward",
     "im2col",
     "max_pool2d_backward",
     "max_pool2d_forward",

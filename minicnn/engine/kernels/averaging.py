@@ -6,7 +6,7 @@ import numpy as np
 from numba import prange
 
 from minicnn.engine.kernels.jit import kernel
-from minicnn.engine.kernels.updates import flat
+from minicnn.engine.workspace import FRESH, Workspace, flat
 
 BLOCK = 16384  # entries
 
@@ -21,6 +21,8 @@ def _average(averages, values, share, block):
             average[i] += share * (value[i] - average[i])
 
 
-def average_update(average: np.ndarray, value: np.ndarray, decay: float) -> None:
+def average_update(
+    average: np.ndarray, value: np.ndarray, decay: float, *, workspace: Workspace = FRESH
+) -> None:
     """See `minicnn.engine.reference.average_update`. The arrays must be C-contiguous."""
     _average(flat(average), flat(value), average.dtype.type(1 - decay), BLOCK)

@@ -19,7 +19,6 @@ import math
 import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
-from minicnn.engine.kernels.buffers import empty, ready
 from minicnn.engine.kernels.conv_relu_pool_backward import conv_relu_pool_backward
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.kernels.pooling import pool_block
@@ -27,6 +26,7 @@ from minicnn.engine.kernels.tile import MAX_ROWS, copy_tile_row, panel_width, ti
 from minicnn.engine.kernels.vector import address, advance, lanes
 from minicnn.engine.kernels.winograd import MIN_CHANNELS, TAPS, winograd_conv_relu_pool
 from minicnn.engine.reference import Cache, window_geometry
+from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
 __all__ = ["conv_relu_pool_backward", "conv_relu_pool_forward"]
 
@@ -116,7 +116,13 @@ def _forward(padded, panels, bias, y, winner, kh, kw, stride, Ho, Wo, most, pool
 
 
 def conv_relu_pool_forward(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int = 1, padding: str = "same"
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray,
+    stride: int = 1,
+    padding: str = "same",
+    *,
+    workspace: Workspace = FRESH,
 ) -> tuple[np.ndarray, Cache]:
     """See `minicnn.engine.reference.conv_relu_pool_forward`."""
     N, H, W, C = x.shape
@@ -129,26 +135,26 @@ def conv_relu_pool_forward(
     winograd = kh == kw == TAPS and stride == 1 and C >= MIN_CHANNELS
     if winograd:  # works on whole windows of the pool
         bottom, right = bottom + Ho % 2, right + Wo % 2
-    padded = _with_slack("padded", (N, top + H + bottom, left + W + right, C), dtype)
-    _pad(ready(x), padded, top, left)
-    panels = empty("panels", (-(-F // width), kh * kw * C, width), dtype)
-    _pack_panels(ready(w).reshape(-1, F), panels)
-    bias = empty("padded bias", (len(panels) * width,), dtype)
+    padded = _with_slack(workspace, "padded", (N, top + H + bottom, left + W + right, C), dtype)
+    _pad(as_contiguous(x), padded, top, left)
+    panels = workspace.empty("panels", (-(-F // width), kh * kw * C, width), dtype)
+    _pack_panels(as_contiguous(w).reshape(-1, F), panels)
+    bias = workspace.empty("padded bias", (len(panels) * width,), dtype)
     bias[:F], bias[F:] = b, 0
 
-    y = empty("y", (N, Po, Qo, F), dtype)
-    winner = empty("winner", (N, Po, Qo, F), np.uint8)
+    y = workspace.empty("y", (N, Po, Qo, F), dtype)
+    winner = workspace.empty("winner", (N, Po, Qo, F), np.uint8)
     if winograd:
-        winograd_conv_relu_pool(padded, panels, bias, y, winner, Ho, Wo)
+        winograd_conv_relu_pool(padded, panels, bias, y, winner, Ho, Wo, workspace)
     else:
-        scratch = empty("conv", (get_num_threads(), 4 * POOL_ROWS * Qo * width), dtype)
+        scratch = workspace.empty("conv", (get_num_threads(), 4 * POOL_ROWS * Qo * width), dtype)
         slice_rows = max(1, SLICE // (kw * C * width))
         sizes = (kh, kw, stride, Ho, Wo, MAX_ROWS, POOL_ROWS, slice_rows)
         _forward(padded, panels, bias, y, winner, *sizes, scratch)
     return y, (x.shape, padded, w, y, winner, stride, padding)
 
 
-def _with_slack(name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+def _with_slack(workspace: Workspace, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array behind which a vector load may run over the end."""
     size = math.prod(shape)
-    return empty(name, (size + lanes(dtype),), dtype)[:size].reshape(shape)
+    return workspace.empty(name, (size + lanes(dtype),), dtype)[:size].reshape(shape)

@@ -19,12 +19,12 @@ import functools
 import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
-from minicnn.engine.kernels.buffers import empty, ready
 from minicnn.engine.kernels.jit import helper, kernel
-from minicnn.engine.kernels.one_channel import grey_weight_gradient
+from minicnn.engine.kernels.one_channel import one_channel_weight_gradient
 from minicnn.engine.kernels.tile import GATHER_VECTORS, gather_sum
 from minicnn.engine.kernels.vector import address, lanes
 from minicnn.engine.reference import Cache, window_geometry
+from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
 Array = np.ndarray
 FILTERS = 8  # filters in one block of work of the weight gradient
@@ -187,15 +187,16 @@ def _sparse_weight_gradient(
     kernel_shape: tuple[int, ...],
     stride: int,
     slots: _Slots,
+    workspace: Workspace,
 ) -> tuple[Array, Array]:
     (N, Po, Qo, F), (kh, kw, C, _), dtype = y.shape, kernel_shape, dy.dtype
     Wp = padded.shape[2]
-    dw, db = empty("dw", kernel_shape, dtype), empty("db", (F,), dtype)
-    value = empty("values of filters", (N, F, Po * Qo), dtype)
-    offset = empty("offsets of filters", (N, F, Po * Qo), np.int32)
-    count = empty("counts of filters", (N, F), np.int64)
+    dw, db = workspace.empty("dw", kernel_shape, dtype), workspace.empty("db", (F,), dtype)
+    value = workspace.empty("values of filters", (N, F, Po * Qo), dtype)
+    offset = workspace.empty("offsets of filters", (N, F, Po * Qo), np.int32)
+    count = workspace.empty("counts of filters", (N, F), np.int64)
     _list_by_filter(dy, y, winner, value, offset, count, stride * Wp * C, stride * C)
-    sums = empty("sums", (get_num_threads(), FILTERS, slots.slot.size * lanes(dtype)), dtype)
+    sums = workspace.empty("sums", (get_num_threads(), FILTERS, slots.slot.size * lanes(dtype)), dtype)
     lists, places = (value, offset, count), (slots.in_image, slots.slot)
     groups = np.array(GATHER_VECTORS)
     _weight_gradient(padded, *lists, dw.reshape(kh * kw * C, F), db, kh, *places, groups, FILTERS, sums)
@@ -212,6 +213,7 @@ def _sparse_input_gradient(
     stride: int,
     padding: str,
     slots: _Slots,
+    workspace: Workspace,
 ) -> Array:
     (_, H, W, C), (kh, kw, _, F), dtype = x_shape, w.shape, dy.dtype
     _, Hp, Wp, _ = padded_shape
@@ -219,14 +221,16 @@ def _sparse_input_gradient(
     threads, lane_count = get_num_threads(), lanes(dtype)
     _, top, _ = window_geometry(H, kh, stride, padding)
     _, left, _ = window_geometry(W, kw, stride, padding)
-    packed = empty("packed", (slots.slot.size, F, lane_count), dtype)
-    _pack_transposed(ready(w).reshape(-1, F), kh, lane_count, slots.slot, packed)
-    dx = empty("dx", x_shape, dtype)
+    packed = workspace.empty("packed", (slots.slot.size, F, lane_count), dtype)
+    _pack_transposed(as_contiguous(w).reshape(-1, F), kh, lane_count, slots.slot, packed)
+    dx = workspace.empty("dx", x_shape, dtype)
     scratch = (
-        empty("values of pixels", (threads, 4 * Po * Qo, F), dtype),
-        empty("offsets of pixels", (threads, 4 * Po * Qo, F), np.int32),
-        empty("counts of pixels", (threads, 4 * Po * Qo), np.int64),
-        empty("images", (threads, Hp * Wp * C + lane_count), dtype),  # a slot may reach over the end
+        workspace.empty("values of pixels", (threads, 4 * Po * Qo, F), dtype),
+        workspace.empty("offsets of pixels", (threads, 4 * Po * Qo, F), np.int32),
+        workspace.empty("counts of pixels", (threads, 4 * Po * Qo), np.int64),
+        workspace.empty(
+            "images", (threads, Hp * Wp * C + lane_count), dtype
+        ),  # a slot may reach over the end
     )
     # The weights of a group of slots must stay in the nearest cache: smaller groups than for dw.
     groups = np.array(GATHER_VECTORS[1:])
@@ -237,19 +241,19 @@ def _sparse_input_gradient(
 
 
 def conv_relu_pool_backward(
-    dy: Array, cache: Cache, input_gradient: bool = True
+    dy: Array, cache: Cache, input_gradient: bool = True, *, workspace: Workspace = FRESH
 ) -> tuple[Array | None, Array, Array]:
     """See `minicnn.engine.reference.conv_relu_pool_backward`."""
     x_shape, padded, w, y, winner, stride, padding = cache
-    dy = ready(dy)
+    dy = as_contiguous(dy)
     slots = _slots(w.shape, padded.shape[2], lanes(dy.dtype))
     if x_shape[3] == 1:
         Ho, _, _ = window_geometry(x_shape[1], w.shape[0], stride, padding)
         Wo, _, _ = window_geometry(x_shape[2], w.shape[1], stride, padding)
-        dw, db = grey_weight_gradient(padded, dy, y, winner, w.shape, stride, Ho, Wo)
+        dw, db = one_channel_weight_gradient(padded, dy, y, winner, w.shape, stride, Ho, Wo, workspace)
     else:
-        dw, db = _sparse_weight_gradient(padded, dy, y, winner, w.shape, stride, slots)
+        dw, db = _sparse_weight_gradient(padded, dy, y, winner, w.shape, stride, slots, workspace)
     if not input_gradient:
         return None, dw, db
-    dx = _sparse_input_gradient(x_shape, padded.shape, dy, y, winner, w, stride, padding, slots)
+    dx = _sparse_input_gradient(x_shape, padded.shape, dy, y, winner, w, stride, padding, slots, workspace)
     return dx, dw, db

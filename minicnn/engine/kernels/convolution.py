@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
-from minicnn.engine.kernels.buffers import empty, ready
 from minicnn.engine.kernels.dense import sum_rows
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.kernels.matmul import matmul
 from minicnn.engine.kernels.vector import add, address, advance, copy
 from minicnn.engine.reference import Cache, window_geometry
+from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
 
 @kernel(parallel=True)
@@ -56,52 +56,76 @@ def _col2im(cols, dx, kh, kw, stride, top, left):
                         add(source, to, last - first)
 
 
-def im2col(x: np.ndarray, kh: int, kw: int, stride: int = 1, padding: str = "same") -> np.ndarray:
+def im2col(
+    x: np.ndarray,
+    kh: int,
+    kw: int,
+    stride: int = 1,
+    padding: str = "same",
+    *,
+    workspace: Workspace = FRESH,
+) -> np.ndarray:
     """See `minicnn.engine.reference.im2col`."""
     N, H, W, C = x.shape
     Ho, top, _ = window_geometry(H, kh, stride, padding)
     Wo, left, _ = window_geometry(W, kw, stride, padding)
-    cols = empty("cols", (N, Ho, Wo, kh * kw * C), x.dtype)
-    _im2col(ready(x), cols, kh, kw, stride, top, left)
+    cols = workspace.empty("cols", (N, Ho, Wo, kh * kw * C), x.dtype)
+    _im2col(as_contiguous(x), cols, kh, kw, stride, top, left)
     return cols
 
 
 def col2im(
-    cols: np.ndarray, x_shape: tuple[int, ...], kh: int, kw: int, stride: int = 1, padding: str = "same"
+    cols: np.ndarray,
+    x_shape: tuple[int, ...],
+    kh: int,
+    kw: int,
+    stride: int = 1,
+    padding: str = "same",
+    *,
+    workspace: Workspace = FRESH,
 ) -> np.ndarray:
     """See `minicnn.engine.reference.col2im`."""
     N, H, W, C = x_shape
     Ho, top, _ = window_geometry(H, kh, stride, padding)
     Wo, left, _ = window_geometry(W, kw, stride, padding)
-    dx = empty("dx", (N, H, W, C), cols.dtype)
-    _col2im(ready(cols).reshape(N, Ho, Wo, kh * kw * C), dx, kh, kw, stride, top, left)
+    dx = workspace.empty("dx", (N, H, W, C), cols.dtype)
+    _col2im(as_contiguous(cols).reshape(N, Ho, Wo, kh * kw * C), dx, kh, kw, stride, top, left)
     return dx
 
 
 def conv2d_forward(
-    x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int = 1, padding: str = "same"
+    x: np.ndarray,
+    w: np.ndarray,
+    b: np.ndarray,
+    stride: int = 1,
+    padding: str = "same",
+    *,
+    workspace: Workspace = FRESH,
 ) -> tuple[np.ndarray, Cache]:
     """See `minicnn.engine.reference.conv2d_forward`."""
     kh, kw, C, F = w.shape
-    cols = im2col(x, kh, kw, stride, padding)
+    cols = im2col(x, kh, kw, stride, padding, workspace=workspace)
     N, Ho, Wo, K = cols.shape
-    y = matmul("y", cols.reshape(-1, K), ready(w).reshape(K, F), b)
-    return y.reshape(N, Ho, Wo, F), (x.shape, cols, w, stride, padding)
+    y = workspace.empty("y", (N, Ho, Wo, F), x.dtype)
+    matmul(cols.reshape(-1, K), as_contiguous(w).reshape(K, F), b, out=y.reshape(-1, F), workspace=workspace)
+    return y, (x.shape, cols, w, stride, padding)
 
 
 def conv2d_backward(
-    dy: np.ndarray, cache: Cache, input_gradient: bool = True
+    dy: np.ndarray, cache: Cache, input_gradient: bool = True, *, workspace: Workspace = FRESH
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """See `minicnn.engine.reference.conv2d_backward`."""
     x_shape, cols, w, stride, padding = cache
     kh, kw, _, F = w.shape
     K = cols.shape[-1]
-    dy_rows = ready(dy).reshape(-1, F)
+    dy_rows = as_contiguous(dy).reshape(-1, F)
     # y = cols @ w + b
-    db = sum_rows(dy_rows)
-    dw = matmul("dw", cols.reshape(-1, K).T, dy_rows).reshape(w.shape)
+    db = sum_rows(dy_rows, workspace)
+    dw = workspace.empty("dw", w.shape, w.dtype)
+    matmul(cols.reshape(-1, K).T, dy_rows, out=dw.reshape(K, F), workspace=workspace)
     if not input_gradient:
         return None, dw, db
-    dcols = matmul("dcols", dy_rows, ready(w).reshape(K, F).T)
+    dcols = workspace.empty("dcols", (len(dy_rows), K), w.dtype)
+    matmul(dy_rows, as_contiguous(w).reshape(K, F).T, out=dcols, workspace=workspace)
     # cols = im2col(x)
-    return col2im(dcols, x_shape, kh, kw, stride, padding), dw, db
+    return col2im(dcols, x_shape, kh, kw, stride, padding, workspace=workspace), dw, db

@@ -7,21 +7,22 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from minicnn.engine.kernels.buffers import empty, ready
 from minicnn.engine.kernels.elementwise import SMALL
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.kernels.matmul import matmul
 from minicnn.engine.kernels.sparse import (
     NARROW,
+    WIDE,
     adam_along_product,
     nonzeros_by_image,
     nonzeros_by_unit,
     sparse_input_gradient,
     sparse_weight_gradient,
 )
-from minicnn.engine.kernels.updates import adam_numbers, adam_update, flat
+from minicnn.engine.kernels.updates import adam_numbers, adam_update
 from minicnn.engine.kernels.vector import add, address
 from minicnn.engine.reference import Cache
+from minicnn.engine.workspace import FRESH, Workspace, as_contiguous, flat
 
 
 @kernel(parallel=True)
@@ -36,54 +37,82 @@ def _sum_rows(dy, db):
             add(address(dy, i * F + start), address(db, start), stop - start)
 
 
-def sum_rows(dy: np.ndarray) -> np.ndarray:
+def sum_rows(dy: np.ndarray, workspace: Workspace) -> np.ndarray:
     """dy [M, F] -> db [F]."""
-    db = empty("db", (dy.shape[1],), dy.dtype)
+    db = workspace.empty("db", (dy.shape[1],), dy.dtype)
     run = _sum_rows.serial if dy.size <= SMALL else _sum_rows
     run(dy, db)
     return db
 
 
-def dense_forward(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> tuple[np.ndarray, Cache]:
+def dense_forward(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray, *, workspace: Workspace = FRESH
+) -> tuple[np.ndarray, Cache]:
     """See `minicnn.engine.reference.dense_forward`."""
-    x = ready(x)
-    return matmul("y", x, w, b), (x, w)
+    x = as_contiguous(x)
+    y = workspace.empty("y", (len(x), w.shape[1]), x.dtype)
+    return matmul(x, w, b, out=y, workspace=workspace), (x, w)
 
 
 def dense_backward(
-    dy: np.ndarray, cache: Cache, input_gradient: bool = True, weight_gradient: bool = True
+    dy: np.ndarray,
+    cache: Cache,
+    input_gradient: bool = True,
+    weight_gradient: bool = True,
+    *,
+    workspace: Workspace = FRESH,
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray]:
     """See `minicnn.engine.reference.dense_backward`."""
     x, w = cache
-    dy = ready(dy)
+    dy = as_contiguous(dy)
     # y = x @ w + b
-    db = sum_rows(dy)
-    dx = dw = None
-    if weight_gradient:
-        by_unit = nonzeros_by_unit(dy)
-        dw = matmul("dw", x.T, dy) if by_unit is None else sparse_weight_gradient(by_unit, x)
-    if input_gradient:
-        by_image = nonzeros_by_image(dy)
-        dx = matmul("dx", dy, w.T) if by_image is None else sparse_input_gradient(by_image, ready(w))
-    return dx, dw, db
+    db = sum_rows(dy, workspace)
+    dw = dense_weight_gradient(x, dy, workspace=workspace) if weight_gradient else None
+    return _input_gradient(dy, w, workspace) if input_gradient else None, dw, db
+
+
+def dense_weight_gradient(
+    x: np.ndarray, dy: np.ndarray, out: np.ndarray | None = None, *, workspace: Workspace = FRESH
+) -> np.ndarray:
+    """See `minicnn.engine.reference.dense_weight_gradient`. out must be C-contiguous."""
+    x, dy = as_contiguous(x), as_contiguous(dy)
+    shape = x.shape[1], dy.shape[1]
+    if out is None:
+        out = workspace.empty("dw", shape, dy.dtype)
+    elif (out.shape, out.dtype, out.flags.c_contiguous) != (shape, dy.dtype, True):
+        found = f"{out.dtype} {list(out.shape)}" + ("" if out.flags.c_contiguous else ", strided")
+        raise ValueError(f"out: expected C-contiguous {dy.dtype} {list(shape)}, got {found}")
+    by_unit = nonzeros_by_unit(dy, WIDE, workspace)
+    if by_unit is None:
+        return matmul(x.T, dy, out=out, workspace=workspace)
+    sparse_weight_gradient(by_unit, x, out, workspace)
+    return out
+
+
+def _input_gradient(dy: np.ndarray, w: np.ndarray, workspace: Workspace) -> np.ndarray:
+    dx = workspace.empty("dx", (len(dy), len(w)), dy.dtype)
+    by_image = nonzeros_by_image(dy, workspace)
+    if by_image is None:
+        return matmul(dy, w.T, out=dx, workspace=workspace)
+    sparse_input_gradient(by_image, as_contiguous(w), dx, workspace)
+    return dx
 
 
 def adam_product_update(
-    value: np.ndarray, x: np.ndarray, dy: np.ndarray, m: np.ndarray, v: np.ndarray, *settings: Any
+    value: np.ndarray,
+    x: np.ndarray,
+    dy: np.ndarray,
+    m: np.ndarray,
+    v: np.ndarray,
+    *settings: Any,
+    workspace: Workspace = FRESH,
 ) -> None:
     """See `minicnn.engine.reference.adam_product_update`. value, m and v must be C-contiguous."""
-    x, dy = ready(x), ready(dy)
-    by_unit = nonzeros_by_unit(dy, NARROW)
+    x, dy = as_contiguous(x), as_contiguous(dy)
+    by_unit = nonzeros_by_unit(dy, NARROW, workspace)
     if by_unit is None:
-        adam_update(value, matmul("dw", x.T, dy), m, v, *settings)
+        grad = workspace.empty("dw", value.shape, value.dtype)
+        adam_update(value, matmul(x.T, dy, out=grad, workspace=workspace), m, v, *settings)
     else:
-        adam_along_product(by_unit, flat(value), x, flat(m), flat(v), adam_numbers(value.dtype, *settings))
-
-
-def dense_weight_gradient(x, dy, out=None):
-    by_unit = nonzeros_by_unit(dy)
-    dw = matmul("dw", x.T, dy) if by_unit is None else sparse_weight_gradient(by_unit, x)
-    if out is None:
-        return dw
-    out[...] = dw
-    return out
+        numbers = adam_numbers(value.dtype, *settings)
+        adam_along_product(by_unit, flat(value), x, flat(m), flat(v), numbers, workspace)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from minicnn.engine.kernels.buffers import empty, ready
 from minicnn.engine.kernels.jit import Kernel, kernel
 from minicnn.engine.reference import Cache
+from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
 BLOCK = 8192  # entries: large enough to be worth a thread's while, small enough to spread evenly
 SMALL = 16 * BLOCK  # up to here, one thread is done before the others are awake
@@ -54,35 +54,36 @@ def _run(elementwise: Kernel, first: np.ndarray, *others: Any) -> None:
     run(first, *others, BLOCK)
 
 
-def relu_forward(x: np.ndarray) -> tuple[np.ndarray, Cache]:
+def relu_forward(x: np.ndarray, *, workspace: Workspace = FRESH) -> tuple[np.ndarray, Cache]:
     """See `minicnn.engine.reference.relu_forward`."""
-    y = empty("y", x.shape, x.dtype)
-    _run(_relu, ready(x).reshape(-1), y.reshape(-1))
+    y = workspace.empty("y", x.shape, x.dtype)
+    _run(_relu, as_contiguous(x).reshape(-1), y.reshape(-1))
     return y, (y,)
 
 
-def relu_backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
+def relu_backward(dy: np.ndarray, cache: Cache, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.relu_backward`."""
     (y,) = cache
-    dx = empty("dx", dy.shape, dy.dtype)
-    _run(_relu_backward, ready(dy).reshape(-1), y.reshape(-1), dx.reshape(-1))
+    dx = workspace.empty("dx", dy.shape, dy.dtype)
+    _run(_relu_backward, as_contiguous(dy).reshape(-1), y.reshape(-1), dx.reshape(-1))
     return dx
 
 
-def dropout_forward(x: np.ndarray, mask: np.ndarray, keep_prob: float) -> tuple[np.ndarray, Cache]:
+def dropout_forward(
+    x: np.ndarray, mask: np.ndarray, keep_prob: float, *, workspace: Workspace = FRESH
+) -> tuple[np.ndarray, Cache]:
     """See `minicnn.engine.reference.dropout_forward`."""
-    return _masked("y", x, mask, keep_prob), (mask, keep_prob)
+    return _masked(workspace.empty("y", x.shape, x.dtype), x, mask, keep_prob), (mask, keep_prob)
 
 
-def dropout_backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
+def dropout_backward(dy: np.ndarray, cache: Cache, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.dropout_backward`."""
     mask, keep_prob = cache
     # y = mask * x / keep_prob is linear in x: backward is the same function
-    return _masked("dx", dy, mask, keep_prob)
+    return _masked(workspace.empty("dx", dy.shape, dy.dtype), dy, mask, keep_prob)
 
 
-def _masked(name: str, x: np.ndarray, mask: np.ndarray, keep_prob: float) -> np.ndarray:
-    y = empty(name, x.shape, x.dtype)
+def _masked(y: np.ndarray, x: np.ndarray, mask: np.ndarray, keep_prob: float) -> np.ndarray:
     scale = x.dtype.type(keep_prob)
-    _run(_dropout, ready(x).reshape(-1), ready(mask).reshape(-1), scale, y.reshape(-1))
+    _run(_dropout, as_contiguous(x).reshape(-1), as_contiguous(mask).reshape(-1), scale, y.reshape(-1))
     return y

@@ -2,7 +2,7 @@
 
 `@kernel` compiles a whole loop nest that Python calls; `@helper` compiles a piece of one, which is
 inlined into the kernels of its file. A kernel never raises and never allocates: arguments are
-checked in Python before the call, arrays come from `buffers.empty`.
+checked in Python before the call, arrays come from a workspace.
 
 What the wrapper guards against:
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from minicnn.engine.kernels.buffers import empty, ready
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.reference import Cache
+from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
 
 @kernel(parallel=False)
@@ -35,24 +35,29 @@ def _subtract_targets(p, labels, of_all, of_label, scale, dz):
         dz[n, labels[n]] = (p[n, labels[n]] - of_all - of_label) * scale
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
+def softmax(logits: np.ndarray, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.softmax`."""
-    return _softmax_and_logs(logits)[0]
+    return _softmax_and_logs(logits, workspace)[0]
 
 
-def _softmax_and_logs(logits: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    p = empty("p", logits.shape, logits.dtype)
-    tops = empty("tops", logits.shape[:1], logits.dtype)
-    log_totals = empty("log_totals", logits.shape[:1], logits.dtype)
-    _softmax(ready(logits), p, tops, log_totals)
+def _softmax_and_logs(logits: np.ndarray, workspace: Workspace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    p = workspace.empty("p", logits.shape, logits.dtype)
+    tops = workspace.empty("tops", logits.shape[:1], logits.dtype)
+    log_totals = workspace.empty("log_totals", logits.shape[:1], logits.dtype)
+    _softmax(as_contiguous(logits), p, tops, log_totals)
     return p, tops, log_totals
 
 
 def softmax_cross_entropy_forward(
-    logits: np.ndarray, labels: np.ndarray, reduction: str = "mean", label_smoothing: float = 0.0
+    logits: np.ndarray,
+    labels: np.ndarray,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+    *,
+    workspace: Workspace = FRESH,
 ) -> tuple[float, Cache]:
     """See `minicnn.engine.reference.softmax_cross_entropy_forward`."""
-    p, tops, log_totals = _softmax_and_logs(logits)
+    p, tops, log_totals = _softmax_and_logs(logits, workspace)
     # loss = log(sum exp(z)) - z[label], both less the top score, for which float32 is too coarse
     of_labels = logits[np.arange(len(logits)), labels] - tops
     losses = log_totals - of_labels
@@ -64,12 +69,12 @@ def softmax_cross_entropy_forward(
     return float(loss), (p, labels, reduction, label_smoothing)
 
 
-def softmax_cross_entropy_backward(dloss: float, cache: Cache) -> np.ndarray:
+def softmax_cross_entropy_backward(dloss: float, cache: Cache, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.softmax_cross_entropy_backward`."""
     p, labels, reduction, label_smoothing = cache
     real = p.dtype.type
     of_all, of_label = real(label_smoothing / p.shape[1]), real(1 - label_smoothing)
-    dlogits = empty("dlogits", p.shape, p.dtype)
+    dlogits = workspace.empty("dlogits", p.shape, p.dtype)
     scale = real(dloss / len(p) if reduction == "mean" else dloss)
-    _subtract_targets(p, ready(np.asarray(labels, np.int64)), of_all, of_label, scale, dlogits)
+    _subtract_targets(p, as_contiguous(np.asarray(labels, np.int64)), of_all, of_label, scale, dlogits)
     return dlogits

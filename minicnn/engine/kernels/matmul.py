@@ -14,10 +14,10 @@ from __future__ import annotations
 import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
-from minicnn.engine.kernels.buffers import CACHE_LINE, empty, ready
 from minicnn.engine.kernels.jit import helper, kernel
 from minicnn.engine.kernels.tile import MAX_ROWS, copy_tile_row, panel_width, tile, tile_rows, transpose
 from minicnn.engine.kernels.vector import address, advance, lanes, prefetch
+from minicnn.engine.workspace import CACHE_LINE, FRESH, Workspace, as_contiguous, flat
 
 M_BLOCK = 420  # rows of a, at most, that share one packing of b
 N_BLOCK = 128  # columns of b packed at once
@@ -138,8 +138,15 @@ def _matmul(
                     m += rows
 
 
-def matmul(name: str, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    """a [M, K] @ b [K, N] + bias [N] -> [M, N], in the buffer called `name`.
+def matmul(
+    a: np.ndarray,
+    b: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    out: np.ndarray,
+    workspace: Workspace = FRESH,
+) -> np.ndarray:
+    """out [M, N] = a [M, K] @ b [K, N] + bias [N]. Returns out, which must be C-contiguous.
 
     a and b may be transposed views. Plain twin: `a @ b + bias`.
     """
@@ -148,11 +155,10 @@ def matmul(name: str, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = No
     m_blocks = max(-(-M // M_BLOCK), min(2 // -(-N // N_BLOCK), -(-M // MAX_ROWS)))
     m_block = -(-M // m_blocks)
     width = panel_width(dtype)
-    c = empty(name, (M, N), dtype)
-    padded_bias = empty("padded bias", (N + width,), dtype)
+    padded_bias = workspace.empty("padded bias", (N + width,), dtype)
     padded_bias[N:] = 0
     padded_bias[:N] = 0 if bias is None else bias
-    scratch = empty("panels", (get_num_threads(), N_BLOCK * K_BLOCK + MAX_ROWS * width), dtype)
+    scratch = workspace.empty("panels", (get_num_threads(), N_BLOCK * K_BLOCK + MAX_ROWS * width), dtype)
     a, a_row, a_k = _flat_and_strides(a)
     b, b_k, b_n = _flat_and_strides(b)
     sizes = (
@@ -166,12 +172,12 @@ def matmul(name: str, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = No
         SHORT,
         lanes(dtype),
     )
-    _matmul(M, N, K, a, a_row, a_k, b, b_k, b_n, padded_bias, c.reshape(-1), *sizes, scratch)
-    return c
+    _matmul(M, N, K, a, a_row, a_k, b, b_k, b_n, padded_bias, flat(out), *sizes, scratch)
+    return out
 
 
 def _flat_and_strides(array: np.ndarray) -> tuple[np.ndarray, int, int]:
     """The entries of a matrix as a flat array, and its two strides in entries."""
     if array.T.flags.c_contiguous and not array.flags.c_contiguous:
-        return ready(array.T).reshape(-1), 1, array.shape[0]
-    return ready(array).reshape(-1), array.shape[1], 1
+        return as_contiguous(array.T).reshape(-1), 1, array.shape[0]
+    return as_contiguous(array).reshape(-1), array.shape[1], 1

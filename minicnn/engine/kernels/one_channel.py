@@ -15,10 +15,10 @@ from __future__ import annotations
 import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
-from minicnn.engine.kernels.buffers import empty
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.kernels.tile import MAX_ROWS, panel_width, tile, tile_rows
 from minicnn.engine.kernels.vector import address
+from minicnn.engine.workspace import Workspace
 
 IMAGES = 5  # images in one block of work
 
@@ -78,7 +78,7 @@ def _add_up(dw_of_block, db_of_block, dw, db):
                 dw[k, f] += dw_of_block[block, f // width, k, f % width]
 
 
-def grey_weight_gradient(
+def one_channel_weight_gradient(
     padded: np.ndarray,
     dy: np.ndarray,
     y: np.ndarray,
@@ -87,15 +87,16 @@ def grey_weight_gradient(
     stride: int,
     Ho: int,
     Wo: int,
+    workspace: Workspace,
 ) -> tuple[np.ndarray, np.ndarray]:
     """dw [kh, kw, C, F] and db [F], for padded images of few channels. Ho, Wo: the size before the pool."""
     (kh, kw, C, F), dtype, width = kernel_shape, dy.dtype, panel_width(dy.dtype)
     K, blocks, panels = kh * kw * C, -(-len(dy) // IMAGES), -(-F // width)
-    dw_of_block = empty("dw of blocks", (blocks, panels, K, width), dtype)
-    db_of_block = empty("db of blocks", (blocks, panels * width), dtype)
-    scratch = empty("spread", (get_num_threads(), 2 * Wo * width), dtype)
+    dw_of_block = workspace.empty("dw of blocks", (blocks, panels, K, width), dtype)
+    db_of_block = workspace.empty("db of blocks", (blocks, panels * width), dtype)
+    scratch = workspace.empty("spread", (get_num_threads(), 2 * Wo * width), dtype)
     sizes = (kh, stride, Ho, Wo, IMAGES, MAX_ROWS)
     _sums_of_blocks(padded, dy, y, winner, dw_of_block, db_of_block, *sizes, scratch)
-    dw, db = empty("dw", kernel_shape, dtype), empty("db", (F,), dtype)
+    dw, db = workspace.empty("dw", kernel_shape, dtype), workspace.empty("db", (F,), dtype)
     _add_up(dw_of_block, db_of_block, dw.reshape(K, F), db)
     return dw, db

@@ -7,11 +7,11 @@ from llvmlite import ir
 from numba import prange, types
 from numba.extending import intrinsic
 
-from minicnn.engine.kernels.buffers import empty, ready
 from minicnn.engine.kernels.jit import helper, kernel
 from minicnn.engine.kernels.tile import VECTORS
 from minicnn.engine.kernels.vector import Emitter, address, advance
 from minicnn.engine.reference import Cache, window_geometry
+from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
 
 @kernel(parallel=True)
@@ -64,25 +64,30 @@ def _max_pool_backward(dy, winner, dx, size, stride, top, left):
 
 
 def max_pool2d_forward(
-    x: np.ndarray, size: int = 2, stride: int = 2, padding: str = "same"
+    x: np.ndarray,
+    size: int = 2,
+    stride: int = 2,
+    padding: str = "same",
+    *,
+    workspace: Workspace = FRESH,
 ) -> tuple[np.ndarray, Cache]:
     """See `minicnn.engine.reference.max_pool2d_forward`."""
     N, H, W, C = x.shape
     Ho, top, _ = window_geometry(H, size, stride, padding)
     Wo, left, _ = window_geometry(W, size, stride, padding)
-    y = empty("y", (N, Ho, Wo, C), x.dtype)
-    winner = empty("winner", (N, Ho, Wo, C), np.uint8)
-    _max_pool(ready(x), y, winner, size, stride, top, left)
+    y = workspace.empty("y", (N, Ho, Wo, C), x.dtype)
+    winner = workspace.empty("winner", (N, Ho, Wo, C), np.uint8)
+    _max_pool(as_contiguous(x), y, winner, size, stride, top, left)
     return y, (x.shape, winner, size, stride, padding)
 
 
-def max_pool2d_backward(dy: np.ndarray, cache: Cache) -> np.ndarray:
+def max_pool2d_backward(dy: np.ndarray, cache: Cache, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.max_pool2d_backward`."""
     x_shape, winner, size, stride, padding = cache
     _, top, _ = window_geometry(x_shape[1], size, stride, padding)
     _, left, _ = window_geometry(x_shape[2], size, stride, padding)
-    dx = empty("dx", x_shape, dy.dtype)
-    _max_pool_backward(ready(dy), winner, dx, size, stride, top, left)
+    dx = workspace.empty("dx", x_shape, dy.dtype)
+    _max_pool_backward(as_contiguous(dy), winner, dx, size, stride, top, left)
     return dx
 
 

@@ -18,11 +18,11 @@ from __future__ import annotations
 import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
-from minicnn.engine.kernels.buffers import CACHE_LINE, empty
 from minicnn.engine.kernels.jit import helper, kernel
 from minicnn.engine.kernels.tile import GATHER_VECTORS, gather_sum, transpose
 from minicnn.engine.kernels.updates import adam_run
 from minicnn.engine.kernels.vector import address, advance, lanes, prefetch
+from minicnn.engine.workspace import CACHE_LINE, Workspace
 
 Array = np.ndarray
 Lists = tuple[Array, Array, Array]  # values, offsets, and where they begin or how many they are
@@ -70,31 +70,31 @@ def _list_by_unit(dy, values, offsets, count, step, part):
                 counts[j] += row[j] != zero
 
 
-def nonzeros_by_image(dy: Array) -> Lists | None:
+def nonzeros_by_image(dy: Array, workspace: Workspace) -> Lists | None:
     """The nonzeros of each image of dy [N, F], or None if they are too many for skipping zeros to pay.
 
     An offset is the place within a part of `UNITS` units, and start[n, p] counts the nonzeros of image
     n before part p.
     """
     N, F = dy.shape
-    values = empty("values of images", (N, F), dy.dtype)
-    offsets = empty("offsets of images", (N, F), np.int32)
-    start = empty("starts of images", (N, -(-F // UNITS) + 1), np.int64)
+    values = workspace.empty("values of images", (N, F), dy.dtype)
+    offsets = workspace.empty("offsets of images", (N, F), np.int32)
+    start = workspace.empty("starts of images", (N, -(-F // UNITS) + 1), np.int64)
     start[:, -1] = 0  # where kernels are only noted, this decides which ones
     run = _list_by_image.serial if dy.size <= SMALL else _list_by_image
     run(dy, values, offsets, start, WIDE * lanes(dy.dtype), UNITS)
     return None if start[:, -1].sum() > MOSTLY_ZEROS * dy.size else (values, offsets, start)
 
 
-def nonzeros_by_unit(dy: Array, vectors: int = WIDE) -> Lists | None:
+def nonzeros_by_unit(dy: Array, vectors: int, workspace: Workspace) -> Lists | None:
     """The nonzeros of each unit of dy [N, F], or None if they are too many for skipping zeros to pay.
 
     An offset is the place of the image in a block `vectors` wide; count[j] counts unit j's nonzeros.
     """
     N, F = dy.shape
-    values = empty("values of units", (F, N), dy.dtype)
-    offsets = empty("offsets of units", (F, N), np.int32)
-    count = empty("counts of units", (F,), np.int64)
+    values = workspace.empty("values of units", (F, N), dy.dtype)
+    offsets = workspace.empty("offsets of units", (F, N), np.int32)
+    count = workspace.empty("counts of units", (F,), np.int64)
     count[:] = 0  # where kernels are only noted, this decides which ones
     run = _list_by_unit.serial if dy.size <= SMALL else _list_by_unit
     run(dy, values, offsets, count, vectors * lanes(dy.dtype), UNITS)
@@ -148,15 +148,13 @@ def _input_gradient(w, value, offset, start, dx, vectors, slot, units, line, lan
                 to[d] = row[d]
 
 
-def sparse_input_gradient(by_image: Lists, w: Array) -> Array:
-    """dx [N, D] of y = x @ w + b, for the nonzeros of dy [N, F]."""
-    N, D, dtype = len(by_image[0]), len(w), w.dtype
+def sparse_input_gradient(by_image: Lists, w: Array, dx: Array, workspace: Workspace) -> None:
+    """Fill dx [N, D] of y = x @ w + b, for the nonzeros of dy [N, F]."""
+    N, dtype = len(dx), w.dtype
     slot, width = _slots(WIDE, dtype)
-    dx = empty("dx", (N, D), dtype)
-    scratch = empty("blocks", (get_num_threads(), (UNITS + N) * width), dtype)
+    scratch = workspace.empty("blocks", (get_num_threads(), (UNITS + N) * width), dtype)
     line = CACHE_LINE // dtype.itemsize
     _input_gradient(w, *by_image, dx, WIDE, slot, UNITS, line, lanes(dtype), scratch)
-    return dx
 
 
 # --- dw ------------------------------------------------------------------------------------------
@@ -201,15 +199,13 @@ def _weight_gradient(x, value, offset, count, dw, vectors, slot, units, line, la
             transpose(sums, width, to, F, j1 - j0, columns, lane_count)
 
 
-def sparse_weight_gradient(by_unit: Lists, x: Array) -> Array:
-    """dw [D, F] of y = x @ w + b, for the nonzeros of dy [N, F]."""
-    (N, D), F, dtype = x.shape, len(by_unit[0]), x.dtype
+def sparse_weight_gradient(by_unit: Lists, x: Array, dw: Array, workspace: Workspace) -> None:
+    """Fill dw [D, F] of y = x @ w + b, for the nonzeros of dy [N, F]."""
+    N, dtype = len(x), x.dtype
     slot, width = _slots(WIDE, dtype)
-    dw = empty("dw", (D, F), dtype)
-    scratch = empty("blocks", (get_num_threads(), (N + UNITS) * width), dtype)
+    scratch = workspace.empty("blocks", (get_num_threads(), (N + UNITS) * width), dtype)
     line = CACHE_LINE // dtype.itemsize
     _weight_gradient(x, *by_unit, dw, WIDE, slot, UNITS, line, lanes(dtype), scratch)
-    return dw
 
 
 @kernel(parallel=True)
@@ -240,13 +236,15 @@ def _adam_along_product(
                     adam_run(w[here], grad, m[here], v[here], numbers)
 
 
-def adam_along_product(by_unit: Lists, w: Array, x: Array, m: Array, v: Array, numbers: tuple) -> None:
+def adam_along_product(
+    by_unit: Lists, w: Array, x: Array, m: Array, v: Array, numbers: tuple, workspace: Workspace
+) -> None:
     """Move w [D * F] along dw = x.T @ dy, for the nonzeros of dy [N, F], listed for `NARROW` blocks."""
     N, F, dtype = len(x), len(by_unit[0]), x.dtype
     slot, width = _slots(NARROW, dtype)
     units, line = min(F, MOVED), CACHE_LINE // dtype.itemsize
     size = (N + units) * width + lanes(dtype) * (units + line)
-    scratch = empty("blocks", (get_num_threads(), size), dtype)
+    scratch = workspace.empty("blocks", (get_num_threads(), size), dtype)
     _adam_along_product(w, x, *by_unit, m, v, numbers, NARROW, slot, units, line, lanes(dtype), scratch)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numba import prange
 
 from minicnn.engine.kernels.jit import helper, kernel
+from minicnn.engine.workspace import FRESH, Workspace, flat
 
 BLOCK = 16384  # entries
 
@@ -71,6 +72,8 @@ def adam_update(
     beta2: float = 0.999,
     epsilon: float = 1e-8,
     weight_decay: float = 0.0,
+    *,
+    workspace: Workspace = FRESH,
 ) -> None:
     """See `minicnn.engine.reference.adam_update`. The arrays must be C-contiguous."""
     numbers = adam_numbers(value.dtype, step, learning_rate, beta1, beta2, epsilon, weight_decay)
@@ -83,14 +86,9 @@ def sgd_update(
     velocity: np.ndarray,
     learning_rate: float = 0.01,
     momentum: float = 0.0,
+    *,
+    workspace: Workspace = FRESH,
 ) -> None:
     """See `minicnn.engine.reference.sgd_update`. The arrays must be C-contiguous."""
     real = value.dtype.type
     _sgd(*(flat(a) for a in (value, grad, velocity)), real(learning_rate), real(momentum), BLOCK)
-
-
-def flat(array: np.ndarray) -> np.ndarray:
-    """A 1-D view; a copy would swallow the update, so it is refused."""
-    view = array.view()
-    view.shape = (array.size,)
-    return view

@@ -12,9 +12,9 @@ import functools
 import numpy as np
 from numba import prange
 
-from minicnn.engine.kernels.buffers import empty, ready
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.reference import spline_basis
+from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
 
 @kernel(parallel=True)
@@ -59,14 +59,16 @@ def _bases(H: int, W: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     return spline_basis(H).astype(dtype), np.ascontiguousarray(spline_basis(W).T, dtype)
 
 
-def warp(images: np.ndarray, moves: np.ndarray) -> np.ndarray:
+def warp(images: np.ndarray, displacements: np.ndarray, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.warp`."""
     N, H, W = images.shape
-    rows, columns = _bases(H, W, moves.dtype)  # [H, Gy], [Gx, W]
-    if moves.shape != (N, rows.shape[1], columns.shape[0], 2):
+    rows, columns = _bases(H, W, displacements.dtype)  # [H, Gy], [Gx, W]
+    if displacements.shape != (N, rows.shape[1], columns.shape[0], 2):
         wanted = [N, rows.shape[1], columns.shape[0], 2]
-        raise ValueError(f"moves: expected {wanted} for images {[N, H, W]}, got {list(moves.shape)}")
-    work = empty("work", (N, 2, W), moves.dtype)
-    y = empty("y", (N, H, W, 1), moves.dtype)
-    _warp(ready(images), ready(moves), rows, columns, work, y)
+        raise ValueError(
+            f"displacements: expected {wanted} for images {[N, H, W]}, got {list(displacements.shape)}"
+        )
+    work = workspace.empty("work", (N, 2, W), displacements.dtype)
+    y = workspace.empty("y", (N, H, W, 1), displacements.dtype)
+    _warp(as_contiguous(images), as_contiguous(displacements), rows, columns, work, y)
     return y

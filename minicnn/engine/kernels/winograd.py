@@ -31,6 +31,7 @@ for Convolutional Neural Networks (2016), section 4.
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from typing import Any
 
@@ -39,11 +40,11 @@ from llvmlite import ir
 from numba import get_num_threads, get_thread_id, prange, types
 from numba.extending import intrinsic
 
-from minicnn.engine.kernels.buffers import empty
 from minicnn.engine.kernels.jit import helper, kernel
 from minicnn.engine.kernels.pooling import pool_block
 from minicnn.engine.kernels.tile import MAX_ROWS, tile, tile_rows
 from minicnn.engine.kernels.vector import INDEX, Emitter, address, copy, lanes
+from minicnn.engine.workspace import Workspace
 
 OUTPUTS, TAPS = 2, 5
 SIZE = OUTPUTS + TAPS - 1  # of a tile, and the number of points
@@ -78,7 +79,7 @@ def transforms(points: tuple[Fraction, ...] = POINTS, outputs: int = OUTPUTS) ->
     G, B = [], []
     for j, p in enumerate(points):
         others = [q for i, q in enumerate(points) if i != j]
-        f = np.prod([p - q for q in others])
+        f = math.prod(p - q for q in others)
         G.append([p**i / f for i in range(taps)])
         B.append([*_product([(-q, Fraction(1)) for q in others]), Fraction(0)])
     G.append([Fraction(int(i == taps - 1)) for i in range(taps)])
@@ -291,6 +292,7 @@ def winograd_conv_relu_pool(
     winner: np.ndarray,
     Ho: int,
     Wo: int,
+    workspace: Workspace,
 ) -> None:
     """Fill y and winner [N, Po, Qo, F] from padded [N, 2 Po + 4, 2 Qo + 4, C] (with slack behind it).
 
@@ -300,21 +302,21 @@ def winograd_conv_relu_pool(
     _, Po, Qo, _ = y.shape
     P, _, width = panels.shape
     dtype, lane_count, threads = padded.dtype, lanes(padded.dtype), get_num_threads()
-    weights = empty("winograd weights", (P, SIZE * SIZE, C, width), dtype)
+    weights = workspace.empty("winograd weights", (P, SIZE * SIZE, C, width), dtype)
     _transform_weights(panels, weights, TAPS, SIZE, lane_count)
 
     pool_rows = min(Po, max(1, TILES // Qo))
     tiles = pool_rows * Qo
     padded_C = -(-C // lane_count) * lane_count
     height = 2 * pool_rows + SIZE - 2
-    zeros = empty("zeros", (width,), dtype)
+    zeros = workspace.empty("zeros", (width,), dtype)
     zeros[:] = 0
     scratch = (
         # One tile more than there is, so that the points do not lie a power of two apart.
-        empty("winograd image", (threads, SIZE * SIZE, tiles + 1, padded_C), dtype),
-        empty("winograd products", (threads, SIZE * SIZE, tiles + 1, width), dtype),
-        empty("conv", (threads, 4 * tiles * width), dtype),
-        empty("same", (threads, height * Wp), np.uint8),
-        empty("ties", (threads, tiles), np.uint8),
+        workspace.empty("winograd image", (threads, SIZE * SIZE, tiles + 1, padded_C), dtype),
+        workspace.empty("winograd products", (threads, SIZE * SIZE, tiles + 1, width), dtype),
+        workspace.empty("conv", (threads, 4 * tiles * width), dtype),
+        workspace.empty("same", (threads, height * Wp), np.uint8),
+        workspace.empty("ties", (threads, tiles), np.uint8),
     )
     _forward(padded, weights, bias, zeros, y, winner, Ho, Wo, MAX_ROWS, pool_rows, SIZE, lane_count, scratch)
