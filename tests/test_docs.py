@@ -14,6 +14,8 @@ import argparse
 import importlib
 import importlib.util
 import re
+import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -103,9 +105,10 @@ def test_the_readme_has_the_command_that_tests():
 # --- Python blocks --------------------------------------------------------------------------------
 
 
-def run_blocks(path):
-    """Run the Python blocks of a page, one after the other."""
-    names = {"__name__": "__page__"}
+def run_blocks(path, monkeypatch):
+    """Run the Python blocks of a page, one after the other, as the lines of one module."""
+    page = types.ModuleType("page")
+    monkeypatch.setitem(sys.modules, "page", page)  # so that its classes can be pickled
     for directive, argument, code in blocks(path):
         if directive in ("not run", "quoted from"):
             continue
@@ -114,13 +117,13 @@ def run_blocks(path):
                 old, new = change.split(" -> ")
                 assert old in code, f"{named(path)}: no {old!r} to replace"
                 code = code.replace(old, new)
-        exec(compile(code, named(path), "exec"), names)
+        exec(compile(code, named(path), "exec"), page.__dict__)
 
 
 @pytest.mark.parametrize("path", [path for path in GUIDE if blocks(path)], ids=named)
 def test_python_blocks_run(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    run_blocks(path)
+    run_blocks(path, monkeypatch)
 
 
 @every_guide
@@ -251,7 +254,7 @@ def test_the_reference_covers_every_module_and_every_public_name(api_pages, tmp_
     modules = {".".join(["minicnn", *file.parts]).removesuffix(".__init__") for file in files}
     hidden = {"minicnn", "minicnn.__main__", "minicnn._version"}
     documented = set(re.findall(r"^\.\. automodule:: (\S+)$", written, re.MULTILINE))
-    assert documented == {name for name in modules - hidden}
+    assert documented == modules - hidden
     front = text_of(tmp_path / "index.md")
     assert [name for name in minicnn.__all__ if not name.startswith("_") and name not in front] == []
 
