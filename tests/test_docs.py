@@ -206,6 +206,18 @@ def test_every_file_that_is_named_exists(path):
     assert [file for file in missing if "_build" not in file] == []
 
 
+def test_the_map_of_the_kernels_names_every_file():
+    files = {path.name for path in (ROOT / "minicnn" / "engine" / "kernels").glob("[!_]*.py")}
+    on_the_map = re.findall(r"`(\w+\.py)`", text_of(ROOT / "docs" / "kernels.md"))
+    assert set(on_the_map) == files
+
+
+def test_the_map_of_the_rooms_names_every_room():
+    rooms = {f"{path.parent.name}/" for path in (ROOT / "minicnn").glob("*/__init__.py")} | {"tutorial.py"}
+    on_the_map = re.findall(r"^\| \d \| `([\w./]+)`", text_of(ROOT / "docs" / "design.md"), re.MULTILINE)
+    assert set(on_the_map) == rooms
+
+
 def resolves(name):
     """Whether a dotted name is a module of the package, or an attribute of one."""
     parts = name.split(".")
