@@ -54,7 +54,8 @@ def expect_place(option: str, file: str) -> None:
 
 def use_threads(count: int | None = None) -> None:
     """Compute with so many processor cores, and say so when kernels have to be compiled first."""
-    from minicnn.engine.kernels.jit import on_first_compilation, set_threads
+    from minicnn.engine.kernels.dry_run import on_first_compilation
+    from minicnn.engine.kernels.threads import set_threads
 
     if count is not None:
         set_threads(count)
