@@ -38,7 +38,6 @@ from minicnn.runs.directory import (
     METRICS,
     RunError,
     alone_in,
-    append_metrics,
     cut_metrics,
     expect_no_run,
     make_run_directory,
@@ -144,7 +143,7 @@ class Run:
     def measure(self, loss: float) -> Measurement:
         """Measure the weights on the batch just learned and on the test images."""
         x, labels = self.batch(self.step)
-        training = float((self.network.forward(x).argmax(axis=1) == labels).mean())
+        training = float((self.network.predict(x).argmax(axis=1) == labels).mean())
         test = float((self.test_probabilities().argmax(axis=1) == self.data.test.labels).mean())
         return Measurement(self.step, loss, training, test, self.seconds)
 
@@ -349,5 +348,3 @@ def data_digest(data: Dataset) -> str:
             digest.update(repr(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
