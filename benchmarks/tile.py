@@ -23,7 +23,15 @@ from numba import types
 from numba.extending import intrinsic
 
 from minicnn.engine.kernels.jit import FLAGS
-from minicnn.engine.kernels.tile import MAX_ROWS, VECTORS, _make_tile, panel_width, plain_tile
+from minicnn.engine.kernels.tile import (
+    MAX_ROWS,
+    VECTORS,
+    Factor,
+    Rows,
+    _make_tile,
+    panel_width,
+    plain_tile,
+)
 from minicnn.engine.kernels.vector import VECTOR_BITS, Emitter, address, lanes
 
 DEPTH = (
@@ -43,10 +51,9 @@ def compile_tile(rows: int) -> Callable[..., None]:
     @numba.njit(**FLAGS)
     def run(a, panel, start, c, depth, width, calls):
         for _ in range(calls):
-            tile(
-                address(a, 0), depth, 1, 1, 0, depth, address(panel, 0), address(start, 0), width,
-                address(c, 0), width, address(panel, 0), 0,
-            )  # fmt: skip
+            factor = Factor(address(a, 0), depth, 0, None)
+            first, last = Rows(address(start, 0), width), Rows(address(c, 0), width)
+            tile(1, depth, factor, address(panel, 0), first, last, None)
 
     return run
 
@@ -128,7 +135,8 @@ def check(rows: int, run: Callable[..., None]) -> None:
     """Raise DifferentResultsError unless the tile computes what its plain twin says."""
     a, panel, start, c = make_arguments(rows)
     width, expected = panel_width(np.float32), np.empty_like(c)
-    plain_tile(rows, a, DEPTH, 1, 1, 0, DEPTH, panel, start, width, expected, width, panel, 0)
+    factor, first = Factor(a, DEPTH, 0, None), Rows(start, width)
+    plain_tile(rows, 1, DEPTH, factor, panel, first, Rows(expected, width), None)
     run(a, panel, start, c, DEPTH, width, 1)
     expect_close(f"tile of {rows} rows", c, expected, rtol=1e-5, atol=0)
 

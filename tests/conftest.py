@@ -7,7 +7,6 @@ import math
 import os
 
 import numba
-import numpy as np
 import pytest
 from hypothesis import settings
 
@@ -58,13 +57,12 @@ def data(tmp_path_factory):
 @pytest.fixture(scope="session")
 def trained_network():
     """The tutorial's network after 200 steps of 50 images, with ten times the tutorial's learning rate."""
-    from minicnn import Adam, SoftmaxCrossEntropy, load_mnist, tutorial_network
+    from minicnn import Adam, SoftmaxCrossEntropy, load_mnist, train_step, tutorial_network
+    from minicnn.data import to_float
 
     data, network, loss = load_mnist().train, tutorial_network(), SoftmaxCrossEntropy("sum")
     adam = Adam(network.parameters(), learning_rate=1e-3)
     for start in range(0, 200 * 50, 50):
-        x = np.divide(data.images[start : start + 50, ..., None], 255, dtype=np.float32)
-        loss.forward(network.forward(x, training=True), data.labels[start : start + 50])
-        network.backward(loss.backward(), input_gradient=False, factored=True)
-        adam.step()
+        batch = slice(start, start + 50)
+        train_step(network, loss, adam, to_float(data.images[batch]), data.labels[batch])
     return network

@@ -146,7 +146,7 @@ def digit_7_in_a_corner_of_a_dim_photo(path):
 
 
 def digit_8_photo_turned_by_the_camera(path):
-    """The pixels lie on their side; the EXIF data say so."""
+    """The pixels lie on their side; as the EXIF data tell."""
     size = (480, 640)
     image = picture(plain(size, (225, 220, 210)), ink(8, size, 330, 20, 110, 150), (60, 60, 60))
     exif = Image.Exif()

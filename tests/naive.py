@@ -1,13 +1,16 @@
 """The bottom of the chain of trust: operations as loops over single numbers, to be believed by reading.
 
-Nothing here is shared with minicnn, not even how padding is counted. Also here: numerical gradients,
-and the values to take them at.
+No computation here is shared with minicnn, not even how padding is counted, or a finite difference:
+`numerical_gradient` stays apart from minicnn's on purpose, so that neither hides a fault of the other.
+Also here: the values to take gradients at.
 """
 
 import math
 from itertools import product
 
 import numpy as np
+
+from minicnn.checks.examples import separated  # noqa: F401  values, not results
 
 
 def first_pixels(size, kernel, stride, padding):
@@ -86,6 +89,41 @@ def max_pool2d_backward(dy, winners, x_shape):
     return dx
 
 
+def average_pool2d(x, size, stride, padding):
+    """x [N, H, W, C] -> y [N, Ho, Wo, C]: the mean of those pixels of each window that lie in the image."""
+    rows = first_pixels(x.shape[1], size, stride, padding)
+    columns = first_pixels(x.shape[2], size, stride, padding)
+    y = np.zeros((len(x), len(rows), len(columns), x.shape[3]))
+    for n, i, j, c in np.ndindex(y.shape):
+        window = [
+            pixel(x[n], rows[i] + u, columns[j] + v, c, None) for u, v in product(range(size), range(size))
+        ]
+        inside = [value for value in window if value is not None]
+        y[n, i, j, c] = sum(inside) / len(inside)
+    return y
+
+
+def global_average_pool2d(x):
+    """x [N, H, W, C] -> y [N, C]."""
+    N, H, W, C = x.shape
+    y = np.zeros((N, C))
+    for n, i, j, c in np.ndindex(x.shape):
+        y[n, c] += x[n, i, j, c] / (H * W)
+    return y
+
+
+def batch_norm2d(x, scale, shift, epsilon, mean=None, variance=None):
+    """x [N, H, W, C] -> y of that shape; mean and variance [C] are those of the batch unless given."""
+    y = np.zeros(x.shape)
+    for c in range(x.shape[3]):
+        values = [x[n, i, j, c] for n, i, j in np.ndindex(x.shape[:3])]
+        m = sum(values) / len(values) if mean is None else mean[c]
+        v = sum((value - m) ** 2 for value in values) / len(values) if variance is None else variance[c]
+        for n, i, j in np.ndindex(x.shape[:3]):
+            y[n, i, j, c] = scale[c] * (x[n, i, j, c] - m) / math.sqrt(v + epsilon) + shift[c]
+    return y
+
+
 def dense(x, w, b):
     """x [N, D], w [D, F], b [F] -> y [N, F]."""
     y = np.zeros((len(x), len(b)))
@@ -127,14 +165,3 @@ def numerical_gradient(f, x, dy, h=1e-6):
 def normal(*shape, seed=0):
     """Numbers of either sign, the same for the same seed."""
     return np.random.default_rng(seed).standard_normal(shape)
-
-
-def separated(rng, *shape):
-    """Shuffled values between -1 and 1.2 that differ from each other and from 0 by at least 0.4 / size.
-
-    So no difference quotient with a small h meets the kink of a ReLU or a tie in a pool window.
-    """
-    size = math.prod(shape)
-    steps = np.arange(size) - size // 2  # a distance of 1 from each other
-    jitter = rng.uniform(-0.1, 0.1, size)
-    return (rng.permutation(steps + 0.3 + jitter) * 2 / size).reshape(shape)

@@ -16,8 +16,9 @@ from minicnn.data import Dataset, Split
 from minicnn.data.idx import idx_header
 from minicnn.engine.layers import Conv2D, Dense, Dropout, Flatten, MaxPool2D, ReLU
 from minicnn.engine.network import Sequential
+from minicnn.runs.directory import METRICS, read_config
 from minicnn.runs.loop import Stopped, train
-from minicnn.runs.run import METRICS, Run, read_config
+from minicnn.runs.run import Run
 from minicnn.runs.settings import settings_for
 from minicnn.tutorial import softmax_regression
 

@@ -22,7 +22,7 @@ def digits():
 
 
 def draw(count=20, seed=0, step=0, **how):
-    return Augmentation(**how).moves(count, SHAPE, seed, step)
+    return Augmentation(**how).displacements(count, SHAPE, seed, step)
 
 
 # --- the spline ---
@@ -36,30 +36,30 @@ def test_the_spline_follows_straight_lines(size, spacing):
 
 
 def test_the_spline_is_smooth():
-    moves = np.random.default_rng(0).standard_normal(len(reference.spline_knots(280, 70)))
-    surface = reference.spline_basis(280, 70) @ moves
-    assert np.abs(np.diff(surface, n=2)).max() < 3 / 70**2 * np.abs(np.diff(moves, n=2)).max()
+    displacements = np.random.default_rng(0).standard_normal(len(reference.spline_knots(280, 70)))
+    surface = reference.spline_basis(280, 70) @ displacements
+    assert np.abs(np.diff(surface, n=2)).max() < 3 / 70**2 * np.abs(np.diff(displacements, n=2)).max()
 
 
 # --- the image ---
 
 
 @both
-def test_no_move_leaves_the_image(ops, digits):
-    moves = np.zeros((20, 7, 7, 2), np.float32)
-    np.testing.assert_array_equal(ops.warp(digits, moves), to_float(digits))
+def test_no_displacement_leaves_the_image(ops, digits):
+    displacements = np.zeros((20, 7, 7, 2), np.float32)
+    np.testing.assert_array_equal(ops.warp(digits, displacements), to_float(digits))
 
 
 @both
 @pytest.mark.parametrize(("down", "right"), [(0, 3), (-2, 0), (5, -4), (40, 0), (0, -40)])
 def test_whole_pixels_move_the_image_and_bring_in_zeros(ops, digits, down, right):
-    moves = np.full((20, 7, 7, 2), [-down, -right], np.float64)
+    displacements = np.full((20, 7, 7, 2), [-down, -right], np.float64)
     expected = np.zeros((20, 28, 28))
     for y in range(28):
         for x in range(28):
             if 0 <= y - down < 28 and 0 <= x - right < 28:
                 expected[:, y, x] = digits[:, y - down, x - right] / 255
-    np.testing.assert_allclose(ops.warp(digits, moves)[..., 0], expected, atol=1e-12)
+    np.testing.assert_allclose(ops.warp(digits, displacements)[..., 0], expected, atol=1e-12)
 
 
 @both
@@ -68,17 +68,17 @@ def test_a_pixel_comes_from_where_the_loops_take_it(ops, H, W, seed):
     rng = np.random.default_rng(seed)
     images = rng.integers(0, 256, (2, H, W), np.uint8)
     ways = [(rng.uniform(-0.5, 0.5, (2, 2)), rng.uniform(-3, 3, 2)) for _ in images]
-    moves = np.array([affine_moves(H, W, *way) for way in ways])
+    displacements = np.array([affine_moves(H, W, *way) for way in ways])
     expected = [affine_warp(image, *way) for image, way in zip(images, ways, strict=True)]
-    np.testing.assert_allclose(ops.warp(images, moves)[..., 0], expected, atol=1e-12)
+    np.testing.assert_allclose(ops.warp(images, displacements)[..., 0], expected, atol=1e-12)
 
 
 @both
 def test_a_warp_is_scipys(ops, digits):
     ndimage = pytest.importorskip("scipy.ndimage")
-    moves = draw(shift=3, rotation=30, scale=0.3, shear=0.3, elastic=2).astype(np.float64)
+    displacements = draw(shift=3, rotation=30, scale=0.3, shear=0.3, elastic=2).astype(np.float64)
     basis = reference.spline_basis(28)
-    for image, move, result in zip(digits, moves, ops.warp(digits, moves), strict=True):
+    for image, move, result in zip(digits, displacements, ops.warp(digits, displacements), strict=True):
         y, x = (basis @ move[..., k] @ basis.T for k in (0, 1))
         where = np.arange(28)[:, None] + y, np.arange(28) + x
         padded = np.pad(image, 30).astype(float)  # scipy's "constant" does not fade at the border
@@ -88,12 +88,12 @@ def test_a_warp_is_scipys(ops, digits):
 
 @pytest.mark.parametrize("far", [np.nan, np.inf, -np.inf, 1e30])
 def test_a_point_that_is_nowhere_shows_nothing(digits, far):
-    moves = np.full((20, 7, 7, 2), far, np.float32)
-    np.testing.assert_array_equal(kernels.warp(digits, moves), 0)
+    displacements = np.full((20, 7, 7, 2), far, np.float32)
+    np.testing.assert_array_equal(kernels.warp(digits, displacements), 0)
 
 
-def test_moves_of_the_wrong_shape_are_refused(digits):
-    with pytest.raises(ValueError, match=r"moves: expected \[20, 7, 7, 2\]"):
+def test_displacements_of_the_wrong_shape_are_refused(digits):
+    with pytest.raises(ValueError, match=r"displacements: expected \[20, 7, 7, 2\]"):
         kernels.warp(digits, np.zeros((20, 6, 7, 2), np.float32))
 
 
@@ -107,19 +107,19 @@ def test_nothing_asked_for_is_nothing_drawn():
 
 
 @pytest.mark.parametrize("other", [{"seed": 1}, {"step": 1}])
-def test_moves_depend_on_seed_and_step_and_on_nothing_else(other):
+def test_displacements_depend_on_seed_and_step_and_on_nothing_else(other):
     how = {"shift": 1, "rotation": 5, "scale": 0.1, "shear": 0.1, "elastic": 1}
     np.random.default_rng(0).random(10)
     np.testing.assert_array_equal(draw(**how), draw(**how))
     assert (draw(**how) != draw(**how, **other)).mean() > 0.9
 
 
-def affine_of(moves):
-    """The matrix [N, 2, 2] and the shift [N, 2] of moves that are an affine map."""
+def affine_of(displacements):
+    """The matrix [N, 2, 2] and the shift [N, 2] of displacements that are an affine map."""
     knots = reference.spline_knots(28) - 13.5
     grid = np.stack(np.meshgrid(knots, knots, indexing="ij"), axis=-1).reshape(-1, 2)
     lines = np.column_stack([grid, np.ones(len(grid))])
-    flat = moves.reshape(len(moves), -1, 2).astype(np.float64)
+    flat = displacements.reshape(len(displacements), -1, 2).astype(np.float64)
     solution = np.array([np.linalg.lstsq(lines, move, rcond=None)[0] for move in flat])  # [N, 3, 2]
     np.testing.assert_allclose(lines @ solution, flat, atol=1e-4)
     return solution[:, :2].transpose(0, 2, 1) + np.eye(2), solution[:, 2]
@@ -161,7 +161,7 @@ def test_shears_slide_the_rows():
     assert fills(matrix[:, 1, 0], -0.3, 0.3)
 
 
-def test_elastic_moves_have_the_standard_deviation():
-    moves = draw(1000, elastic=2)
-    assert moves.std() == pytest.approx(2, rel=0.02)
-    assert abs(moves.mean()) < 0.05
+def test_elastic_displacements_have_the_standard_deviation():
+    displacements = draw(1000, elastic=2)
+    assert displacements.std() == pytest.approx(2, rel=0.02)
+    assert abs(displacements.mean()) < 0.05

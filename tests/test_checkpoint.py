@@ -18,7 +18,7 @@ def arrays_of(step):
     rng = np.random.default_rng(0)
     return {
         "conv1.weight": rng.normal(size=(5, 5, 1, 4)).astype(np.float32) + step,
-        "adam.m.conv1.weight": np.full((5, 5, 1, 4), step, np.float32),
+        "adam/m/conv1.weight": np.full((5, 5, 1, 4), step, np.float32),
         "fc.weight": rng.normal(size=(7, 3)) + step,
     }
 
@@ -155,13 +155,13 @@ def sealed(path, header, payload=b""):
 @pytest.mark.parametrize(
     ("metadata", "entry"),
     [
-        ({"format": "minicnn checkpoint 1"}, {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}),
-        ({"format": "minicnn checkpoint 1"}, {"dtype": "F32", "shape": [1 << 60], "data_offsets": [0, 8]}),
-        ({"format": "minicnn checkpoint 1"}, {"dtype": "F99", "shape": [2], "data_offsets": [0, 8]}),
-        ({"format": "minicnn checkpoint 1"}, {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}),
-        ({"format": "minicnn checkpoint 2"}, {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}),
+        ({"format": "minicnn checkpoint 2"}, {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}),
+        ({"format": "minicnn checkpoint 2"}, {"dtype": "F32", "shape": [1 << 60], "data_offsets": [0, 8]}),
+        ({"format": "minicnn checkpoint 2"}, {"dtype": "F99", "shape": [2], "data_offsets": [0, 8]}),
+        ({"format": "minicnn checkpoint 2"}, {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}),
+        ({"format": "minicnn checkpoint 9"}, {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}),
         (
-            {"format": "minicnn checkpoint 1", "step": "{"},
+            {"format": "minicnn checkpoint 2", "step": "{"},
             {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
         ),
     ],

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from commands import assert_usage_error, options, run_main, write_idx
 from minicnn import __version__, cli
 from minicnn.cli import build_parser, main
 from minicnn.cli.common import PICTURES
+from minicnn.runs import run as run_module
 from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE
 
 COMMANDS = ("train", "evaluate", "predict", "report", "export", "import", "gradcheck")
@@ -39,7 +41,7 @@ def no_pictures_unless_asked_for(request, monkeypatch):
 
 
 def start(*argv, **popen):
-    """The command in a process of its own."""
+    """The command in another process."""
     command = [sys.executable, "-m", "minicnn", *map(str, argv)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, **popen}
     return subprocess.Popen(command, **pipes)
@@ -58,27 +60,32 @@ def test_training_prints_log_lines_and_ends_with_the_result(capsys, data):
     assert re.fullmatch(RESULT, out[-1])
 
 
-def test_the_first_lines_say_what_happens(capsys, data, tmp_path):
+def test_the_first_lines_describe_the_run(capsys, data, tmp_path):
     _, out, _ = run_main(capsys, *options(data, "--steps", 2, "--run-dir", "here"))
-    said = "\n".join(out[:12])
-    for words in (str(data), "55 training", "20 test", "7,850", "2 steps of 5 images", "files go to here"):
-        assert words in said
-    assert out[1].startswith("2 steps of 5 images")  # the second line says what is going to happen
+    printed = "\n".join(out[:12])
+    for words in (str(data), "55 training", "20 test", "7,850", "2 steps of 5 images", "writing to here"):
+        assert words in printed
+    assert out[1].startswith("2 steps of 5 images")
 
 
 @pytest.mark.usefixtures("small_networks")
 @pytest.mark.parametrize(("recipe", "rate"), [("tutorial", "0.0001"), ("fast", "up to 0.003")])
-def test_a_learning_rate_that_varies_is_said_to_be_the_highest(capsys, data, recipe, rate):
+def test_a_learning_rate_that_varies_is_printed_as_the_highest(capsys, data, recipe, rate):
     small = ["--ops", "reference", "--steps", "2", "--batch-size", "5", "--data", data]
     _, out, _ = run_main(capsys, "train", "--recipe", recipe, *small)
     assert f"2 steps of 5 images, adam with learning rate {rate}, seed 0" in out
 
 
-def test_the_last_lines_say_where_the_files_are_and_what_to_type_next(capsys, data):
+@pytest.mark.parametrize(
+    ("typed", "named"),
+    [("/usr/bin/minicnn", "minicnn"), ("/x/minicnn/__main__.py", "python -m minicnn")],
+)
+def test_the_last_lines_name_the_files_and_what_to_type_next(capsys, data, monkeypatch, typed, named):
+    monkeypatch.setattr(sys, "argv", [typed])
     _, out, _ = run_main(capsys, *options(data, "--steps", 2, "--run-dir", "my run"))
     assert "weights, metrics and pictures are in my run" in out
     for command in ("evaluate 'my run'", "predict 'my run' IMAGE --show", "report 'my run'"):
-        assert any(line.endswith(f"  python -m minicnn {command}") for line in out)
+        assert any(line.endswith(f"  {named} {command}") for line in out)
 
 
 @pytest.mark.usefixtures("pictures")
@@ -107,7 +114,7 @@ def test_quiet_prints_the_result_alone(capsys, data):
     assert re.fullmatch(RESULT, out[0])
 
 
-def test_the_help_tells_the_recipes_defaults():
+def test_the_help_lists_the_defaults_of_the_recipe():
     text = build_parser()._subparsers._group_actions[0].choices["train"].format_help()
     recipe = RECIPES["tutorial"]
     for value in (recipe.steps, recipe.batch_size, f"{recipe.learning_rate:.4f}", recipe.keep_prob):
@@ -159,7 +166,8 @@ def test_a_bar_is_drawn_on_a_terminal_only(capsys, data, monkeypatch):
         (["--resume", ""], "--resume"),
         (["--model", "softmax", "--keep-prob", "0.5"], "keep_prob"),
         (["--model", "softmax", "--plain"], "plain"),
-        (["--resume", "a", "--run-dir", "b"], "--resume"),
+        (["--resume", "a", "--run-dir", "b"], "--run-dir and --resume cannot be combined"),
+        (["--ops", "reference", "--threads", "1"], "--threads"),
         (["--resume", "nowhere"], "nowhere"),
         (["--data", "nowhere"], "nowhere"),
         (["--data", "two\nlines"], "two\\nlines"),
@@ -215,11 +223,11 @@ def test_version_and_help(capsys, argv):
 # --- resume ---
 
 
-def test_a_finished_run_says_so(capsys, data):
+def test_a_finished_run_is_reported_as_such(capsys, data):
     _, before, _ = run_main(capsys, *options(data, "--steps", 3, "--run-dir", "r"))
     code, out, err = run_main(capsys, "--resume", "r")
     assert (code, err) == (0, [])
-    assert any("finished" in line for line in out)
+    assert "r: all 3 steps are done; continue with --steps N" in out
     assert out[-1] == before[-1]
     assert not any(line.startswith("step ") for line in out)
 
@@ -230,6 +238,7 @@ def test_more_steps_go_on(capsys, data, tmp_path):
     capsys.readouterr()
     code, out, _ = run_main(capsys, "train", "--resume", "r", "--steps", 8)
     assert code == 0
+    assert "resuming r at step 4" in out
     assert [line.split()[1] for line in out if line.startswith("step ")] == ["6", "8"]
     main(options(data, "--steps", 8, "--log-every", 2, "--run-dir", "whole"))
     metrics = [(tmp_path / run / "metrics.csv").read_text() for run in ("r", "whole")]
@@ -247,7 +256,7 @@ def test_a_contradicting_option_is_refused(capsys, data, option):
     assert_usage_error(run_main(capsys, "--resume", "r", *option), option[0])
 
 
-def test_options_that_say_the_same_are_accepted(capsys, data):
+def test_options_that_agree_with_the_run_are_accepted(capsys, data):
     argv = options(data, "--steps", 3)
     main([*argv, "--run-dir", "r"])
     assert main([*argv, "--resume", "r"]) == 0
@@ -291,7 +300,7 @@ def test_evaluate_measures_what_training_measured(capsys, data):
         assert re.fullmatch(rf"class {digit}  accuracy \d\.\d{{4}} \(\d of 2\)", out[1 + digit])
     assert len(out) > 11
     for line in out[11:]:
-        assert re.fullmatch(r"class \d taken for \d: \d of 2", line)
+        assert re.fullmatch(r"class \d mistaken for \d: \d of 2", line)
 
 
 def test_evaluate_on_other_data(capsys, data, tmp_path):
@@ -323,6 +332,55 @@ def test_evaluate_refuses_a_checkpoint_of_another_network(capsys, data, tmp_path
     assert_usage_error(run_main(capsys, "evaluate", "r"), "checkpoint.safetensors", "not a checkpoint of")
 
 
+# --- without Numba ---
+
+
+def test_the_reference_trains_and_evaluates_where_numba_is_not_installed(data):
+    """In another process, because this one has imported Numba already."""
+    commands = [["train", *options(data, "--steps", 3, "--run-dir", "r")], ["evaluate", "r"]]
+    code = (
+        "import sys; sys.modules['numba'] = None\n"
+        "from minicnn.cli import main\n"
+        f"codes = [main(argv) for argv in {commands!r}]\n"
+        "assert not [name for name in sys.modules if name.startswith('minicnn.engine.kernels')]\n"
+        "sys.exit(max(codes))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert len(re.findall(rf"^{RESULT}$", found.stdout, flags=re.M)) == 2
+
+
+def test_kernels_without_numba_are_refused_in_one_line(capsys, data, monkeypatch):
+    monkeypatch.setitem(sys.modules, "minicnn.engine.kernels.jit", None)
+    argv = options(data, "--run-dir", "r")
+    argv[argv.index("reference")] = "kernels"
+    assert_usage_error(run_main(capsys, *argv), "Numba cannot be imported", "--ops reference")
+    assert not os.path.exists("r")
+
+
+# --- the profile ---
+
+
+def test_a_profile_is_printed_on_request(capsys, data, monkeypatch):
+    """With a stand-in for the module, which shows that it is enabled before the network is built."""
+    from minicnn import engine
+
+    calls = []
+    profile = types.ModuleType("minicnn.engine.profile")
+    profile.enable = lambda: calls.append("enabled")
+    profile.table = lambda: "operation  seconds\nconv2d     1.0"
+    monkeypatch.setitem(sys.modules, "minicnn.engine.profile", profile)
+    monkeypatch.setattr(engine, "profile", profile, raising=False)
+    build = run_module.build_network
+    monkeypatch.setattr(run_module, "build_network", lambda s: (calls.append("built"), build(s))[1])
+    code, out, err = run_main(capsys, *options(data, "--steps", 2, "--profile"))
+    assert (code, err) == (0, ["operation  seconds", "conv2d     1.0"])
+    assert calls[:2] == ["enabled", "built"]
+    assert re.fullmatch(RESULT, out[-1])
+    assert run_main(capsys, *options(data, "--steps", 2))[2] == []
+    assert calls.count("enabled") == 1
+
+
 # --- the end of a run that does not end well ---
 
 
@@ -345,7 +403,7 @@ def test_a_signal_saves_the_run(capsys, data, number, code):
     process.send_signal(number)
     _, err = process.communicate()
     assert process.returncode == code
-    found = re.fullmatch(r"minicnn: stopped at step (\d+); r has .* go on with: (.*)\n", err)
+    found = re.fullmatch(r"minicnn: stopped at step (\d+); r contains .*; resume with: (.*)\n", err)
     assert int(found[1]) >= 100
     assert found[2] == "python -m minicnn train --resume r"
     code, _, err = run_main(capsys, "evaluate", "r")

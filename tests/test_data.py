@@ -49,7 +49,7 @@ def read(tmp_path_factory):
 
 
 def complaint(read, data: bytes, **options) -> str:
-    """Return what `read_idx` says of the file after its path; the message must be one line."""
+    """Return the error message of `read_idx` after the path; the message must be one line."""
     with pytest.raises(DataError) as caught:
         read(data, **options)
     path, message = str(caught.value).split(": ", 1)
@@ -97,25 +97,25 @@ def test_a_file_of_exactly_max_bytes_is_read(read):
 @pytest.mark.parametrize(
     ("data", "expected"),
     {
-        "nothing": (b"", "header cut short, expected 4 bytes, given 0"),
-        "half a magic": (RAW[:3], "header cut short, expected 4 bytes, given 3"),
-        "half a header": (RAW[:13], "header cut short, expected 16 bytes, given 13"),
+        "nothing": (b"", "header cut short, expected 4 bytes, got 0"),
+        "half a magic": (RAW[:3], "header cut short, expected 4 bytes, got 3"),
+        "half a header": (RAW[:13], "header cut short, expected 16 bytes, got 13"),
         "text": (b"<html>", "not an IDX file of unsigned bytes, expected to begin 00 00 08, "
-                            "given 3c 68 74"),
+                            "got 3c 68 74"),
         "no first zero": (b"\1" + RAW[1:], "not an IDX file of unsigned bytes"),
         "no second zero": (RAW[:1] + b"\1" + RAW[2:], "not an IDX file of unsigned bytes"),
         "signed bytes": (b"\0\0\x09" + RAW[3:], "not an IDX file of unsigned bytes"),
         "floats": (b"\0\0\x0d" + RAW[3:], "not an IDX file of unsigned bytes"),
         "no dimension": (b"\0\0\x08\0" + b"\0", "wrong number of dimensions, expected 1 to 32, "
-                                                "given 0"),
+                                                "got 0"),
         "33 dimensions": (header(*[1] * 33) + b"\0", "wrong number of dimensions, expected 1 to "
-                                                     "32, given 33"),
+                                                     "32, got 33"),
         "empty": (header(0, 28, 28), "empty array, expected every dimension at least 1, "
-                                     "given 0 x 28 x 28"),
-        "no value": (RAW[:16], "values cut short, expected 24 bytes, given 0"),
-        "a value short": (RAW[:-1], "values cut short, expected 24 bytes, given 23"),
+                                     "got 0 x 28 x 28"),
+        "no value": (RAW[:16], "values cut short, expected 24 bytes, got 0"),
+        "a value short": (RAW[:-1], "values cut short, expected 24 bytes, got 23"),
         "a value too many": (RAW + b"\0", "bytes after the last value, expected 24 bytes, "
-                                          "given more"),
+                                          "got more"),
         "twice": (RAW + RAW, "bytes after the last value"),
     }.values(),
     ids=str,
@@ -257,7 +257,7 @@ def test_a_missing_file_is_a_data_error(tmp_path):
 
 
 def test_a_directory_is_a_data_error(tmp_path):
-    with pytest.raises(DataError, match="cannot be read, expected an IDX file, given not a reg"):
+    with pytest.raises(DataError, match="cannot be read, expected an IDX file, got not a reg"):
         read_idx(tmp_path)
 
 
@@ -273,8 +273,8 @@ def test_a_file_without_permission_is_a_data_error(tmp_path, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     (tmp_path / "secret").write_bytes(RAW)
-    monkeypatch.setattr(Path, "open", refuse)  # root may open anything, so chmod shows nothing
-    with pytest.raises(DataError, match="/secret: cannot be read, .* given Permission denied"):
+    monkeypatch.setattr("builtins.open", refuse)  # root may open anything, so chmod shows nothing
+    with pytest.raises(DataError, match="/secret: cannot be read, .* got Permission denied"):
         read_idx(tmp_path / "secret")
 
 
@@ -428,12 +428,12 @@ def test_the_validation_set_is_5000_or_a_twelfth_of_the_training_images(tmp_path
     np.testing.assert_array_equal(together, labels(count))
 
 
-def test_a_data_set_of_ones_own_is_read_only_too(tmp_path):
+def test_another_data_set_is_read_only_too(tmp_path):
     data = load_mnist(write_dataset(tmp_path))
     assert not any(split.images.flags.writeable for split in splits(data).values())
 
 
-def test_a_data_set_of_ones_own_is_not_compared_with_mnist(tmp_path):
+def test_another_data_set_is_not_compared_with_mnist(tmp_path):
     assert len(load_mnist(write_dataset(tmp_path)).test) == 5
 
 
@@ -448,12 +448,12 @@ def test_a_missing_directory_is_named_with_what_was_looked_for(tmp_path):
     message = refusal(tmp_path / "absent")
     assert message.startswith(f"{tmp_path / 'absent'}: not a directory, expected ")
     assert all(name in message for name in mnist.SHA256)
-    assert message.endswith("given nothing there")
+    assert message.endswith("got nothing there")
 
 
 def test_a_file_in_place_of_the_directory_is_refused(tmp_path):
     (tmp_path / "file").write_bytes(RAW)
-    assert refusal(tmp_path / "file").endswith("given a file")
+    assert refusal(tmp_path / "file").endswith("got a file")
 
 
 @pytest.mark.parametrize("missing", mnist.SHA256)
@@ -462,7 +462,7 @@ def test_a_missing_file_is_named_with_all_its_accepted_names(tmp_path, missing):
     message = refusal(tmp_path)
     dotted = missing.replace("-idx", ".idx")
     looked_for = f"{missing} or {missing}.gz or {dotted} or {dotted}.gz"
-    assert message == f"{tmp_path}: missing file, expected {looked_for}, given none of them"
+    assert message == f"{tmp_path}: missing file, expected {looked_for}, got none of them"
 
 
 TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.SHA256
@@ -471,15 +471,15 @@ TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS = mnist.SHA256
 @pytest.mark.parametrize(
     ("name", "array", "expected"),
     [
-        (TRAIN_IMAGES, images(24)[:, :27], "wrong shape, expected (N, 28, 28), given (24, 27, 28)"),
-        (TEST_IMAGES, images(5)[:, :, :1], "wrong shape, expected (N, 28, 28), given (5, 28, 1)"),
-        (TEST_IMAGES, images(5).reshape(5, 784), "wrong shape, expected (N, 28, 28), given (5, 7"),
+        (TRAIN_IMAGES, images(24)[:, :27], "wrong shape, expected (N, 28, 28), got (24, 27, 28)"),
+        (TEST_IMAGES, images(5)[:, :, :1], "wrong shape, expected (N, 28, 28), got (5, 28, 1)"),
+        (TEST_IMAGES, images(5).reshape(5, 784), "wrong shape, expected (N, 28, 28), got (5, 7"),
         (TRAIN_LABELS, labels(24).reshape(24, 1), "labels do not match the images, expected shape "
-                                                  "(24,), given (24, 1)"),
+                                                  "(24,), got (24, 1)"),
         (TRAIN_LABELS, labels(23), "labels do not match the images, expected shape (24,)"),
         (TEST_LABELS, labels(6), "labels do not match the images, expected shape (5,)"),
-        (TRAIN_LABELS, labels(24) + 1, "label out of range, expected 0 to 9, given 10"),
-        (TEST_LABELS, labels(5) + 251, "label out of range, expected 0 to 9, given 255"),
+        (TRAIN_LABELS, labels(24) + 1, "label out of range, expected 0 to 9, got 10"),
+        (TEST_LABELS, labels(5) + 251, "label out of range, expected 0 to 9, got 255"),
         (TEST_IMAGES, images(0), "empty array, expected every dimension at least 1"),
         (TRAIN_LABELS, labels(0), "empty array, expected every dimension at least 1"),
     ],

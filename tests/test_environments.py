@@ -48,7 +48,7 @@ def unwritable(copy, tmp_path_factory):
     """A copy whose kernels have no place for a cache: root may write anywhere, but not into a file."""
     place = tmp_path_factory.mktemp("unwritable")
     shutil.copytree(copy / "minicnn", place / "minicnn", ignore=shutil.ignore_patterns("__pycache__"))
-    (place / "minicnn" / "kernels" / "__pycache__").write_text("")
+    (place / "minicnn" / "engine" / "kernels" / "__pycache__").write_text("")
     return place
 
 

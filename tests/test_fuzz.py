@@ -22,8 +22,8 @@ from minicnn.data import DataError, read_idx
 from minicnn.data.idx import idx_header
 from minicnn.runs import checkpoint
 from minicnn.runs.checkpoint import NEWEST, CheckpointError
+from minicnn.runs.directory import CONFIG, METRICS, RunError
 from minicnn.runs.loop import train
-from minicnn.runs.run import CONFIG, METRICS, RunError
 
 pytestmark = [
     pytest.mark.usefixtures("small_networks"),

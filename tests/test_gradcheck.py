@@ -1,4 +1,4 @@
-"""The checker: what it calls right, what it calls wrong, what it refuses, and what it reports."""
+"""The checker: what it calls correct, what it calls wrong, what it refuses, and what it reports."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ from naive import normal
 
 import minicnn
 from minicnn import Dense, gradient_check
-from minicnn.checks.gradcheck import GradientError
+from minicnn.checks.report import GradientError
 from minicnn.engine import reference
 
 
@@ -18,7 +18,7 @@ def check_cubes(backward, **options):
     return gradient_check((cubes, backward), normal(3, 5), **options)
 
 
-def test_a_right_gradient_is_ok():
+def test_a_correct_gradient_is_ok():
     report = check_cubes(lambda dy, x: 3 * x**2 * dy)
     report.assert_ok()
     assert report.ok
@@ -97,7 +97,7 @@ def test_a_sample_of_a_gradient_that_is_mostly_zero_meets_some_of_the_rest():
 
 
 def test_the_upstream_is_random_so_that_errors_cannot_cancel():
-    """The sum of a softmax is 1, so with dy = 1 its gradient is 0, and any softmax backward looks right."""
+    """The sum of a softmax is 1, so with dy = 1 its gradient is 0, and any softmax backward looks correct."""
 
     def forward(x):
         p = reference.softmax(x)
@@ -112,16 +112,74 @@ def test_the_upstream_is_random_so_that_errors_cannot_cancel():
 
 
 def test_the_seed_decides_the_upstream():
-    def right(dy, x):
+    def correct(dy, x):
         return 3 * x**2 * dy
 
-    first, again, other = (check_cubes(right, seed=seed)["x"].analytic for seed in (1, 1, 2))
+    first, again, other = (check_cubes(correct, seed=seed)["x"].analytic for seed in (1, 1, 2))
     assert first == again
     assert first != other
 
 
 def test_the_checker_is_at_the_front_door():
     assert minicnn.gradient_check is gradient_check
+
+
+# --- dy ------------------------------------------------------------------------------------------
+
+
+def doubling_its_argument(dy, x):
+    dy *= 2
+    return 3 * x**2 * dy
+
+
+def scaling_its_argument(dy, x):
+    dy *= 3 * x**2
+    return dy
+
+
+def test_a_backward_that_doubles_dy_in_place_is_wrong_by_a_factor_of_2():
+    """Handed the checker's own dy, it would double both sides of the comparison."""
+    report = check_cubes(doubling_its_argument, dy=np.ones((3, 5)))
+    assert report.wrong
+    correct = 3 * normal(3, 5)[report["x"].where] ** 2
+    assert report["x"].numerical == pytest.approx(correct)
+    assert report["x"].analytic == pytest.approx(2 * correct)
+    assert report.notes == [
+        "note: backward changes its argument in place, an array that belongs to the caller"
+    ]
+
+
+def test_a_backward_that_returns_the_gradient_in_dy_is_correct_and_noted():
+    report = check_cubes(scaling_its_argument)
+    report.assert_ok()
+    assert str(report).endswith(
+        "\nnote: backward changes its argument in place, an array that belongs to the caller"
+    )
+    assert check_cubes(lambda dy, x: 3 * x**2 * dy).notes == []
+
+
+def test_dy_of_the_caller_is_left_alone():
+    dy = np.ones((3, 5))
+    check_cubes(doubling_its_argument, dy=dy)
+    np.testing.assert_array_equal(dy, np.ones((3, 5)))
+
+
+# --- constants -----------------------------------------------------------------------------------
+
+
+def test_an_input_can_be_a_constant():
+    """y = x^3 * w, and backward returns no gradient of w."""
+    pair = (lambda x, w: (x**3 * w, (x, w)), lambda dy, cache: 3 * cache[0] ** 2 * cache[1] * dy)
+    report = gradient_check(pair, normal(3, 5), normal(5, seed=1), constants=["w"])
+    report.assert_ok()
+    assert [array.name for array in report.arrays] == ["x"]
+    with pytest.raises(ValueError, match="backward: expected gradients of x, w, got 1 arrays"):
+        gradient_check(pair, normal(3, 5), normal(5, seed=1))
+
+
+def test_an_unknown_constant_is_refused():
+    with pytest.raises(ValueError, match=r"constants: expected names among x, got \['w'\]"):
+        check_cubes(lambda dy, x: 3 * x**2 * dy, constants=["w"])
 
 
 # --- refusals ------------------------------------------------------------------------------------
@@ -168,10 +226,10 @@ def test_integers_have_no_gradient():
 
 
 def test_the_report_is_a_table():
-    layer = Dense(4, 3, name="fc", ops="reference")
+    layer = Dense(4, 3, name="fc", rng=0, ops="reference")
     lines = str(gradient_check(layer, normal(5, 4))).splitlines()
     assert lines[0] == "gradient check of Dense fc"
-    assert lines[1].split() == ["array", "shape", "compared", "kinks", "error", "at", "backward", "quotient"]
+    assert lines[1].split() == ["array", "shape", "compared", "kinks", "error", "at", "backward", "numerical"]
     assert [line.split()[:5] for line in lines[2:5]] == [
         ["x", "5x4", "20", "of", "20"],
         ["fc.weight", "4x3", "12", "of", "12"],

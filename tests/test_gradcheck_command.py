@@ -1,25 +1,22 @@
 """`python -m minicnn gradcheck`: complete, and honest in its exit code."""
 
-import inspect
 import re
 
+import numpy as np
 import pytest
 
 from minicnn.checks import suite as gradcheck_suite
+from minicnn.checks.examples import layer_classes
 from minicnn.checks.suite import run_gradcheck
 from minicnn.cli import main
-from minicnn.engine import kernels, layers, reference
-from minicnn.engine.layers import Layer
+from minicnn.engine import kernels, reference
 
 
 def test_every_operation_and_every_layer_is_in_the_command():
     pairs = {name.removesuffix("_backward") for name in kernels.__all__ if name.endswith("_backward")}
     assert {name for name, _ in gradcheck_suite.OPERATIONS} == pairs
-    exported = {getattr(layers, name) for name in layers.__all__}
-    kinds = {kind for kind in exported if inspect.isclass(kind) and issubclass(kind, Layer)} - {Layer}
-    assert set(gradcheck_suite.LAYERS) == kinds
     checks = gradcheck_suite.all_checks()
-    for name in (*pairs, *(kind.__name__ for kind in kinds), "network"):
+    for name in (*pairs, *layer_classes(), "network"):
         assert {check.ops for check in checks if check.name == name} == {"reference", "kernels"}
 
 
@@ -32,18 +29,35 @@ def test_one_layer_can_be_chosen(name, capsys):
     assert out[-1] == f"gradients right in {len(rows)} of {len(rows)} checks (seed 3)"
 
 
+def test_layers_whose_evaluation_differs_are_checked_in_both(capsys):
+    assert run_gradcheck("Dropout")
+    out = capsys.readouterr().out
+    for what in "Dropout layer             ", "Dropout layer, evaluation ":
+        assert out.count(f"\n{what}") == 2
+    assert "\nReLU layer, evaluation" not in out
+
+
+def test_the_operations_are_checked_with_their_options():
+    """Evaluation's statistics are constants, the other arrays are not."""
+    report = gradcheck_suite.check_operation("batch_norm2d", "evaluation", reference)
+    report.assert_ok()
+    assert [array.name for array in report.arrays] == ["x", "scale", "shift"]
+    zeros = gradcheck_suite.check_operation("dense", "", reference, dy=np.zeros(()))
+    assert [array.verdict for array in zeros.arrays] == ["zero"] * 3
+
+
 def test_an_unknown_layer_is_refused_with_the_names():
     with pytest.raises(ValueError, match=r"layer: expected one of conv2d, .*ReLU, network, got 'lstm'"):
         run_gradcheck("lstm")
 
 
-def test_all_gradients_are_right():
+def test_all_gradients_are_correct():
     assert run_gradcheck()
 
 
 def test_a_wrong_gradient_fails_the_command(monkeypatch, capsys):
-    right = reference.relu_backward
-    monkeypatch.setattr(reference, "relu_backward", lambda dy, cache: 1.001 * right(dy, cache))
+    correct = reference.relu_backward
+    monkeypatch.setattr(reference, "relu_backward", lambda dy, cache: 1.001 * correct(dy, cache))
     assert not run_gradcheck("relu")
     out = capsys.readouterr().out
     assert "WRONG: backward is not the derivative of forward for x" in out

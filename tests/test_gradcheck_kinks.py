@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from naive import normal
 
-from minicnn import Conv2D, MaxPool2D, ReLU, Sequential, gradient_check, load_mnist
-from minicnn.checks.gradcheck import GradientError
+from minicnn import Conv2D, Dense, Flatten, MaxPool2D, ReLU, Sequential, gradient_check, load_mnist
+from minicnn.checks.report import GradientError
 from minicnn.engine import reference
 from minicnn.engine.initializers import constant
 from minicnn.engine.layers import Layer
@@ -24,7 +24,7 @@ def test_entries_on_a_kink_are_counted_and_not_compared():
     assert (report["x"].compared, report["x"].kinks) == (2, 2)
 
 
-def test_nothing_but_kinks_is_neither_right_nor_wrong():
+def test_nothing_but_kinks_is_neither_ok_nor_wrong():
     report = relu_report(np.zeros((2, 3)))
     assert (report.ok, report.wrong) == (False, False)
     assert report["x"].verdict == "kinks"
@@ -49,6 +49,115 @@ def test_a_kink_within_the_step_is_stepped_around(distance):
 
 def test_a_wrong_gradient_beside_kinks_is_wrong():
     assert relu_report([[-1.0, 0.0, 2.0, 0.0]], lambda dy, cache: dy).wrong
+
+
+# --- what may be claimed on a kink ---------------------------------------------------------------
+
+
+def relu_claiming(at_zero):
+    """The backward of ReLU with a derivative of its own at 0."""
+    return lambda dy, cache: dy * np.where(cache[0] == 0, at_zero, cache[0] > 0)
+
+
+def plain_relu(x):
+    return np.maximum(x, 0), (x,)
+
+
+@pytest.mark.parametrize("at_zero", [0.0, 0.5, 1.0])
+def test_any_slope_between_the_two_may_be_claimed_on_a_kink(at_zero):
+    report = gradient_check((plain_relu, relu_claiming(at_zero)), np.array([[-1.0, 0.0, 2.0, 0.0]]))
+    report.assert_ok()
+    assert (report["x"].compared, report["x"].kinks) == (2, 2)
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("at_zero", [5.0, 1.001, -0.001, -1.0, np.nan, np.inf])
+def test_anything_else_on_a_kink_is_wrong(at_zero):
+    x = np.array([[-1.0, 0.0, 2.0]])
+    report = gradient_check((plain_relu, relu_claiming(at_zero)), x, dy=np.ones((1, 3)))
+    assert report.wrong
+    assert report["x"].where == (0, 1)
+    np.testing.assert_equal(report["x"].analytic, at_zero)
+    if np.isfinite(at_zero):
+        assert report["x"].numerical == pytest.approx(np.clip(at_zero, 0, 1))  # the nearest that is possible
+
+
+@pytest.mark.parametrize("factor", [5.0, 1.001, -1.0])
+def test_a_gradient_that_is_wrong_around_the_kink_too_is_wrong_where_there_are_only_kinks(factor):
+    report = relu_report(np.zeros((2, 3)), lambda dy, cache: factor * dy)
+    assert report.wrong
+    assert report["x"].analytic == pytest.approx(factor * report["x"].numerical) or report["x"].numerical == 0
+
+
+def test_a_kink_at_the_border_of_the_domain_is_no_error():
+    """What is 1e-3 away cannot be looked at: the function is defined up to 1e-4."""
+
+    def forward(x):
+        return np.where(np.abs(x) < 1e-4, np.maximum(x, 0), np.nan), (x,)
+
+    report = gradient_check((forward, lambda dy, cache: 5 * dy), np.zeros((2, 3)))
+    assert report["x"].verdict == "kinks"
+
+
+def test_a_maximum_may_share_its_gradient_among_ties_but_not_count_it_twice():
+    x = np.array([[3.0, 3.0, 1.0]])
+
+    def forward(x):
+        return x.max(axis=1), x
+
+    def backward(share):
+        return lambda dy, x: dy[:, None] * np.where(x == x.max(), share, 0)
+
+    assert not gradient_check((forward, backward(0.5)), x).wrong
+    assert not gradient_check((forward, backward(1.0)), x).wrong  # each alone is possible
+    assert gradient_check((forward, backward(1.5)), x).wrong
+
+
+class SumOfKinks:
+    """y = sum over k of v_k relu(w_k x + b_k), where all b are 0: at x = 0 all ReLUs are on their kink.
+
+    With relu'(0) = 0, as usual, backward returns 0. The slopes of y are 3 to the right and 2 to the left.
+    """
+
+    def __init__(self, at_zero=0.0):
+        self.w, self.v = np.array([1.0, 2.0, -1.0, -1.0]), np.array([1.0, 1.0, -1.0, -1.0])
+        self.b, self.db, self.at_zero = np.zeros(4), None, at_zero
+
+    def forward(self, x):
+        self.z = x[:, None] * self.w + self.b
+        return np.maximum(self.z, 0) @ self.v
+
+    def backward(self, dy):
+        dz = dy[:, None] * self.v * np.where(self.z == 0, self.at_zero, self.z > 0)
+        self.db = dz.sum(axis=0)
+        return dz @ self.w
+
+
+def test_where_several_kinks_meet_each_may_have_a_side_of_its_own():
+    """0 is not between 2 and 3, and yet it is what a correct network returns."""
+    report = gradient_check(SumOfKinks(), np.zeros(1), parameters={"b": "db"}, dy=np.ones(1))
+    assert not report.wrong
+    assert (report["x"].kinks, report["b"].kinks) == (1, 4)
+    assert gradient_check(SumOfKinks(9.0), np.zeros(1), parameters={"b": "db"}, dy=np.ones(1)).wrong
+
+
+def test_a_blank_image_in_a_network_with_zero_biases_is_no_false_alarm():
+    for seed in range(5):
+        conv = {"rng": seed, "dtype": np.float64, "bias_init": constant(0), "ops": "reference"}
+        layers = [Conv2D(1, 4, 3, **conv), ReLU(ops="reference"), MaxPool2D(ops="reference")]
+        layers += [
+            Flatten(ops="reference"),
+            Dense(36, 5, name="fc", rng=seed, dtype=np.float64, ops="reference"),
+        ]
+        network = Sequential(layers, (6, 6, 1))
+        x = np.zeros((2, 6, 6, 1))
+        x[1, 3:] = normal(3, 6, 1, seed=seed)
+        report = gradient_check(network, x, entries=80)
+        assert not report.wrong, report
+        assert report["x"].kinks > 20
+
+
+# --- what is no kink -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("scale", [1, 30, 300])
@@ -170,7 +279,7 @@ def error_without_a_look_at_kinks(net, digits):
     return np.max(np.abs(analytic - numerical) / np.maximum(np.abs(analytic), np.abs(numerical)))
 
 
-def test_a_right_bias_gradient_fails_on_digits_with_bias_0_unless_kinks_are_noticed(digits):
+def test_a_correct_bias_gradient_fails_on_digits_with_bias_0_unless_kinks_are_noticed(digits):
     """Under a blank patch the convolution is exactly its bias: with b = 0 it lies on the ReLU's kink."""
     assert error_without_a_look_at_kinks(block(0), digits) > 0.1
     report = gradient_check(block(0), digits, entries=50)
@@ -184,20 +293,20 @@ def test_a_right_bias_gradient_fails_on_digits_with_bias_0_unless_kinks_are_noti
 class EveryMaximumWins(Layer):
     """2x2 max-pool whose backward, like many on the web, gives dy to each entry that equals the maximum."""
 
-    def __init__(self):
-        super().__init__("pool")
+    def __init__(self, name="pool", ops="kernels"):
+        super().__init__(name, ops)
 
     def output_shape(self, input_shape):
         H, W, C = input_shape
         return H // 2, W // 2, C
 
-    def _forward(self, x, training):
+    def compute(self, ops, x, training):
         N, H, W, C = x.shape
         windows = x.reshape(N, H // 2, 2, W // 2, 2, C)
         y = windows.max(axis=(2, 4))
         return y, (windows, y)
 
-    def _backward(self, dy, cache, input_gradient):
+    def differentiate(self, ops, dy, cache, input_gradient):
         windows, y = cache
         mask = windows == y[:, :, None, :, None]
         N, H, _, W, _, C = windows.shape

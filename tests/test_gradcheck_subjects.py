@@ -1,20 +1,23 @@
-"""What can be checked: layers and networks of this package, layers of a reader, functions."""
+"""What can be checked: layers and networks of this package, layers of other makes, functions."""
 
 import numpy as np
 import pytest
 from naive import normal
 
 from minicnn import (
+    BatchNorm2D,
     ConvReLUPool,
     Dense,
     Dropout,
     Flatten,
+    Layer,
     ReLU,
     Sequential,
     SoftmaxCrossEntropy,
     gradient_check,
-    reference,
 )
+from minicnn.checks.report import GradientError
+from minicnn.engine import reference
 
 # --- layers and networks of this package ---------------------------------------------------------
 
@@ -59,31 +62,117 @@ def test_a_network_with_dropout_is_checked_with_one_mask(ops, training):
     assert [array.name for array in report.arrays] == names
 
 
-def test_a_fixed_mask_of_dropout_is_kept():
-    layer, mask = Dropout(0.5), np.array([[True, False, True, True]])
-    layer.fixed_mask = mask
-    report = gradient_check(layer, np.ones((1, 4)), dy=np.ones((1, 4)))
-    report.assert_ok()
-    assert report["x"].largest == 2
+def test_dropout_is_checked_with_the_mask_that_it_would_draw_next():
+    layer, twin = Dropout(0.5, rng=5), Dropout(0.5, rng=5)
+    report = gradient_check(layer, np.ones((1, 1)), dy=np.ones((1, 1)))
+    assert report["x"].largest == 2 * twin.draw_mask((1, 1)).item()
+    np.testing.assert_array_equal(layer.draw_mask((3, 4)), Dropout(0.5, rng=5).draw_mask((3, 4)))
 
 
 class FreshMask(Dropout):
-    def _backward(self, dy, cache, input_gradient):
-        return self.ops.dropout_backward(dy, (self.draw_mask(dy.shape), self.keep_prob))
+    def differentiate(self, ops, dy, cache, input_gradient):
+        return ops.dropout_backward(dy, (self.draw_mask(dy.shape), self.keep_prob))
 
 
 def test_a_fresh_mask_in_backward_is_wrong():
-    assert gradient_check(FreshMask(0.5, ops="reference"), normal(4, 10)).wrong
+    assert gradient_check(FreshMask(0.5, rng=0, ops="reference"), normal(4, 10)).wrong
 
 
 def test_the_loss_is_checked_with_its_labels():
     labels = np.array([0, 2, 2])
-    report = gradient_check(SoftmaxCrossEntropy("mean", "reference"), normal(3, 4), labels)
+    report = gradient_check(SoftmaxCrossEntropy("mean", ops="reference"), normal(3, 4), labels)
     report.assert_ok()
     assert [array.name for array in report.arrays] == ["logits"]
 
 
-# --- layers of a reader --------------------------------------------------------------------------
+# --- layers whose state changes ------------------------------------------------------------------
+
+
+def norm(**options):
+    values = {"scale": normal(2, seed=1), "shift": normal(2, seed=2)}
+    values |= {"running_mean": normal(2, seed=3), "running_variance": np.array([0.5, 2.0])}
+    return BatchNorm2D(2, values=values, ops="reference", **options)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_normalization_is_checked_and_its_statistics_left_alone(training):
+    layer = norm()
+    before = {name: array.copy() for name, array in layer.arrays().items()}
+    report = gradient_check(layer, 3 * normal(3, 4, 3, 2) + 1, training=training)
+    report.assert_ok()
+    assert [array.name for array in report.arrays] == ["x", "norm.scale", "norm.shift"]
+    np.testing.assert_equal(layer.arrays(), before)
+
+
+def test_evaluation_uses_the_statistics_that_the_layer_has():
+    """dx = dy * scale / sqrt(running variance + epsilon), constants all."""
+    layer = norm()
+    report = gradient_check(layer, normal(1, 1, 1, 2), training=False, dy=np.ones((1, 1, 1, 2)))
+    slopes = np.abs(layer.scale.value) / np.sqrt(layer.state["running_variance"] + 1e-5)
+    assert report["x"].largest == pytest.approx(slopes.max())
+
+
+class StatisticsAsConstants(BatchNorm2D):
+    """The classical mistake: mean and variance of the batch depend on x, and backward forgets it."""
+
+    def differentiate(self, ops, dy, cache, input_gradient):
+        mean, variance, normed, scale, std, _ = cache
+        return super().differentiate(ops, dy, (mean, variance, normed, scale, std, False), input_gradient)
+
+
+def test_a_batch_normalization_that_forgets_its_statistics_in_backward_is_wrong():
+    report = gradient_check(StatisticsAsConstants(2, ops="reference"), normal(3, 4, 3, 2))
+    assert [array.verdict for array in report.arrays] == ["WRONG", "ok", "ok"]
+
+
+class MovingTarget(Layer):
+    """In training it returns x times a number that it has learned so far, and learns."""
+
+    def __init__(self, name="target", values=None, dtype=np.float64, ops="reference"):
+        super().__init__(name, ops)
+        self.declare({}, {"seen": ((1,), 2.0)}, values=values, dtype=dtype)
+
+    def compute(self, ops, x, training):
+        factor = self.state["seen"].copy()
+        self.state["seen"] += training
+        return x * factor, factor
+
+    def differentiate(self, ops, dy, factor, input_gradient):
+        return dy * factor
+
+
+def test_state_is_restored_before_every_evaluation():
+    report = gradient_check(MovingTarget(), normal(2, 3), dy=np.ones((2, 3)))
+    report.assert_ok()
+    assert report["x"].largest == pytest.approx(2)
+
+
+class Undeclared(MovingTarget):
+    """Keeps its number where nobody knows of it."""
+
+    seen = 2.0
+
+    def compute(self, ops, x, training):
+        self.seen += training
+        return x * self.seen, self.seen
+
+
+def test_state_that_is_not_declared_is_refused():
+    with pytest.raises(
+        ValueError, match="expected the same output for the same input, .* lists in its state"
+    ):
+        gradient_check(Undeclared(), normal(2, 3))
+
+
+def test_the_gradient_of_a_large_weight_is_checked_as_it_is_read_first():
+    """It is left as a product by backward, and multiplied when it is read."""
+    layer = Dense(400, 300, rng=0, ops="reference")
+    report = gradient_check(layer, normal(2, 400), entries=20)
+    report.assert_ok()
+    assert report["dense.weight"].directions == 3
+
+
+# --- layers of other makes --------------------------------------------------------------------------
 
 
 class TheirDense:
@@ -118,9 +207,68 @@ def test_parameters_are_put_back():
     np.testing.assert_array_equal(layer.W, before)
 
 
-def test_parameters_that_are_not_named_are_mentioned():
-    text = str(gradient_check(TheirDense(), normal(5, 4)))
-    assert 'found none; if there are, name them: parameters={"W": "dW"}' in text
+def test_parameters_that_are_not_named_leave_the_verdict_open():
+    report = gradient_check(TheirDense(), normal(5, 4))
+    assert report["x"].verdict == "ok"
+    assert (report.ok, report.wrong) == (False, False)
+    with pytest.raises(
+        GradientError, match="UNDECIDED: parameters were not checked, as none were found; name"
+    ):
+        report.assert_ok()
+
+
+def test_no_parameters_must_be_stated():
+    gradient_check(TheirDense(), normal(5, 4), parameters={}).assert_ok()
+
+
+class TheirLayerWithAnEmptyList(TheirDense):
+    parameters = ()
+
+
+def test_an_empty_list_of_parameters_leaves_the_verdict_open_too():
+    report = gradient_check(TheirLayerWithAnEmptyList(), normal(5, 4))
+    assert report.verdict.startswith("UNDECIDED: parameters were not checked")
+    gradient_check(TheirLayerWithAnEmptyList(), normal(5, 4), parameters={}).assert_ok()
+
+
+def test_a_wrong_gradient_is_wrong_whether_or_not_parameters_were_named():
+    layer = TheirDense()
+    layer.backward = lambda dy: 2 * dy @ layer.W.T
+    assert gradient_check(layer, normal(5, 4)).verdict.startswith("WRONG: ")
+
+
+class Their:
+    """A parameter of another make."""
+
+    def __init__(self, name, layer, value, gradient, factor=1.0):
+        self.name, self.value = name, getattr(layer, value)
+        self._gradient = lambda: factor * getattr(layer, gradient)
+
+    @property
+    def grad(self):
+        return self._gradient()
+
+
+class TwoOfOneName(TheirDense):
+    def __init__(self, name, factor):
+        super().__init__()
+        self.db = 0.0
+        self.parameters = [Their(name, self, "W", "dW"), Their(name, self, "b", "db", factor)]
+
+    def forward(self, x):
+        self.dW, self.db = np.zeros_like(self.W), 0.0
+        return super().forward(x)
+
+
+@pytest.mark.parametrize(("name", "names"), [("W", ["x", "W", "W#2"]), ("x", ["x", "x#2", "x#3"])])
+def test_arrays_of_one_name_are_all_checked(name, names):
+    report = gradient_check(TwoOfOneName(name, factor=1.0), normal(5, 4))
+    report.assert_ok()
+    assert [array.name for array in report.arrays] == names
+    assert [array.shape for array in report.arrays] == [(5, 4), (4, 3), (3,)]
+    report = gradient_check(TwoOfOneName(name, factor=2.0), normal(5, 4))
+    assert [array.verdict for array in report.arrays] == ["ok", "ok", "WRONG"]
+    assert report.verdict == f"WRONG: backward is not the derivative of forward for {names[2]}"
 
 
 class TheirLayerWithParameters(TheirDense):
@@ -146,9 +294,11 @@ class TheirDropout:
 
 
 def test_numpys_global_random_numbers_are_fixed_too():
-    report = gradient_check(TheirDropout(), normal(4, 6))
+    before = np.random.get_state()[1].copy()
+    report = gradient_check(TheirDropout(), normal(4, 6), parameters={})
     report.assert_ok()
-    assert np.count_nonzero(report["x"].largest) > 0
+    assert report["x"].largest > 0
+    np.testing.assert_array_equal(np.random.get_state()[1], before)
 
 
 class InPlace:
@@ -167,7 +317,9 @@ class InPlace:
 def test_a_layer_that_changes_its_input_is_judged_by_its_results():
     x = normal(3, 4)
     before = x.copy()
-    gradient_check(InPlace(), x).assert_ok()
+    report = gradient_check(InPlace(), x, parameters={})
+    report.assert_ok()
+    assert [note.split(" changes")[0] for note in report.notes] == ["note: forward", "note: backward"]
     np.testing.assert_array_equal(x, before)
 
 

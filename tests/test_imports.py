@@ -11,28 +11,29 @@ import minicnn
 
 ROOT = Path(minicnn.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
+# Rooms and lone files, from the ground up. A room imports from lower levels, and within its level only as
+# long as no two import each other.
 LEVELS = [
-    ["reference", "arguments", "data", "files", "sealed", "_version"],
-    ["kernels"],
-    ["initializers", "layers", "losses", "optimizers", "augmentation"],
-    ["network", "gradcheck"],
-    [
-        "tutorial",
-        "gradcheck_suite",
-        "settings",
-        "checkpoint",
-        "signals",
-        "run",
-        "ahead",
-        "training",
-        "drawing",
-        "report",
-        "prepare",
-        "interchange",
-    ],
+    ["storage", "_version"],
+    ["engine"],
+    ["data"],
+    ["tutorial"],
+    ["checks", "runs", "pictures", "interchange"],
     ["cli", "__main__", "__init__"],  # __init__ is the front door: it may import everything
 ]
 LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
+# The same within the engine.
+ENGINE_LEVELS = [
+    ["arguments", "workspace", "reference"],
+    ["kernels"],
+    ["initializers", "ops"],
+    ["parameters"],
+    ["layers", "losses", "optimizers"],
+    ["network"],
+    ["averaging"],
+]
+ENGINE_LEVEL = {unit: level for level, units in enumerate(ENGINE_LEVELS) for unit in units}
+ENGINE_FILES = [file for file in FILES if file.startswith("engine/") and file != "engine/__init__.py"]
 every_file = pytest.mark.parametrize("file", FILES)
 
 
@@ -40,26 +41,31 @@ def tree(file):
     return ast.parse((ROOT / file).read_text())
 
 
-def unit_of(module):
-    """The file or directory that holds a module of the package: "layers" for "minicnn.engine.layers.base"."""
-    return module.split(".")[1] if "." in module else "__init__"
+def unit_of(module, room):
+    """The file or directory in a room that holds a module: "layers" for "minicnn.engine.layers.base"."""
+    rest = module.removeprefix(room).split(".")
+    return rest[1] if len(rest) > 1 else "__init__"
 
 
-def imports(source, file):
-    """Units of the package that a file's source imports, anywhere in it."""
+def imports(source, file, room="minicnn"):
+    """Units of a room (a package) that a file's source imports, anywhere in it."""
     package = ["minicnn", *Path(file).parts[:-1]]
-    units = set()
+    modules = set()
     for node in ast.walk(source):
         if isinstance(node, ast.Import):
-            units |= {unit_of(a.name) for a in node.names if a.name.split(".")[0] == "minicnn"}
+            modules |= {a.name for a in node.names}
         elif isinstance(node, ast.ImportFrom):
             start = package[: len(package) - node.level + 1] if node.level else []
             module = ".".join([*start, *filter(None, [node.module])])
-            if module == "minicnn":  # from minicnn import layers, load_mnist
-                units |= {a.name if a.name in LEVEL else "__init__" for a in node.names}
-            elif module.startswith("minicnn."):
-                units.add(unit_of(module))
-    return units
+            # from minicnn.engine import layers: a module of the room, not a name in its __init__
+            inside = {f"{module}.{a.name}" for a in node.names if is_module(f"{module}.{a.name}")}
+            modules |= inside or {module}
+    return {unit_of(m, room) for m in modules if m == room or m.startswith(f"{room}.")}
+
+
+def is_module(name):
+    place = ROOT.parent.joinpath(*name.split("."))
+    return place.with_suffix(".py").exists() or place.is_dir()
 
 
 def own_unit(file):
@@ -79,7 +85,14 @@ def test_imports_go_only_downwards(file):
     assert [unit for unit in imports(tree(file), file) if LEVEL[unit] > level] == []
 
 
-def test_no_two_files_import_each_other_however_indirectly():
+@pytest.mark.parametrize("file", ENGINE_FILES)
+def test_imports_within_the_engine_go_only_downwards(file):
+    own = Path(file).parts[1].removesuffix(".py")
+    units = {unit for unit in imports(tree(file), file, "minicnn.engine") if unit != own}
+    assert [unit for unit in units if ENGINE_LEVEL[unit] >= ENGINE_LEVEL[own]] == []
+
+
+def test_no_two_rooms_import_each_other_however_indirectly():
     below = {unit: set() for unit in LEVEL}
     for file in FILES:
         below[own_unit(file)] |= imports(tree(file), file) - {own_unit(file)}
@@ -91,19 +104,47 @@ def test_no_two_files_import_each_other_however_indirectly():
 @pytest.mark.parametrize(
     ("line", "file", "unit"),
     [
-        ("import minicnn.engine.layers.base", "network.py", "layers"),
-        ("from minicnn.engine.network import Sequential", "tutorial.py", "network"),
-        ("from minicnn import kernels", "layers/base.py", "kernels"),
-        ("from minicnn import tutorial_network", "report.py", "__init__"),
-        ("import minicnn", "report.py", "__init__"),
-        ("def f():\n    from minicnn import report", "training.py", "report"),
+        ("import minicnn.engine.layers.base", "tutorial.py", "engine"),
+        ("from minicnn.engine.network import Sequential", "tutorial.py", "engine"),
+        ("from minicnn.engine import kernels", "engine/layers/base.py", "engine"),
+        ("from minicnn import tutorial_network", "pictures/report.py", "__init__"),
+        ("import minicnn", "pictures/report.py", "__init__"),
+        ("def f():\n    from minicnn import pictures", "runs/loop.py", "pictures"),
         ("from .idx import read_idx", "data/mnist.py", "data"),
-        ("from ..files import write_whole", "data/mnist.py", "files"),
+        ("from ..storage.files import write_whole", "data/mnist.py", "storage"),
         ("from . import cli", "__main__.py", "cli"),
     ],
 )
 def test_imports_are_found(line, file, unit):
     assert imports(ast.parse(line), file) == {unit}
+
+
+def test_imports_within_the_engine_are_found():
+    source = ast.parse("from minicnn.engine import kernels\nfrom minicnn.engine.layers.base import Layer")
+    assert imports(source, "engine/network.py", "minicnn.engine") == {"kernels", "layers"}
+
+
+def test_the_reference_trains_without_numba():
+    code = """
+import sys
+sys.modules["numba"] = sys.modules["llvmlite"] = None  # importing them fails
+import numpy as np
+import minicnn
+from minicnn import Adam, SoftmaxCrossEntropy, train_step, tutorial_network
+network = tutorial_network(ops="reference")
+loss, adam = SoftmaxCrossEntropy(ops="reference"), Adam(network.parameters(), 1e-3, ops="reference")
+x, labels = np.random.default_rng(0).random((2, 28, 28, 1), np.float32), np.array([3, 7])
+losses = [train_step(network, loss, adam, x, labels) for _ in range(4)]
+assert losses[-1] < losses[0], losses
+assert network.predict(x).shape == (2, 10)
+try:
+    tutorial_network().forward(x)
+except ImportError as error:
+    print(error)
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.startswith("the kernels need Numba")
+    assert result.stdout.endswith('compute with ops="reference" instead\n')
 
 
 def test_importing_minicnn_loads_nothing_that_is_only_for_a_run():

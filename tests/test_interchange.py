@@ -1,5 +1,7 @@
 """Networks go to PyTorch and ONNX and come back the same; what cannot is refused in one line."""
 
+import json
+import os
 import re
 from pathlib import Path
 
@@ -9,11 +11,15 @@ import safetensors.numpy
 from commands import assert_usage_error, run_main
 
 from minicnn import (
+    AveragePool2D,
+    BatchNorm2D,
     Conv2D,
     ConvReLUPool,
     Dense,
     Dropout,
     Flatten,
+    GlobalAveragePool2D,
+    Layer,
     MaxPool2D,
     ReLU,
     Sequential,
@@ -27,7 +33,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def odd_network(dtype=np.float32):
-    """Everything that has a twin, in sizes that differ: 9 x 7 pixels of two colours."""
+    """The layers of the tutorial, in sizes that all differ: 9 x 7 pixels of two colours."""
     rng = np.random.default_rng(0)
     layers = [
         Conv2D(2, 3, (3, 2), name="first", rng=rng, dtype=dtype),
@@ -44,11 +50,51 @@ def odd_network(dtype=np.float32):
     return Sequential(layers, (9, 7, 2), "odd")
 
 
+def normalized_network(dtype=np.float32):
+    """Batch normalization and averages, without padding, so that PyTorch has the same."""
+    rng = np.random.default_rng(0)
+    layers = [
+        Conv2D(2, 3, (3, 2), padding="valid", name="conv", rng=rng, dtype=dtype),
+        BatchNorm2D(3, momentum=0.75, epsilon=1e-3, name="norm", dtype=dtype),
+        ReLU(),
+        AveragePool2D(2, 1, "valid", name="mean"),
+        Conv2D(3, 5, 3, name="conv2", rng=rng, dtype=dtype),
+        BatchNorm2D(5, name="a.norm", dtype=dtype),
+        GlobalAveragePool2D(name="means"),
+        Dense(5, 4, name="last", rng=rng, dtype=dtype),
+    ]
+    return with_statistics(Sequential(layers, (9, 7, 2), "normalized"))
+
+
+def averaging_network(dtype=np.float32):
+    """Averages over windows that reach over the edge of the image, and as the output."""
+    rng = np.random.default_rng(0)
+    layers = [
+        AveragePool2D(3, 2, name="mean"),
+        Conv2D(2, 3, 3, name="conv", rng=rng, dtype=dtype),
+        AveragePool2D(2, 2, name="mean2"),
+        BatchNorm2D(3, dtype=dtype),
+        GlobalAveragePool2D(name="means"),
+    ]
+    return with_statistics(Sequential(layers, (9, 7, 2), "averaging"))
+
+
+def with_statistics(network):
+    """The network with other parameters and statistics than those it starts with."""
+    rng = np.random.default_rng(1)
+    for name, array in network.arrays().items():
+        if "norm" in name:
+            array[...] = rng.uniform(0.5, 2, array.shape)
+    return network
+
+
 NETWORKS = {
     "fused": lambda: tutorial_network(seed=1, keep_prob=0.7),
     "plain": lambda: tutorial_network(seed=1, fused=False),
     "softmax": softmax_regression,
     "odd": odd_network,
+    "normalized": normalized_network,
+    "averaging": averaging_network,
 }
 every_network = pytest.mark.parametrize("kind", NETWORKS)
 
@@ -66,9 +112,22 @@ def channels_first(x):
 
 
 def assert_same(a, b):
-    """The same layers, names, and weights to the bit."""
+    """The same layers and names, and arrays equal bit for bit."""
     assert a.architecture() == b.architecture()
-    np.testing.assert_array_equal(a.values, b.values)
+    assert_same_arrays(a, b)
+
+
+def assert_same_arrays(a, b):
+    assert list(a.arrays()) == list(b.arrays())
+    for name, array in a.arrays().items():
+        np.testing.assert_array_equal(array, b.arrays()[name], strict=True, err_msg=name)
+
+
+def zeroed(network):
+    """The network with zeros for all arrays."""
+    for array in network.arrays().values():
+        array[...] = 0
+    return network
 
 
 # --- PyTorch ---
@@ -95,23 +154,68 @@ def test_pytorchs_file_comes_back_the_same(tmp_path, kind):
 @every_network
 def test_a_state_dict_fills_a_network_in_place(kind):
     network, _ = network_and_images(kind)
-    other = NETWORKS[kind]()
-    other.values[...] = 0
+    other = zeroed(NETWORKS[kind]())
     from_torch(to_torch(network), other)
-    np.testing.assert_array_equal(other.values, network.values)
+    assert_same(other, network)
 
 
-def test_the_numbers_of_an_nn_sequential_are_names_too():
-    network, _ = network_and_images("odd")
-    numbers = {"first": 0, "a.second": 3, "middle": 8, "last": 10}
+@pytest.mark.parametrize(
+    ("kind", "numbers"),
+    [
+        ("odd", {"first": 0, "a.second": 3, "middle": 8, "last": 10}),
+        ("normalized", {"conv": 0, "norm": 1, "conv2": 4, "a.norm": 5, "last": 12}),
+    ],
+)
+def test_the_numbers_of_an_nn_sequential_are_names_too(kind, numbers):
+    network, _ = network_and_images(kind)
     state = {}
     for key, value in to_torch(network).items():
-        name, kind = key.rsplit(".", 1)
-        state[f"{numbers[name]}.{kind}"] = value
-    other = odd_network()
-    other.values[...] = 0
+        name, array = key.rsplit(".", 1)
+        state[f"{numbers[name]}.{array}"] = value
+    other = zeroed(NETWORKS[kind]())
     from_torch(state, other)
-    np.testing.assert_array_equal(other.values, network.values)
+    assert_same(other, network)
+
+
+def test_batch_normalization_has_pytorchs_names_and_its_counter_is_ignored():
+    network = normalized_network()
+    state = to_torch(network)
+    ours = network.arrays()
+    pairs = {
+        "weight": "scale",
+        "bias": "shift",
+        "running_mean": "running_mean",
+        "running_var": "running_variance",
+    }
+    assert [key for key in state if key.startswith("norm.")] == [f"norm.{name}" for name in pairs]
+    for theirs, name in pairs.items():
+        np.testing.assert_array_equal(state[f"norm.{theirs}"], ours[f"norm.{name}"])
+    other = zeroed(normalized_network())
+    from_torch(state | {"norm.num_batches_tracked": np.array(7)}, other)
+    assert_same(other, network)
+
+
+class Unknown(Layer):
+    def __init__(self):
+        super().__init__("unknown")
+
+
+@pytest.mark.parametrize("convert", [to_torch, to_onnx])
+def test_a_layer_without_an_equivalent_is_refused_by_name(convert):
+    if convert is to_onnx:
+        pytest.importorskip("onnx")
+    where = "ONNX" if convert is to_onnx else "PyTorch"
+    with pytest.raises(ValueError, match=f"^unknown: Unknown has no equivalent in {where}$"):
+        convert(Sequential([Conv2D(1, 2), Unknown()], (4, 4, 1)))
+
+
+class Twice(Conv2D):
+    """A subclass, which may compute something else."""
+
+
+def test_a_subclass_of_a_known_layer_is_unknown():
+    with pytest.raises(ValueError, match="Twice has no equivalent in PyTorch"):
+        to_torch(Sequential([Twice(1, 2)], (4, 4, 1)))
 
 
 @pytest.mark.parametrize("kind", ["fused", "softmax"])
@@ -151,7 +255,7 @@ def test_a_state_that_does_not_fit_is_refused_and_changes_nothing(change, word):
 
 
 def test_flattened_images_as_output_are_refused():
-    with pytest.raises(ValueError, match="order"):
+    with pytest.raises(ValueError, match="order of its outputs"):
         to_torch(Sequential([Conv2D(1, 3), Flatten()], (4, 4, 1)))
 
 
@@ -164,12 +268,47 @@ def test_a_file_that_is_none_of_pytorchs_is_refused(tmp_path, content, word):
         load_torch(tmp_path / "n.safetensors")
 
 
-def test_a_file_of_minicnns_own_needs_no_conversion(tmp_path):
+def test_a_minicnn_file_needs_no_conversion(tmp_path):
     softmax_regression().save(tmp_path / "n.safetensors")
     with pytest.raises(ValueError, match="no need"):
         load_torch(tmp_path / "n.safetensors")
-    with pytest.raises(ValueError, match="nowhere"):
+    with pytest.raises(ValueError, match="nowhere: No such file or directory"):
         load_torch(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("load", [load_torch, load_onnx])
+def test_a_named_pipe_is_refused_instead_of_waited_for(tmp_path, load):
+    if load is load_onnx:
+        pytest.importorskip("onnx")
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(ValueError, match=r"pipe\.onnx: not a regular file"):
+        load(tmp_path / "pipe.onnx")
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        (lambda a: a["layers"][0].update(type="Unknown"), "KeyError"),
+        (lambda a: a["layers"][0].update(filters=10**9), "first.weight"),
+        (lambda a: a["layers"][0].update(stride="wide"), "stride"),
+        (lambda a: a["layers"].pop(), "last"),
+        (lambda a: a["layers"].insert(3, {"type": "Conv2D", "name": "more", "in_channels": 3, "filters": 3}),
+         "more.weight"),
+        (lambda a: a.pop("input_shape"), "input_shape"),
+        (lambda a: a.update(dtype="float3"), "float3"),
+        (lambda a: a.update(input_shape=[9, 20, 2]), "middle.weight"),
+    ],
+)  # fmt: skip
+def test_a_description_that_does_not_fit_the_arrays_is_refused(tmp_path, change, word):
+    network = odd_network()
+    description = network.architecture()
+    change(description)
+    metadata = {"minicnn.architecture": json.dumps(description)}
+    safetensors.numpy.save_file(to_torch(network), tmp_path / "n.safetensors", metadata)
+    with pytest.raises(ValueError, match=word) as caught:
+        load_torch(tmp_path / "n.safetensors")
+    assert str(caught.value).startswith(str(tmp_path / "n.safetensors: "))
+    assert "\n" not in str(caught.value)
 
 
 def their_twin(network):
@@ -180,6 +319,12 @@ def their_twin(network):
         if isinstance(layer, Conv2D):
             kh, kw, C, F = layer.weight.value.shape
             return nn.Conv2d(C, F, (kh, kw), layer.stride, layer.padding)
+        if isinstance(layer, BatchNorm2D):
+            return nn.BatchNorm2d(layer.scale.value.size, layer.epsilon, 1 - layer.momentum)
+        if isinstance(layer, AveragePool2D):
+            return nn.AvgPool2d(layer.size, layer.stride)
+        if isinstance(layer, GlobalAveragePool2D):
+            return nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         if isinstance(layer, MaxPool2D):
             return nn.MaxPool2d(layer.size, layer.stride, layer.size // 2 if layer.size % 2 else 0)
         if isinstance(layer, Dense):
@@ -193,7 +338,7 @@ def their_twin(network):
             twin.add_module(layer.name, module(layer))
             twin.add_module(f"{layer.name}_relu", nn.ReLU())
             twin.add_module(f"{layer.name}_pool", nn.MaxPool2d(2))
-        elif len(parts) == 2 and isinstance(layer, Conv2D):  # a module inside a module
+        elif len(parts) == 2 and layer.parameters:  # a module inside a module
             outer = nn.Sequential()
             outer.add_module(parts[1], module(layer))
             twin.add_module(parts[0], outer)
@@ -202,7 +347,7 @@ def their_twin(network):
     return twin.eval()
 
 
-@pytest.mark.parametrize("kind", ["fused", "plain", "softmax"])
+@pytest.mark.parametrize("kind", ["fused", "plain", "softmax", "normalized"])
 def test_pytorch_computes_the_same_logits(tmp_path, kind):
     torch = pytest.importorskip("torch")
     from safetensors.torch import load_file
@@ -215,6 +360,24 @@ def test_pytorch_computes_the_same_logits(tmp_path, kind):
         logits = twin(torch.tensor(channels_first(images))).numpy()
     expected = network.forward(images)
     np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
+
+
+def test_pytorch_keeps_the_same_statistics_in_training():
+    """The momentum there is one minus the momentum here; both take the unbiased variance."""
+    torch = pytest.importorskip("torch")
+    network, images = network_and_images("normalized")
+    twin = their_twin(network)
+    twin.load_state_dict({name: torch.tensor(value) for name, value in to_torch(network).items()})
+    twin.train()
+    for step in range(3):
+        network.forward(images + np.float32(step), training=True)
+        twin(torch.tensor(channels_first(images + np.float32(step))))
+    state = {name: tensor.numpy() for name, tensor in twin.state_dict().items()}
+    for name, value in to_torch(network).items():
+        np.testing.assert_allclose(value, state[name], rtol=1e-5, atol=1e-5, err_msg=name)
+    other = zeroed(normalized_network())
+    from_torch(state, other)  # with the counters
+    np.testing.assert_array_equal(other.arrays()["a.norm.running_mean"], state["a.norm.running_mean"])
 
 
 def test_weights_that_pytorch_saved_come_in(tmp_path):
@@ -268,7 +431,7 @@ def test_onnxruntime_computes_the_same_logits(kind):
 
 @pytest.mark.filterwarnings("ignore")  # of PyTorch's exporters
 @pytest.mark.parametrize("exporter", ["onnxscript", "torchscript"])
-@pytest.mark.parametrize("kind", ["fused", "plain", "softmax"])
+@pytest.mark.parametrize("kind", ["fused", "plain", "softmax", "normalized"])
 def test_what_pytorch_exports_comes_in_and_computes_the_same_logits(tmp_path, kind, exporter):
     pytest.importorskip("onnx")
     torch = pytest.importorskip("torch")
@@ -277,6 +440,7 @@ def test_what_pytorch_exports_comes_in_and_computes_the_same_logits(tmp_path, ki
     torch.manual_seed(0)
     network, images = network_and_images(kind)
     twin, x = their_twin(network), torch.tensor(channels_first(images))
+    twin.load_state_dict({name: torch.tensor(value) for name, value in to_torch(network).items()})
     torch.onnx.export(twin, (x,), tmp_path / "n.onnx", dynamo=exporter == "onnxscript")
     with torch.no_grad():
         logits = twin(x).numpy()
@@ -284,11 +448,12 @@ def test_what_pytorch_exports_comes_in_and_computes_the_same_logits(tmp_path, ki
     np.testing.assert_allclose(found, logits, rtol=1e-5, atol=1e-5 * np.abs(logits).max())
 
 
-def test_float64_goes_through_onnx(tmp_path):
+@pytest.mark.parametrize("make", [odd_network, normalized_network, averaging_network])
+def test_float64_goes_through_onnx(tmp_path, make):
     onnx = pytest.importorskip("onnx")
     from onnx.reference import ReferenceEvaluator
 
-    network = odd_network(np.float64)
+    network = make(np.float64)
     images = np.random.default_rng(0).random((3, 9, 7, 2))
     (logits,) = ReferenceEvaluator(to_onnx(network)).run(None, {"images": channels_first(images)})
     np.testing.assert_allclose(logits, network.forward(images), rtol=1e-9, atol=1e-9)
@@ -346,7 +511,9 @@ def test_a_foreign_chain_is_read(tmp_path):
     np.testing.assert_allclose(network.predict(images), expected, rtol=1e-4, atol=1e-6)
 
 
-W = np.zeros((4, 1, 3, 3), np.float32)
+CONSTANTS = {
+    "w": np.zeros((4, 1, 3, 3), np.float32), "one": np.ones(1, np.float32), "two": np.ones(2, np.float32)
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -357,15 +524,24 @@ W = np.zeros((4, 1, 3, 3), np.float32)
         ([("Conv", ["x", "w"], "y", {"dilations": [2, 2]})], "dilations"),
         ([("Conv", ["x", "w"], "y", {"strides": [1, 2]})], "strides"),
         ([("MaxPool", ["x"], "y", {"kernel_shape": [2, 3]})], "squares"),
+        ([("AveragePool", ["x"], "y", {"kernel_shape": [3, 3], "strides": [1, 1], "pads": [1, 1, 1, 1],
+                                       "count_include_pad": 1})], "count_include_pad"),
+        ([("GlobalAveragePool", ["x"], "y", {})], "Flatten"),
+        ([("GlobalAveragePool", ["x"], "a", {}), ("Relu", ["a"], "y", {})], "Flatten"),
+        ([("ReduceMean", ["x"], "y", {"axes": [1, 2]})], "axes 2 and 3"),
+        ([("ReduceMean", ["x"], "y", {"axes": [2, 3]})], "Flatten"),
+        ([("BatchNormalization", ["x", "one", "one", "one", "w"], "y", {})], "dimensions"),
+        ([("BatchNormalization", ["x", "one", "one", "one", "two"], "y", {})], "BatchNorm2D that fits"),
+        ([("BatchNormalization", ["x", "one", "one", "one", "x"], "y", {})], "constant as input 4"),
         ([("MaxPool", ["x"], "y", {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1})], "ceil_mode"),
-        ([("Relu", ["x"], "a", {}), ("Relu", ["x"], "y", {})], "follow one another"),
-        ([("Softmax", ["x"], "a", {}), ("Relu", ["a"], "y", {})], "follow one another"),
+        ([("Relu", ["x"], "a", {}), ("Relu", ["x"], "y", {})], "nodes in a sequence"),
+        ([("Softmax", ["x"], "a", {}), ("Relu", ["a"], "y", {})], "nodes in a sequence"),
         ([("Flatten", ["x"], "y", {"axis": 2})], "row"),
         ([("Gemm", ["x", "w"], "y", {})], "dimensions"),
     ],
-)
+)  # fmt: skip
 def test_a_graph_that_is_no_chain_of_known_layers_is_refused(tmp_path, nodes, word):
-    (tmp_path / "n.onnx").write_bytes(foreign(nodes, {"w": W}).SerializeToString())
+    (tmp_path / "n.onnx").write_bytes(foreign(nodes, CONSTANTS).SerializeToString())
     with pytest.raises(ValueError, match=word) as caught:
         load_onnx(tmp_path / "n.onnx")
     assert "n.onnx" in str(caught.value)
@@ -419,14 +595,17 @@ def test_export_and_import_give_the_network_back(capsys, here, to, ending):
         (["export", "n.safetensors"], "--to"),
         (["export", "n.safetensors", "--to", "keras"], "onnx"),
         (["export", "nowhere", "--to", "onnx"], "nowhere"),
-        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "."], "is a directory"),
+        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "."], "got the directory ."),
         (["export", "n.safetensors", "--to", "safetensors-torch", "--output", ""], "--output"),
-        (["export", "n.safetensors", "--to", "safetensors-torch", "--output", "no/where"], "no directory no"),
+        (
+            ["export", "n.safetensors", "--to", "safetensors-torch", "--output", "no/where"],
+            "is not a directory",
+        ),
         (["import", "nowhere", "out"], "nowhere"),
         (["import", "n.safetensors", "out"], "no need"),
         (["import", "n.safetensors", "n.safetensors"], "another file"),
         (["import", "n.safetensors", ""], "OUTPUT"),
-        (["import", "n.safetensors", "no/where"], "no directory no"),
+        (["import", "n.safetensors", "no/where"], "no is not a directory"),
     ],
 )
 def test_bad_usage_is_one_line_and_leaves_nothing(capsys, here, argv, word):

@@ -30,8 +30,8 @@ from minicnn.cli import train as train_module
 from minicnn.runs import checkpoint
 from minicnn.runs import run as run_module
 from minicnn.runs.checkpoint import NEWEST, PREVIOUS
+from minicnn.runs.directory import CONFIG, METRICS
 from minicnn.runs.loop import train
-from minicnn.runs.run import CONFIG, METRICS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
@@ -277,8 +277,8 @@ def test_a_signal_at_any_moment_leaves_a_valid_checkpoint_or_no_run(tmp_path, ca
 def test_a_signal_while_a_run_is_made_leaves_none(tmp_path, monkeypatch, number, code):
     data, output = write_data(tmp_path), tmp_path / "output"
     argv = ["train", "--ops", "reference", "--data", data, "--run-dir", tmp_path / "above" / "r"]
-    for place in ("_make_directory", "_write_config", "save"):
-        owner = run_module if place == "_make_directory" else run_module.Run
+    for place in ("make_run_directory", "write_config", "save"):
+        owner = run_module.Run if place == "save" else run_module
         original = getattr(owner, place)
 
         def interrupted(*args, original=original):

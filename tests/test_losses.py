@@ -22,24 +22,24 @@ def scores(N=4, K=5, dtype=np.float64):
 def test_the_sum_adds_up_the_losses_of_the_images_and_the_mean_divides(ops):
     logits, labels = scores()
     losses = naive.softmax_cross_entropy(logits, labels)
-    assert SoftmaxCrossEntropy("sum", ops).forward(logits, labels) == pytest.approx(sum(losses))
-    assert SoftmaxCrossEntropy("mean", ops).forward(logits, labels) == pytest.approx(sum(losses) / 4)
+    assert SoftmaxCrossEntropy("sum", ops=ops).forward(logits, labels) == pytest.approx(sum(losses))
+    assert SoftmaxCrossEntropy("mean", ops=ops).forward(logits, labels) == pytest.approx(sum(losses) / 4)
 
 
 @both_ops
 def test_smoothing_shares_a_part_of_what_is_expected_among_all_classes(ops):
     logits, labels = scores()
-    loss = SoftmaxCrossEntropy("sum", ops, smoothing=0.2)
+    loss = SoftmaxCrossEntropy("sum", 0.2, ops=ops)
     losses = naive.softmax_cross_entropy(logits, labels, smoothing=0.2)
     assert loss.forward(logits, labels) == pytest.approx(sum(losses))
     targets = 0.8 * np.eye(5)[labels] + 0.2 / 5
     np.testing.assert_allclose(loss.backward(), reference.softmax(logits) - targets, rtol=1e-12)
 
 
-@pytest.mark.parametrize("smoothing", [-0.1, 1, float("nan")])
-def test_smoothing_of_all_or_less_than_nothing_is_refused(smoothing):
-    with pytest.raises(ValueError, match=r"smoothing: expected 0 <= smoothing < 1"):
-        SoftmaxCrossEntropy(smoothing=smoothing)
+@pytest.mark.parametrize("label_smoothing", [-0.1, 1, float("nan")])
+def test_smoothing_of_all_or_less_than_nothing_is_refused(label_smoothing):
+    with pytest.raises(ValueError, match=r"label_smoothing: expected 0 <= label_smoothing < 1"):
+        SoftmaxCrossEntropy(label_smoothing=label_smoothing)
 
 
 def test_the_mean_is_the_default():
@@ -57,7 +57,7 @@ def test_the_loss_is_a_python_float():
 @both_reductions
 def test_backward_is_the_numerical_gradient(reduction, ops):
     logits, labels = scores()
-    loss = SoftmaxCrossEntropy(reduction, ops)
+    loss = SoftmaxCrossEntropy(reduction, ops=ops)
     loss.forward(logits, labels)
     dlogits = loss.backward().copy()
     expected = naive.numerical_gradient(lambda z: loss.forward(z, labels), logits, 1.0)

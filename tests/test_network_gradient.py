@@ -36,7 +36,7 @@ def report_on(network, reduction, seed):
     )
 
 
-def expect_right(report, network):
+def expect_correct(report, network):
     report.assert_ok()
     assert report.error < 1e-6
     assert [array.name for array in report.arrays][1:] == [p.name for p in network.parameters()]
@@ -49,13 +49,13 @@ def expect_right(report, network):
 def test_the_trained_network_on_real_digits(trained, fused, seed):
     network = tutorial_network(dtype=np.float64, fused=fused)
     network.load_values({p.name: p.value.astype(np.float64) for p in trained.parameters()})
-    expect_right(report_on(network, "sum", seed), network)
+    expect_correct(report_on(network, "sum", seed), network)
 
 
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 def test_the_fresh_network_on_real_digits(reduction):
     network = tutorial_network(dtype=np.float64)
-    expect_right(report_on(network, reduction, seed=0), network)
+    expect_correct(report_on(network, reduction, seed=0), network)
 
 
 def test_an_entry_that_once_was_a_false_alarm(trained):

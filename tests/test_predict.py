@@ -36,7 +36,7 @@ def draw(name, digit=3):
     return name
 
 
-def test_a_line_for_each_image_names_the_three_best_answers(capsys, run):
+def test_a_line_for_each_image_contains_the_three_best_answers(capsys, run):
     images = [draw("a.png", 3), draw("two words.png", 4)]
     capsys.readouterr()
     code, out, err = run_main(capsys, "predict", run, *images)
@@ -48,7 +48,7 @@ def test_a_line_for_each_image_names_the_three_best_answers(capsys, run):
         assert shares == sorted(shares, reverse=True)
 
 
-def test_a_trained_network_in_a_file_answers_rightly(capsys, trained_network):
+def test_a_trained_network_in_a_file_answers_correctly(capsys, trained_network):
     trained_network.save("n.safetensors")
     code, out, _ = run_main(capsys, "predict", "n.safetensors", draw("a.png", 3), draw("b.png", 8))
     assert code == 0
@@ -86,7 +86,7 @@ def test_as_is_leaves_the_image_alone(capsys, run, data):
     Image.fromarray(image).save("a.png")
     capsys.readouterr()
     _, out, _ = run_main(capsys, "predict", run, "a.png", "--as-is")
-    from minicnn.runs.run import read_network
+    from minicnn.runs.directory import read_network
 
     answer = read_network(run).predict(image[None])[0]
     assert out[0].startswith(f"a.png: {answer.argmax()} ({answer.max():.4f})")

@@ -1,6 +1,7 @@
 """What `report` draws and prints, and what it refuses; and a run on a data set that is not MNIST."""
 
 import gzip
+import os
 
 import numpy as np
 import pytest
@@ -46,14 +47,16 @@ def test_one_run_is_compared_with_nothing(capsys, data, tmp_path, monkeypatch):
 
 def test_what_cannot_be_reported_is_one_line(capsys, data, tmp_path, monkeypatch):
     train(data, "a", monkeypatch)
+    os.mkfifo("pipe.png")
     capsys.readouterr()
     for argv, word in (
         (["a", "nowhere"], "nowhere"),
         (["a", "./a"], "twice"),
         (["."], "holds no run"),
         (["a", "--output", ""], "--output"),
-        (["a", "--output", "no/where.png"], "no directory no"),
-        (["a", "--output", "a"], "directory"),
+        (["a", "--output", "no/where.png"], "no is not a directory"),
+        (["a", "--output", "a"], "expected a file, got the directory a"),
+        (["a", "--output", "pipe.png"], "--output: pipe.png is not a regular file"),
     ):
         assert_usage_error(run_main(capsys, "report", *argv), word)
     (tmp_path / "a" / "metrics.csv").write_text("nonsense")
@@ -94,5 +97,5 @@ def test_another_data_set_trains_and_is_evaluated_and_predicted(capsys, tmp_path
         Image.fromarray(image).save(name)
     code, out, err = run_main(capsys, "predict", "r", *names, "--as-is")
     assert (code, err) == (0, [])
-    right = [line.split()[1] == str(label) for line, label in zip(out, labels, strict=True)]
-    assert sum(right) >= 16
+    correct = [line.split()[1] == str(label) for line, label in zip(out, labels, strict=True)]
+    assert sum(correct) >= 16

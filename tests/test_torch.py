@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from naive import normal
 
-from minicnn import Adam, SoftmaxCrossEntropy, load_mnist, tutorial_network
+from minicnn import Adam, SoftmaxCrossEntropy, load_mnist, train_step, tutorial_network
 from minicnn.engine import kernels, reference
 
 torch = pytest.importorskip("torch")
@@ -37,7 +37,7 @@ def compare(ops, name, arrays, settings, theirs):
 
 
 def pad_same(x, kernel, stride, value=0.0):
-    """x [N, C, H, W] with TensorFlow's "same" padding, which PyTorch knows for stride 1 only."""
+    """x [N, C, H, W] with TensorFlow's "same" padding, which PyTorch has for stride 1 only."""
     pads = []
     for size, k in zip(reversed(x.shape[2:]), reversed(kernel), strict=True):
         total = max((-(-size // stride) - 1) * stride + k - size, 0)
@@ -83,6 +83,49 @@ def test_max_pool2d(ops, size, stride, padding):
     )
 
 
+def their_average(size, stride, padding):
+    def average(x):
+        x = x.permute(0, 3, 1, 2)
+        counts = torch.ones_like(x)
+        if padding == "same":
+            x, counts = (pad_same(values, (size, size), stride) for values in (x, counts))
+        total, count = (functional.avg_pool2d(values, size, stride) for values in (x, counts))
+        return (total / count).permute(0, 2, 3, 1)  # the padding does not count
+
+    return average
+
+
+@every_ops
+@pytest.mark.parametrize("padding", ["same", "valid"])
+@pytest.mark.parametrize(("size", "stride"), [(2, 2), (3, 2), (3, 1)])
+def test_average_pool2d(ops, size, stride, padding):
+    settings = size, stride, padding
+    compare(ops, "average_pool2d", [normal(2, 9, 8, 3)], settings, their_average(*settings))
+
+
+@every_ops
+def test_global_average_pool2d(ops):
+    compare(ops, "global_average_pool2d", [normal(2, 9, 8, 3)], (), lambda x: x.mean(dim=(1, 2)))
+
+
+@every_ops
+@pytest.mark.parametrize("epsilon", [1e-5, 0.1])
+@pytest.mark.parametrize("training", [True, False])
+def test_batch_norm2d(ops, training, epsilon):
+    mean, variance = normal(19, seed=3), normal(19, seed=4) ** 2 + 0.1
+    statistics = None if training else (torch.tensor(mean), torch.tensor(variance))
+
+    def theirs(x, scale, shift):
+        x = x.permute(0, 3, 1, 2)
+        running = statistics or (None, None)
+        y = functional.batch_norm(x, *running, scale, shift, training=training, eps=epsilon)
+        return y.permute(0, 2, 3, 1)
+
+    arrays = normal(3, 5, 4, 19) + 2, normal(19, seed=1), normal(19, seed=2)
+    settings = (None, None, epsilon) if training else (mean, variance, epsilon)
+    compare(ops, "batch_norm2d", arrays, settings, theirs)
+
+
 @every_ops
 @pytest.mark.parametrize("padding", ["same", "valid"])
 def test_conv_relu_pool(ops, padding):
@@ -119,15 +162,16 @@ def test_dense(ops):
 @every_ops
 @pytest.mark.parametrize("reduction", ["sum", "mean"])
 @pytest.mark.parametrize("scale", [1, 100])
-@pytest.mark.parametrize("smoothing", [0.0, 0.1])
-def test_softmax_cross_entropy(ops, reduction, scale, smoothing):
+@pytest.mark.parametrize("label_smoothing", [0.0, 0.1])
+def test_softmax_cross_entropy(ops, reduction, scale, label_smoothing):
     labels = np.random.default_rng(1).integers(0, 10, 6)
 
     def theirs(z):
         targets = torch.tensor(labels)
-        return functional.cross_entropy(z, targets, reduction=reduction, label_smoothing=smoothing)
+        return functional.cross_entropy(z, targets, reduction=reduction, label_smoothing=label_smoothing)
 
-    compare(ops, "softmax_cross_entropy", [normal(6, 10) * scale], (labels, reduction, smoothing), theirs)
+    settings = labels, reduction, label_smoothing
+    compare(ops, "softmax_cross_entropy", [normal(6, 10) * scale], settings, theirs)
 
 
 @every_ops
@@ -160,7 +204,7 @@ def test_gradient_descent_with_momentum(ops):
 def test_ten_steps_of_adam_on_the_whole_network(ops, fused):
     """Losses and all 3,274,634 parameters, with dropout: the same masks on both sides."""
     net = tutorial_network(dtype=np.float64, ops=ops, fused=fused)
-    adam, loss = Adam(net.parameters(), 1e-3, ops=ops), SoftmaxCrossEntropy("sum", ops)
+    adam, loss = Adam(net.parameters(), 1e-3, ops=ops), SoftmaxCrossEntropy("sum", ops=ops)
     theirs = {p.name: torch.nn.Parameter(torch.tensor(p.value.copy())) for p in net.parameters()}
     their_adam = torch.optim.Adam(theirs.values(), lr=1e-3)
     dropout = next(layer for layer in net.layers if layer.name == "dropout")
@@ -177,9 +221,7 @@ def test_ten_steps_of_adam_on_the_whole_network(ops, fused):
         images = data.images[N * step : N * (step + 1), ..., None] / 255
         labels = data.labels[N * step : N * (step + 1)].astype(np.int64)
         dropout.fixed_mask = rng.random((N, 1024)) < 0.5
-        value = loss.forward(net.forward(images, training=True), labels)
-        net.backward(loss.backward(), input_gradient=False)
-        adam.step()
+        value = train_step(net, loss, adam, images, labels)
 
         their_adam.zero_grad()
         logits = forward(torch.tensor(images), torch.tensor(dropout.fixed_mask))

@@ -25,6 +25,7 @@ from runs import (
     stop_at,
 )
 
+from minicnn.data.augmentation import Augmentation
 from minicnn.engine import reference
 from minicnn.engine.losses import SoftmaxCrossEntropy
 from minicnn.engine.network import load_network
@@ -32,15 +33,16 @@ from minicnn.engine.optimizers import Adam
 from minicnn.runs import checkpoint
 from minicnn.runs import run as run_module
 from minicnn.runs.checkpoint import NEWEST, PREVIOUS
+from minicnn.runs.directory import CONFIG, METRICS, RunError, alone_in, read_config
 from minicnn.runs.loop import train
-from minicnn.runs.run import CONFIG, METRICS, Run, RunError, build_network, read_config
+from minicnn.runs.run import Run, build_network
 from minicnn.runs.settings import settings_for
 from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE, tutorial_network
 
 BUILD_NETWORK = build_network
 EVERYTHING = {  # that a recipe can ask for
-    "recipe": "best", "weights": "he", "beta2": 0.99, "warm_up": 0.3, "schedule": "cosine", "floor": 0.1,
-    "average": 0.8, "weight_decay": 0.1, "smoothing": 0.1,
+    "recipe": "best", "init": "he", "beta2": 0.99, "warmup": 0.3, "schedule": "cosine", "min_lr_ratio": 0.1,
+    "ema_decay": 0.8, "weight_decay": 0.1, "label_smoothing": 0.1,
     "shift": 1, "rotation": 5, "scale": 0.1, "shear": 0.1, "elastic": 1,
 }  # fmt: skip
 
@@ -96,15 +98,15 @@ def test_the_logged_loss_is_the_mean_per_image_for_either_reduction(tmp_path):
 
 def test_the_batches_are_those_of_the_seed(tmp_path):
     run = new_run(tmp_path / "r")
-    x, labels = run._batch(5)
-    chosen = run.batches.indices(5)
+    x, labels = run.batch(6)
+    chosen = run.batch.batches.indices(5)
     np.testing.assert_array_equal(labels, DATA.train.labels[chosen])
     np.testing.assert_array_equal(x[..., 0], DATA.train.images[chosen] / np.float32(255))
 
 
 def test_a_step_reuses_the_memory_of_its_batch(tmp_path):
     run = new_run(tmp_path / "r")
-    assert run._batch(0)[0] is run._batch(1)[0]
+    assert run.batch(1)[0] is run.batch(2)[0]
 
 
 def test_the_test_images_are_evaluated_once_a_step(tmp_path, monkeypatch):
@@ -139,7 +141,7 @@ def test_the_tutorials_run_is_the_plain_loop(tmp_path, monkeypatch):
     network = tutorial_network(seed=0)
     loss, adam = SoftmaxCrossEntropy("sum"), Adam(network.parameters(), learning_rate=1e-4)
     for step in range(3):
-        chosen = run.batches.indices(step)
+        chosen = run.batch.batches.indices(step)
         x = (DATA.train.images[chosen] / np.float32(255))[..., None]
         expected = loss.forward(network.forward(x, training=True), DATA.train.labels[chosen])
         network.backward(loss.backward())
@@ -149,7 +151,7 @@ def test_the_tutorials_run_is_the_plain_loop(tmp_path, monkeypatch):
 
 
 def test_the_learning_rate_follows_the_schedule(tmp_path):
-    run = new_run(tmp_path / "r", steps=10, learning_rate=0.4, warm_up=0.2, schedule="linear")
+    run = new_run(tmp_path / "r", steps=10, learning_rate=0.4, warmup=0.2, schedule="linear")
     used = []
     train(run, progress=lambda _: used.append(run.optimizer.learning_rate))
     assert used == pytest.approx([0.2, 0.4, 0.4, 0.35, 0.3, 0.25, 0.2, 0.15, 0.1, 0.05])
@@ -158,8 +160,7 @@ def test_the_learning_rate_follows_the_schedule(tmp_path):
 def test_adam_forgets_squares_as_the_recipe_says():
     run = Run(settings_for(**CNN, beta2=0.5), DATA, "nowhere")
     run.train_one_batch()
-    (v,), size = run.optimizer.state["v"], run.trained.parameters()[0].value.size
-    np.testing.assert_allclose(v[:size], 0.5 * run.trained.grads[:size] ** 2, rtol=1e-6)
+    np.testing.assert_allclose(run.optimizer.state["v"], 0.5 * run.model.grads**2, rtol=1e-6)
 
 
 def test_what_is_averaged_is_what_is_used_and_saved(tmp_path):
@@ -168,9 +169,9 @@ def test_what_is_averaged_is_what_is_used_and_saved(tmp_path):
     for step in range(1, 7):
         run.train_one_batch()
         decay = min(0.8, (1 + step) / (10 + step))
-        average = decay * average + (1 - decay) * run.trained.values
+        average = decay * average + (1 - decay) * run.model.values
     np.testing.assert_allclose(run.network.values, average, rtol=1e-5, atol=1e-7)
-    assert (run.network.values != run.trained.values).mean() > 0.9
+    assert (run.network.values != run.model.values).mean() > 0.9
     run.save()
     saved = load_network(run.directory / NEWEST, ops="reference")
     np.testing.assert_array_equal(saved.values, run.network.values)
@@ -187,22 +188,22 @@ def test_a_run_that_gave_its_memory_back_predicts_as_before(tmp_path):
 
 def test_without_an_average_the_weights_are_kept_once(tmp_path):
     run = new_cnn_run(tmp_path / "r", steps=1)
-    assert run.network is run.trained
-    assert not any(name.startswith("trained.") for name in run._arrays())
+    assert run.network is run.model
+    assert not any(name.startswith("model/") for name in run._arrays())
 
 
 def test_images_are_distorted_to_train_and_only_to_train(tmp_path):
     plain, run = new_run(tmp_path / "plain"), new_run(tmp_path / "r", shift=2)
-    assert (plain._batch(0)[0] != run._batch(0)[0]).any()
+    assert (plain.batch(1)[0] != run.batch(1)[0]).any()
     np.testing.assert_array_equal(plain.test_probabilities(), run.test_probabilities())
 
 
 @pytest.mark.parametrize("ops", ["reference", "kernels"])
 def test_images_are_distorted_as_seed_and_step_say(tmp_path, ops):
     run = new_run(tmp_path / "r", ops=ops, seed=5, shift=1, elastic=1)
-    pixels = DATA.train.images[run.batches.indices(3)]
-    moves = run.augmentation.moves(4, (28, 28), seed=5, step=3)
-    np.testing.assert_allclose(run._batch(3)[0], reference.warp(pixels, moves), atol=1e-5)
+    pixels = DATA.train.images[run.batch.batches.indices(3)]
+    displacements = Augmentation(shift=1, elastic=1).displacements(4, (28, 28), seed=5, step=3)
+    np.testing.assert_allclose(run.batch(4)[0], reference.warp(pixels, displacements), atol=1e-5)
 
 
 @pytest.mark.parametrize("step", [1, 4, 8])
@@ -212,7 +213,7 @@ def test_all_that_a_recipe_can_ask_for_resumes_to_the_bit(tmp_path, step):
     stop_at(new_cnn_run(tmp_path / "r", steps=9, **EVERYTHING), step)
     run = reopen(tmp_path / "r")
     train(run)
-    assert any(name.startswith("trained.") for name in run._arrays())
+    assert any(name.startswith("model/") for name in run._arrays())
     assert_same_state(run, whole)
 
 
@@ -241,8 +242,8 @@ def test_the_recipes_numbers_are_used(model, recipe):
         ("keep_prob", 1.1), ("keep_prob", float("nan")),
         ("seed", -1), ("seed", 2**32), ("log_every", 0), ("recipe", "none"), ("model", "rnn"),
         ("ops", "blas"), ("optimizer", "adagrad"), ("reduction", "max"), ("plain", 1), ("data", ""),
-        ("data", 3), ("learning_rate", "0.1"), ("weights", "zero"), ("schedule", "steep"), ("warm_up", 1),
-        ("floor", -0.1), ("average", 1.0), ("beta2", 1.0), ("shift", -1),
+        ("data", 3), ("learning_rate", "0.1"), ("init", "zero"), ("schedule", "steep"), ("warmup", 1),
+        ("min_lr_ratio", -0.1), ("ema_decay", 1.0), ("beta2", 1.0), ("shift", -1),
         ("rotation", float("nan")), ("scale", "1"), ("elastic", True),
     ],
 )  # fmt: skip
@@ -341,7 +342,7 @@ def test_of_processes_that_begin_a_run_in_one_directory_one_does_and_the_others_
 
 def test_two_processes_do_not_train_one_run(tmp_path):
     run = new_run(tmp_path / "r")
-    with run_module.alone_in(run.directory), pytest.raises(RunError, match="another process"):
+    with alone_in(run.directory), pytest.raises(RunError, match="another process"):
         train(run)
 
 
@@ -380,7 +381,7 @@ def test_a_checkpoint_names_weights_and_moments(tmp_path):
     run = new_cnn_run(tmp_path / "r", steps=1)
     arrays = checkpoint.read(run.directory / NEWEST, run._arrays()).arrays
     weights = {p.name: p.value.shape for p in run.network.parameters()}
-    moments = {f"adam.{kind}.{name}": shape for name, shape in weights.items() for kind in "mv"}
+    moments = {f"adam/{kind}/{name}": shape for name, shape in weights.items() for kind in "mv"}
     assert {name: array.shape for name, array in arrays.items()} == weights | moments
 
 
@@ -456,7 +457,7 @@ def cnn_run():
 
 def test_a_state_from_before_a_setting_was_there_is_taken_as_having_its_default(cnn_run):
     facts = cnn_run._facts()
-    del facts["config"]["smoothing"]
+    del facts["config"]["label_smoothing"]
     cnn_run._restore(checkpoint.Checkpoint(cnn_run._arrays(), facts, cnn_run.directory / NEWEST))
 
 
@@ -464,8 +465,8 @@ def test_a_state_from_before_a_setting_was_there_is_taken_as_having_its_default(
     ("name", "value"),
     [
         ("step", -1), ("step", "3"), ("seconds", None), ("random", []), ("random", {}), ("config", 3),
-        ("random", {"dropout": {"bit_generator": "PCG64", "state": {"state": 1 << 300, "inc": 1}}}),
-        ("random", {"dropout": {"bit_generator": "MT19937"}}), ("config", {}),
+        ("random", {"dropout.rng": {"bit_generator": "PCG64", "state": {"state": 1 << 300, "inc": 1}}}),
+        ("random", {"dropout.rng": {"bit_generator": "MT19937"}}), ("config", {}),
     ],
 )  # fmt: skip
 def test_a_forged_state_changes_nothing(cnn_run, name, value):

@@ -18,6 +18,9 @@ from minicnn.engine.kernels.matmul import matmul
 from minicnn.engine.kernels.tile import (
     GATHER_VECTORS,
     MAX_ROWS,
+    Factor,
+    Rows,
+    append,
     gather_sum,
     panel_width,
     plain_gather_sum,
@@ -36,20 +39,40 @@ def eighths(rng, *shape, dtype):
 
 
 @numba.njit
-def run_tile(rows, a, row, k, outer, outer_stride, inner, b, start, start_stride, c, c_stride):
-    at = address(start, 0), start_stride, address(c, 0), c_stride, address(b, 0), 0
-    tile(rows, address(a, 0), row, k, outer, outer_stride, inner, address(b, 0), *at)
+def run_tile(rows, outer, inner, a, b, start, c, ahead):
+    factor = Factor(address(a[0], 0), *a[1:])
+    from_, to = Rows(address(start[0], 0), start[1]), Rows(address(c[0], 0), c[1])
+    if ahead is None:
+        tile(rows, outer, inner, factor, address(b, 0), from_, to, None)
+    else:
+        tile(rows, outer, inner, factor, address(b, 0), from_, to, Rows(address(ahead[0], 0), ahead[1]))
 
 
 @numba.njit
-def run_gather(vectors, value, offset, count, base, base_at, acc, acc_at):
-    terms = address(value, 0), address(offset, 0), count
-    gather_sum(vectors, *terms, address(base, 0), address(base_at, 0), address(acc, 0), address(acc_at, 0))
+def run_gather(vectors, terms, base, base_at, acc, acc_at):
+    at = address(terms[0], 0), address(terms[1], 0), terms[2]
+    gather_sum(vectors, at, address(base, 0), address(base_at, 0), address(acc, 0), address(acc_at, 0))
 
 
 @numba.njit
-def run_transpose(source, to, rows, columns, lane_count):
-    transpose(address(source, 0), source.shape[1], address(to, 0), to.shape[1], rows, columns, lane_count)
+def run_gather_evenly(vectors, terms, base, base_step, acc, acc_step):
+    at = address(terms[0], 0), address(terms[1], 0), terms[2]
+    gather_sum(vectors, at, address(base, 0), base_step, address(acc, 0), acc_step)
+
+
+@numba.njit
+def run_append(values, offsets, numbers):
+    count = 0
+    for i in range(numbers.size):
+        value, offset = address(values, 0), address(offsets, 0)
+        count = append(value, offset, count, numbers[i], 10 * i, numbers[i] != 0)
+    return count
+
+
+@numba.njit
+def run_transpose(source, to, rows, columns):
+    from_, into = Rows(address(source, 0), source.shape[1]), Rows(address(to, 0), to.shape[1])
+    transpose(from_, into, rows, columns)
 
 
 @numba.njit
@@ -71,10 +94,11 @@ def test_a_tile_of_any_height_equals_its_plain_loops(rows, dtype):
         b = eighths(rng, max(1, outer * inner) * width, dtype=dtype)
         start, got = (eighths(rng, rows * width, dtype=dtype) for _ in range(2))
         want = got.copy()
-        args = rows, a, 11, 2, outer, 60, inner, b, start, width
-        run_tile(*args, got, width)
-        plain_tile(*args, want, width, b, 0)
-        np.testing.assert_array_equal(got, want)
+        for step, ahead in [(2, None), (None, (b, 0)), (None, None), (2, (b, 16))]:
+            factor, start_rows = (a, 11, 60, step), (start, width)
+            run_tile(rows, outer, inner, factor, b, start_rows, (got, width), ahead)
+            plain_tile(rows, outer, inner, Factor(*factor), b, Rows(*start_rows), Rows(want, width), None)
+            np.testing.assert_array_equal(got, want)
 
 
 @every_dtype
@@ -88,9 +112,21 @@ def test_a_gathered_sum_equals_its_plain_loops(vectors, count, dtype):
     acc_at = rng.permutation(vectors) * width
     got = eighths(rng, vectors * width, dtype=dtype)
     want = got.copy()
-    run_gather(vectors, value, offset, count, base, base_at, got, acc_at)
-    plain_gather_sum(vectors, value, offset, count, base, base_at, want, acc_at)
+    terms = value, offset, count
+    run_gather(vectors, terms, base, base_at, got, acc_at)
+    plain_gather_sum(vectors, terms, base, base_at, want, acc_at)
     np.testing.assert_array_equal(got, want)
+    evenly = width // 2 * np.arange(vectors), width * np.arange(vectors)
+    run_gather_evenly(vectors, terms, base, width // 2, got, width)
+    plain_gather_sum(vectors, terms, base, evenly[0], want, evenly[1])
+    np.testing.assert_array_equal(got, want)
+
+
+def test_only_wanted_terms_are_listed():
+    numbers = np.array([0.0, 3, 0, 0, 5, 0])
+    values, offsets = np.empty(6), np.empty(6, np.int32)
+    assert run_append(values, offsets, numbers) == 2
+    assert (values[:2].tolist(), offsets[:2].tolist()) == ([3, 5], [10, 40])
 
 
 @every_dtype
@@ -98,7 +134,7 @@ def test_a_gathered_sum_equals_its_plain_loops(vectors, count, dtype):
 def test_a_transpose_of_any_size(rows, columns, dtype):
     source = np.random.default_rng(0).standard_normal((rows, columns + 2)).astype(dtype)
     to = np.full((columns, rows + 3), 7, dtype)
-    run_transpose(source, to, rows, columns, lanes(dtype))
+    run_transpose(source, to, rows, columns)
     np.testing.assert_array_equal(to[:, :rows], source[:, :columns].T)
     assert (to[:, rows:] == 7).all()  # nothing beyond is written
 

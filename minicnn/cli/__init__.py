@@ -1,15 +1,15 @@
 """The commands: arguments in, exit code out.
 
-    0           done
+    0           success
     1           training diverged, or a gradient is wrong
     2           bad usage, bad input, or a file that cannot be written: one line on stderr
-    130, 143    stopped by Ctrl-C or SIGTERM; what was trained is saved
-    141         stdout was closed by its reader
+    130, 143    stopped by Ctrl-C or SIGTERM; the training is saved
+    141         the reader of stdout has closed it
 
-Results go to stdout, a line each. What is only for the person at the terminal, the progress bar,
-warnings and errors, goes to stderr. What takes long to import is imported where it is used.
+Results go to stdout, a line each. The progress bar, warnings and errors, which are only for the person
+at the terminal, go to stderr. Modules that take long to import are imported where they are used.
 
-A module holds one command: what it does, and below it the arguments it takes.
+Each module contains one command: what it does, and below it the arguments it takes.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from typing import NoReturn
 
 from minicnn._version import __version__
 from minicnn.cli import evaluate, gradcheck, interchange, predict, report, train
-from minicnn.cli.terminal import UsageError, abandon_stdout_if_broken, fail, on_terms_with_the_shell
+from minicnn.cli.terminal import UsageError, abandon_stdout_if_broken, fail, in_the_shell
 
 COMMANDS = (train, evaluate, predict, report, interchange, gradcheck)  # in the order of the help
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. `argv` is without the program's name."""
-    with on_terms_with_the_shell():
+    with in_the_shell():
         try:
             code = _run(sys.argv[1:] if argv is None else list(argv))
             if sys.stdout is not None:
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             where = f"{error.filename}: " if error.filename is not None else ""
             return fail(f"error: {where}{error.strerror or error}")
         except MemoryError as error:
-            return fail(f"error: not enough memory ({error}); a smaller --batch-size needs less")
+            return fail(f"error: out of memory ({error}); a smaller --batch-size needs less")
         except KeyboardInterrupt:
             return fail("interrupted", 128 + signal.SIGINT)
 
@@ -66,17 +66,17 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of all commands; `args.command(args)` runs the one that was chosen."""
+    """The parser for all commands; `args.command(args)` runs the chosen one."""
     parser = _Parser(
         prog="minicnn",
-        description="Train a small convolutional network on MNIST, and look at what it learned.",
+        description="Train a small convolutional network on MNIST and see what it has learned.",
         epilog=(
             "examples:\n"
             "  minicnn                                  train the tutorial's network\n"
-            "  minicnn train --steps 400 --run-dir r    a first look, into the directory r\n"
-            "  minicnn predict r digit.jpg              what digit is on the photograph?\n"
+            "  minicnn train --steps 400 --run-dir r    take a first look; files go into the directory r\n"
+            "  minicnn predict r digit.jpg              recognize the digit on a photograph\n"
             "\n"
-            "Without a command: train. More about one: minicnn train --help"
+            "The default command is train. Help for a command: minicnn train --help"
         ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

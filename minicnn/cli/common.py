@@ -1,4 +1,4 @@
-"""What several commands share: their form, runs and networks that they open, results they print."""
+"""What the commands share: the form of their arguments, opening runs and networks, printing results."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from minicnn.runs.run import Run
 
 PICTURES = ("curves.png", "confusion.png", "filters.png", "mistakes.png")
-RUN_OR_FILE = "a directory that train has made, or a file of one network"
+RUN_OR_FILE = "a run directory or a network file"
 
 
 def add_command(
@@ -37,51 +37,64 @@ def add_command(
 
 
 def expect_name(option: str, directory: str | None) -> None:
-    """Refuse an empty name of a file or directory."""
+    """Raise UsageError for an empty name of a file or directory."""
     if directory == "":
         raise UsageError(f"{option}: expected a name, got an empty one")
 
 
 def expect_place(option: str, file: str) -> None:
-    """Refuse, before anything is computed, a name under which no file can be written."""
+    """Raise UsageError, before anything is computed, if no file can be written under this name."""
     expect_name(option, file)
     if os.path.isdir(file):
-        raise UsageError(f"{option}: expected a file, {file} is a directory")
+        raise UsageError(f"{option}: expected a file, got the directory {file}")
+    if os.path.exists(file) and not os.path.isfile(file):
+        raise UsageError(f"{option}: {file} is not a regular file")
     directory = os.path.dirname(file) or "."
     if not os.path.isdir(directory):
-        raise UsageError(f"{option}: there is no directory {directory}")
+        raise UsageError(f"{option}: {directory} is not a directory")
 
 
-def use_threads(count: int | None = None) -> None:
-    """Compute with so many processor cores, and say so when kernels have to be compiled first."""
-    from minicnn.engine.kernels.jit import on_first_compilation, set_threads
+def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
+    """Use that many processor cores, and print a line before kernels are compiled.
 
-    if count is not None:
-        set_threads(count)
+    Does not import Numba if `ops` is "reference". Raises UsageError where Numba is needed but missing.
+    """
+    if ops == "reference":
+        if threads is not None:
+            raise UsageError("--threads: only the kernels use threads, and --ops is reference")
+        return
+    try:
+        from minicnn.engine.kernels.jit import on_first_compilation, set_threads
+    except ImportError as error:
+        raise UsageError(f"Numba cannot be imported ({error}); train --ops reference works without") from None
+    if threads is not None:
+        set_threads(threads)
     on_first_compilation(lambda: tell("compiling kernels (first run only, about 20 s)"))
 
 
 def open_run(directory: str, data: str | None = None) -> Run:
-    """The run in a directory with its data, or with that of another directory."""
+    """The run in a directory, with its own data or that of another directory, ready to compute."""
     from minicnn.data import load_mnist
-    from minicnn.runs.run import Run, read_config
+    from minicnn.runs.directory import read_config
+    from minicnn.runs.run import Run
 
     expect_name("RUN", directory)
     try:
         settings, _ = read_config(directory)
+        prepare_kernels(settings.ops)
         return Run.open(settings, load_mnist(settings.data if data is None else data), directory, warn)
     except ValueError as error:
         raise UsageError(error) from None
 
 
 def open_network(run: str) -> Sequential:
-    """The trained network of a run directory, or the one in a file that minicnn has written."""
+    """The trained network of a run directory, or the one in a network file."""
     from minicnn.engine.network import load_network
-    from minicnn.runs.run import read_network
+    from minicnn.runs.directory import read_network
 
     expect_name("RUN", run)
     if not os.path.exists(run):
-        raise UsageError(f"{run}: nothing there, expected {RUN_OR_FILE}")
+        raise UsageError(f"{run}: no such file or directory, expected {RUN_OR_FILE}")
     try:
         return read_network(run, warn) if os.path.isdir(run) else load_network(Path(run))
     except ValueError as error:
@@ -89,19 +102,19 @@ def open_network(run: str) -> Sequential:
 
 
 def result(labels: np.ndarray, probabilities: np.ndarray) -> str:
-    """The line that says how many of the test images were right."""
-    right = int((probabilities.argmax(axis=1) == labels).sum())
-    return f"test accuracy {right / len(labels):.4f} ({right} of {len(labels)})"
+    """The line with the test accuracy, as every command prints it."""
+    correct = int((probabilities.argmax(axis=1) == labels).sum())
+    return f"test accuracy {correct / len(labels):.4f} ({correct} of {len(labels)})"
 
 
 def draw_pictures(run: Run, probabilities: np.ndarray) -> None:
     """Draw all pictures of a run into its directory."""
-    from minicnn.pictures import report
-    from minicnn.runs.run import METRICS
+    from minicnn import pictures
+    from minicnn.runs.directory import METRICS
 
     directory, test = run.directory, run.data.test
     curves, confusion, filters, mistakes = (directory / name for name in PICTURES)
-    report.draw_curves(report.read_metrics(directory / METRICS), curves)
-    report.draw_confusion(test.labels, probabilities.argmax(axis=1), confusion)
-    report.draw_filters(run.network.parameters()[0].value, filters)
-    report.draw_mistakes(test.images, test.labels, probabilities, mistakes)
+    pictures.draw_curves(pictures.read_metrics(directory / METRICS), curves)
+    pictures.draw_confusion(test.labels, probabilities.argmax(axis=1), confusion)
+    pictures.draw_filters(run.network.parameters()[0].value, filters)
+    pictures.draw_mistakes(test.images, test.labels, probabilities, mistakes)

@@ -1,4 +1,4 @@
-"""evaluate: measure a trained network on its test images, class by class."""
+"""evaluate: measure a trained network on the test images, class by class."""
 
 from __future__ import annotations
 
@@ -6,35 +6,35 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from minicnn.cli.common import RUN_OR_FILE, add_command, open_network, open_run, result, use_threads
+from minicnn.cli.common import RUN_OR_FILE, add_command, open_network, open_run, prepare_kernels, result
 from minicnn.cli.terminal import UsageError
 
 if TYPE_CHECKING:
     import numpy as np
 
-CONFUSIONS = 5  # how many of the worst are named
+CONFUSIONS = 5  # how many of the most frequent ones are printed
 
 
 def evaluate_command(args: argparse.Namespace) -> int:
-    """Measure the network of a run, or of a file, on its test images or on those of other data."""
+    """Measure a trained network on the test images of its run, or of another data set."""
     from minicnn.data import load_mnist
 
-    use_threads()
     if os.path.isfile(args.run):
         network = open_network(args.run)
+        prepare_kernels(network.layers[0].ops)
         try:
             test = load_mnist(args.data).test
-            _say_evaluation(test.labels, network.predict(test.images))
+            _print_evaluation(test.labels, network.predict(test.images))
         except ValueError as error:
             raise UsageError(error) from None
     else:
         run = open_run(args.run, args.data)
-        _say_evaluation(run.data.test.labels, run.test_probabilities())
+        _print_evaluation(run.data.test.labels, run.test_probabilities())
     return 0
 
 
-def _say_evaluation(labels: np.ndarray, probabilities: np.ndarray) -> None:
-    from minicnn.pictures.report import confusion_counts
+def _print_evaluation(labels: np.ndarray, probabilities: np.ndarray) -> None:
+    from minicnn.pictures import confusion_counts
 
     print(result(labels, probabilities))
     counts = confusion_counts(labels, probabilities.argmax(axis=1))  # [true, predicted]
@@ -43,13 +43,13 @@ def _say_evaluation(labels: np.ndarray, probabilities: np.ndarray) -> None:
             print(f"class {digit}  accuracy {row[digit] / row.sum():.4f} ({row[digit]} of {row.sum()})")
     errors = [(counts[t, p], t, p) for t in range(10) for p in range(10) if t != p and counts[t, p]]
     for count, true, predicted in sorted(errors, key=lambda e: (-e[0], e[1:]))[:CONFUSIONS]:
-        print(f"class {true} taken for {predicted}: {count} of {counts[true].sum()}")
+        print(f"class {true} mistaken for {predicted}: {count} of {counts[true].sum()}")
 
 
 def add_to(commands: Any) -> None:
     """Add the command and its arguments to the parser."""
-    about = "measure a trained network on its test images, class by class"
+    about = "measure a trained network on the test images, class by class"
     example = "examples:\n  minicnn evaluate runs/second\n  minicnn evaluate runs/second --data fashion"
     parser = add_command(commands, "evaluate", evaluate_command, about, example)
     parser.add_argument("run", metavar="RUN", help=RUN_OR_FILE)
-    parser.add_argument("--data", metavar="DIR", help="other test images (those of the run)")
+    parser.add_argument("--data", metavar="DIR", help="a directory with other test images (those of the run)")

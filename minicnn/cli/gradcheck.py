@@ -1,21 +1,21 @@
-"""gradcheck: check every gradient of every layer against difference quotients."""
+"""gradcheck: check every gradient of every layer against finite differences."""
 
 from __future__ import annotations
 
 import argparse
 from typing import Any
 
-from minicnn.cli.common import add_command, use_threads
+from minicnn.cli.common import add_command, prepare_kernels
 from minicnn.cli.terminal import UsageError
 
 
 def gradcheck_command(args: argparse.Namespace) -> int:
-    """Check gradients; exit code 1 if one is wrong."""
+    """Check gradients; the exit code is 1 if one is wrong."""
     from minicnn.checks.suite import run_gradcheck
 
     if args.seed < 0:
         raise UsageError(f"--seed: expected 0 or more, got {args.seed}")
-    use_threads()
+    prepare_kernels()
     try:
         return 0 if run_gradcheck(args.layer, args.seed) else 1
     except ValueError as error:
@@ -24,8 +24,8 @@ def gradcheck_command(args: argparse.Namespace) -> int:
 
 def add_to(commands: Any) -> None:
     """Add the command and its arguments to the parser."""
-    about = "check every gradient of every layer against difference quotients"
+    about = "check every gradient of every layer against finite differences"
     example = "example:\n  minicnn gradcheck --layer ConvReLUPool --seed 3"
     parser = add_command(commands, "gradcheck", gradcheck_command, about, example)
-    parser.add_argument("--layer", metavar="NAME", help="a layer, an operation, or network (all of them)")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="of all random numbers (0)")
+    parser.add_argument("--layer", metavar="NAME", help="a layer, an operation, or network (all)")
+    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of all random numbers (0)")

@@ -1,4 +1,4 @@
-"""export and import: networks for PyTorch and ONNX, and from there."""
+"""export and import: networks to and from PyTorch and ONNX."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from minicnn.cli.common import RUN_OR_FILE, add_command, expect_name, expect_place, open_network
-from minicnn.cli.terminal import UsageError, one_line
+from minicnn.cli.terminal import UsageError, one_line, program
 
 ENDINGS = {"safetensors-torch": ".torch.safetensors", "onnx": ".onnx"}
 
 
 def export_command(args: argparse.Namespace) -> int:
-    """Write the network of a run, or of a file, for PyTorch or as ONNX."""
+    """Write a trained network for PyTorch or as an ONNX model."""
     from minicnn import interchange
 
     if args.output is not None:
@@ -35,13 +35,13 @@ def export_command(args: argparse.Namespace) -> int:
 
 
 def import_command(args: argparse.Namespace) -> int:
-    """Make a network file of minicnn's own from one of PyTorch's or an ONNX model."""
+    """Convert weights from PyTorch, or an ONNX model, to a network file."""
     from minicnn import interchange
 
     expect_name("FILE", args.file)
     expect_place("OUTPUT", args.output)
     if os.path.exists(args.output) and os.path.samefile(args.file, args.output):
-        raise UsageError("OUTPUT: expected another file than FILE")
+        raise UsageError("OUTPUT: expected another file, got FILE itself")
     load = interchange.load_onnx if args.file.lower().endswith(".onnx") else interchange.load_torch
     try:
         network = load(args.file)
@@ -50,12 +50,12 @@ def import_command(args: argparse.Namespace) -> int:
     network.summary()
     network.save(args.output)
     print(f"written: {one_line(args.output)}")
-    print("use it like a run: minicnn evaluate FILE, minicnn predict FILE IMAGE")
+    print(f"use it in place of a run: {program()} evaluate FILE, {program()} predict FILE IMAGE")
     return 0
 
 
 def _default_output(run: str, ending: str) -> Path:
-    """In the run's directory, or beside the file."""
+    """A file in the run directory, or next to the network file."""
     return Path(run) / f"network{ending}" if os.path.isdir(run) else Path(run).with_suffix(ending)
 
 
@@ -66,7 +66,7 @@ def _channels_first(shape: tuple[int, ...]) -> str:
 
 def add_to(commands: Any) -> None:
     """Add the two commands and their arguments to the parser."""
-    about = "write a trained network for PyTorch or as ONNX"
+    about = "write a trained network for PyTorch or as an ONNX model"
     example = (
         "examples:\n"
         "  minicnn export runs/second --to onnx\n"
@@ -76,21 +76,21 @@ def add_to(commands: Any) -> None:
     parser.add_argument("run", metavar="RUN", help=RUN_OR_FILE)
     parser.add_argument(
         "--to", choices=tuple(ENDINGS), required=True,
-        help='weights for load_state_dict, or the whole network (needs "minicnn[onnx]")',
+        help='weights for load_state_dict, or the whole network (requires "minicnn[onnx]")',
     )  # fmt: skip
     parser.add_argument(
         "--output", metavar="FILE",
-        help=f"(network{ENDINGS['safetensors-torch']} or network{ENDINGS['onnx']}, in RUN)",
+        help=f"the file to write (network{ENDINGS['safetensors-torch']} or network{ENDINGS['onnx']}, in RUN)",
     )  # fmt: skip
 
-    about = "read a network that PyTorch has trained, or an ONNX model"
+    about = "convert weights from PyTorch, or an ONNX model, to a network file"
     example = (
-        "FILE ends in .onnx, or is what safetensors.torch.save_file made of a state_dict.\n"
+        "FILE is an ONNX model (.onnx), or a state_dict saved with safetensors.torch.save_file.\n"
         "\n"
         "example:\n"
         "  minicnn import model.safetensors network.safetensors\n"
         "  minicnn evaluate network.safetensors"
     )
     parser = add_command(commands, "import", import_command, about, example)
-    parser.add_argument("file", metavar="FILE", help="weights of PyTorch in safetensors, or an ONNX model")
-    parser.add_argument("output", metavar="OUTPUT", help="the network as a file of minicnn's own")
+    parser.add_argument("file", metavar="FILE", help="a state_dict in safetensors, or an ONNX model")
+    parser.add_argument("output", metavar="OUTPUT", help="the network file to write")

@@ -1,4 +1,4 @@
-"""report: draw the pictures of a run again, and several runs in one picture."""
+"""report: redraw the pictures of runs, and compare several runs in one picture."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from minicnn.cli.common import (
     expect_place,
     open_run,
     result,
-    use_threads,
 )
 from minicnn.cli.terminal import UsageError, one_line
 
@@ -21,25 +20,24 @@ COMPARISON = "comparison.png"
 
 
 def report_command(args: argparse.Namespace) -> int:
-    """Draw the pictures of every run into its directory, then one that compares them."""
-    from minicnn.pictures import report
-    from minicnn.runs.run import METRICS
+    """Draw the pictures of every run into its directory, then one picture that compares the runs."""
+    from minicnn import pictures
+    from minicnn.runs.directory import METRICS
 
-    use_threads()
     expect_place("--output", args.output)
     if len({os.path.realpath(run) for run in args.run}) < len(args.run):
-        raise UsageError("RUN: expected different runs, got one twice")
+        raise UsageError("RUN: expected different runs, got one of them twice")
     runs = [open_run(directory) for directory in args.run]
     try:
-        metrics = [report.read_metrics(run.directory / METRICS) for run in runs]
+        metrics = [pictures.read_metrics(run.directory / METRICS) for run in runs]
         for run in runs:
             probabilities = run.test_probabilities()
             draw_pictures(run, probabilities)
-            said = result(run.data.test.labels, probabilities)
-            print(f"{one_line(str(run.directory))}: step {run.step}  {said}", flush=True)
+            accuracy = result(run.data.test.labels, probabilities)
+            print(f"{one_line(str(run.directory))}: step {run.step}  {accuracy}", flush=True)
         print(f"drawn in each directory: {', '.join(PICTURES)}")
         if len(runs) > 1:
-            report.draw_comparison(dict(zip(args.run, metrics, strict=True)), args.output)
+            pictures.draw_comparison(dict(zip(args.run, metrics, strict=True)), args.output)
             print(f"all runs in one picture: {one_line(args.output)}")
     except ValueError as error:
         raise UsageError(error) from None
@@ -48,11 +46,11 @@ def report_command(args: argparse.Namespace) -> int:
 
 def add_to(commands: Any) -> None:
     """Add the command and its arguments to the parser."""
-    about = "draw the pictures of runs again, and compare several in one picture"
+    about = "redraw the pictures of runs, and compare several runs in one picture"
     example = "examples:\n  minicnn report runs/second\n  minicnn report runs/* --output all.png"
     parser = add_command(commands, "report", report_command, about, example)
-    parser.add_argument("run", metavar="RUN", nargs="+", help="directories that train has made")
+    parser.add_argument("run", metavar="RUN", nargs="+", help="a run directory")
     parser.add_argument(
         "--output", metavar="FILE", default=COMPARISON,
-        help=f"the picture that compares several runs ({COMPARISON})",
+        help=f"the file for the picture that compares the runs ({COMPARISON})",
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The world around a command: the terminal, the shell, signals; errors as one line each."""
+"""What surrounds a command: the terminal, the shell and signals. Every error is a single line."""
 
 from __future__ import annotations
 
@@ -9,16 +9,22 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NoReturn
 
 
 class UsageError(Exception):
-    """The arguments cannot be used; the message says why."""
+    """The arguments cannot be used, for the reason in the message."""
+
+
+def program() -> str:
+    """The program as the user called it, for hints that can be copied into the shell."""
+    return "minicnn" if Path(sys.argv[0]).name == "minicnn" else "python -m minicnn"
 
 
 @contextlib.contextmanager
-def on_terms_with_the_shell() -> Iterator[None]:
-    """Every message in one line, any file name printable, SIGTERM an orderly exit."""
+def in_the_shell() -> Iterator[None]:
+    """Print warnings as one line each and file names in any encoding; let SIGTERM exit in good order."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
@@ -38,18 +44,18 @@ def _terminate(number: int, frame: object) -> NoReturn:
 
 
 def fail(message: str, code: int = 2) -> int:
-    """Say what went wrong, and return the exit code."""
+    """Print what went wrong, and return the exit code."""
     tell(f"minicnn: {message}")
     return code
 
 
 def warn(message: str) -> None:
-    """Say what should be known but stops nothing."""
+    """Print a warning."""
     tell(f"minicnn: warning: {message}")
 
 
 def tell(message: str) -> None:
-    """One line on stderr, whatever is in the message; never an error of its own."""
+    """Print the message as one line on stderr; if that fails, ignore it."""
     if sys.stderr is None:
         return
     with contextlib.suppress(OSError), bar_hidden():
@@ -57,20 +63,20 @@ def tell(message: str) -> None:
 
 
 def one_line(text: str) -> str:
-    """The text with everything escaped that a terminal would not just show."""
+    """The text, with every unprintable character escaped."""
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 @contextlib.contextmanager
 def bar_hidden() -> Iterator[None]:
-    """Take a progress bar off the screen while a line is printed."""
+    """Remove the progress bar from the screen while a line is printed."""
     tqdm = sys.modules.get("tqdm")
     with tqdm.tqdm.external_write_mode() if tqdm else contextlib.nullcontext():
         yield
 
 
 def abandon_stdout_if_broken() -> None:
-    """Throw away what cannot be printed, or Python tries again at its exit and complains."""
+    """Discard output that cannot be printed; otherwise Python would try again at exit and complain."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,8 +1,9 @@
-"""train: train a network, or go on with a run; write its files; say what came of it."""
+"""train: train a network or resume a run, write its files, and print the result."""
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import os
 import shlex
@@ -11,8 +12,8 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from minicnn._version import __version__
-from minicnn.cli.common import add_command, draw_pictures, expect_name, result, use_threads
-from minicnn.cli.terminal import UsageError, bar_hidden, fail, warn
+from minicnn.cli.common import add_command, draw_pictures, expect_name, prepare_kernels, result
+from minicnn.cli.terminal import UsageError, bar_hidden, fail, program, warn
 
 if TYPE_CHECKING:
     from minicnn.runs.run import Run
@@ -20,31 +21,51 @@ if TYPE_CHECKING:
 
 
 def train_command(args: argparse.Namespace) -> int:
-    """Train a network, or go on with a run; write its files; say what came of it."""
+    """Train a network or resume a run, write its files, and print the result."""
+    if not args.profile:
+        return _train(args)
+    from minicnn.engine import profile
+
+    profile.enable()
+    code = _train(args)
+    print(profile.table(), file=sys.stderr)
+    return code
+
+
+def _train(args: argparse.Namespace) -> int:
+    from minicnn.runs.directory import RunError
     from minicnn.runs.loop import Stopped, train
-    from minicnn.runs.run import Diverged, RunError
-    from minicnn.runs.warmup import compiling_ahead
+    from minicnn.tutorial import Diverged
 
     try:
-        use_threads(args.threads)
         run = _resume(args) if args.resume is not None else _begin(args)
-    except ValueError as error:  # settings, data, run and checkpoint errors: all name what is wrong
+    except ValueError as error:  # from settings, data, run or checkpoint: the message names what is wrong
         raise UsageError(error) from None
-    resume = f"python -m minicnn train --resume {shlex.quote(str(run.directory))}"
+    directory = shlex.quote(str(run.directory))
+    resume = f"resume with: {program()} train --resume {directory}"
 
     try:
-        with _Screen(run, args.quiet) as screen, compiling_ahead(run.settings):
+        with _Screen(run, args.quiet) as screen, _warmup(run.settings):
             train(run, log=screen.log, progress=screen.progress)
         return _finish(run, args.quiet)
     except Diverged as error:
         rate = run.settings.learning_rate
         return fail(f"{error}; try a --learning-rate below {rate:g}; {_saved(run)}", code=1)
     except Stopped as stopped:
-        return fail(f"{stopped}; {_saved(run)}; go on with: {resume}", 128 + stopped.signal_number)
+        return fail(f"{stopped}; {_saved(run)}; {resume}", 128 + stopped.signal_number)
     except KeyboardInterrupt:
-        return fail(f"interrupted; {_saved(run)}; go on with: {resume}", 128 + signal.SIGINT)
+        return fail(f"interrupted; {_saved(run)}; {resume}", 128 + signal.SIGINT)
     except RunError as error:
         raise UsageError(error) from None
+
+
+def _warmup(settings: Settings) -> contextlib.AbstractContextManager[None]:
+    """Compile kernels in a second process, if there are kernels."""
+    if settings.ops == "reference":
+        return contextlib.nullcontext()
+    from minicnn.runs.warmup import compiling_ahead
+
+    return compiling_ahead(settings)
 
 
 def _begin(args: argparse.Namespace) -> Run:
@@ -52,12 +73,11 @@ def _begin(args: argparse.Namespace) -> Run:
     from minicnn.runs.run import Run
     from minicnn.runs.settings import settings_for
 
-    given = given_settings(args)
-    settings = settings_for(**given)
+    settings = settings_for(**given_settings(args))
     expect_name("--run-dir", args.run_dir)
-    data = load_mnist(settings.data)
-    run = Run.create(settings, data, args.run_dir)
-    _say_start(run, args.quiet)
+    prepare_kernels(settings.ops, args.threads)
+    run = Run.create(settings, load_mnist(settings.data), args.run_dir)
+    _print_start(run, args.quiet)
     return run
 
 
@@ -66,19 +86,20 @@ def _resume(args: argparse.Namespace) -> Run:
     from minicnn.runs.run import Run
 
     if args.run_dir is not None:
-        raise UsageError("--run-dir and --resume exclude each other: a run stays in its directory")
+        raise UsageError("--run-dir and --resume cannot be combined: a run stays in its directory")
     expect_name("--resume", args.resume)
-    settings, made_by = _continued_settings(args)
+    settings, version = _continued_settings(args)
+    prepare_kernels(settings.ops, args.threads)
     run = Run.open(settings, load_mnist(settings.data), args.resume, warn)
-    if made_by != __version__:
-        warn(f"begun with minicnn {made_by}, this is {__version__}: the rest may differ in its last bits")
-    _say_start(run, args.quiet)
+    if version != __version__:
+        warn(f"begun with minicnn {version}, this is {__version__}: results may differ in the last bits")
+    _print_start(run, args.quiet)
     return run
 
 
 def _continued_settings(args: argparse.Namespace) -> tuple[Settings, Any]:
-    """The settings that a run goes on with, and the version of minicnn that began it."""
-    from minicnn.runs.run import read_config
+    """The settings to resume a run with, and the version of minicnn that began it."""
+    from minicnn.runs.directory import read_config
 
     settings, config = read_config(args.resume)
     given = given_settings(args)
@@ -94,7 +115,7 @@ def _continued_settings(args: argparse.Namespace) -> tuple[Settings, Any]:
 
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """The settings that were named on the command line."""
+    """The settings on the command line."""
     from minicnn.runs.settings import Settings
 
     given = {name: getattr(args, name) for name in Settings.__dataclass_fields__ if hasattr(args, name)}
@@ -103,41 +124,42 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     return given
 
 
-def _say_start(run: Run, quiet: bool) -> None:
+def _print_start(run: Run, quiet: bool) -> None:
     if quiet:
         return
     settings, data = run.settings, run.data
     source = "MNIST" if settings.data is None else settings.data
     print(f"minicnn {__version__}: {len(data.train)} training and {len(data.test)} test images of {source}")
-    varies = settings.schedule != "constant" or settings.warm_up
+    varies = settings.schedule != "constant" or settings.warmup
     print(
         f"{settings.steps} steps of {settings.batch_size} images, {settings.optimizer} with learning rate "
         f"{'up to ' if varies else ''}{settings.learning_rate:g}, seed {settings.seed}"
     )
     if run.finished:
-        print(f"{run.directory} is finished: all {settings.steps} steps are made (more: --steps N)")
+        more = "; continue with --steps N" if constant else ""
+        print(f"{run.directory}: all {settings.steps} steps are done{more}")
     elif run.step:
-        print(f"going on after step {run.step} in {run.directory}")
+        print(f"resuming {run.directory} at step {run.step}")
     else:
-        print(f"files go to {run.directory}")
+        print(f"writing to {run.directory}")
     run.network.summary()
     print(end="" if run.finished else "\n", flush=True)
 
 
 def _finish(run: Run, quiet: bool) -> int:
-    """Draw the pictures and say what came of the run. The result is the last line, whatever happens."""
-    from minicnn.runs.run import RunError
+    """Draw the pictures and print the result, which is the last line even if drawing fails."""
+    from minicnn.runs.directory import RunError
 
     probabilities = run.test_probabilities()
-    run.release()  # before matplotlib asks for its share
+    run.release()  # before matplotlib needs memory
     try:
         draw_pictures(run, probabilities)
         if not quiet:
             directory = shlex.quote(str(run.directory))
             print(f"\nweights, metrics and pictures are in {run.directory}")
-            print(f"which digits are confused:  python -m minicnn evaluate {directory}")
-            print(f"a digit of your own:        python -m minicnn predict {directory} IMAGE --show")
-            print(f"the pictures again:         python -m minicnn report {directory}\n")
+            print(f"see which digits are confused:  {program()} evaluate {directory}")
+            print(f"recognize your own digit:       {program()} predict {directory} IMAGE --show")
+            print(f"redraw the pictures:            {program()} report {directory}\n")
     except (OSError, ValueError) as error:
         raise RunError(f"{run.directory}: no pictures ({error})") from None
     finally:
@@ -146,13 +168,13 @@ def _finish(run: Run, quiet: bool) -> int:
 
 
 def _saved(run: Run) -> str:
-    return f"{run.directory} has the state after step {run.saved_step}"
+    return f"{run.directory} contains the state after step {run.saved_step}"
 
 
 class _Screen:
-    """Log lines on stdout and a progress bar on stderr, kept out of each other's way.
+    """Prints log lines on stdout and a progress bar on stderr, without one disturbing the other.
 
-    The bar is for people: it is there only if stderr is a terminal.
+    The bar is for people and shown only if stderr is a terminal.
     """
 
     def __init__(self, run: Run, quiet: bool) -> None:
@@ -172,8 +194,8 @@ class _Screen:
                 unit=" images",
                 unit_scale=True,
                 leave=False,
-                smoothing=0,  # of the whole run: the bar waits while a log line is measured
-                bar_format="{l_bar}{bar:-3}{r_bar}",  # room for the ^C that a terminal shows
+                smoothing=0,  # the mean speed of the whole run: the bar pauses during measurements
+                bar_format="{l_bar}{bar:-3}{r_bar}",  # leaves room for the ^C that a terminal echoes
                 **size,
             )
         return self
@@ -183,10 +205,10 @@ class _Screen:
             self._bar.close()
 
     def progress(self, images: int) -> None:
-        """Move the bar."""
+        """Advance the bar."""
         if self._bar is not None:
             if self._bar.n == self._bar.initial:
-                self._bar.unpause()  # the first step may have compiled: it says nothing of the others
+                self._bar.unpause()  # the first step may include compilation, so it does not count
             self._bar.update(images)
 
     def log(self, measurement: object) -> None:
@@ -200,33 +222,36 @@ def add_to(commands: Any) -> None:
     """Add the command and its arguments to the parser."""
     example = (
         "examples:\n"
-        "  minicnn train --steps 400                         a first look\n"
+        "  minicnn train --steps 400                         take a first look\n"
         "  minicnn train --seed 1 --run-dir runs/second      the tutorial, with other random numbers\n"
-        "  minicnn train --resume runs/second --steps 20000  the same run, further\n"
-        "  minicnn train --recipe fast                       as right as that, in a fraction of the time\n"
+        "  minicnn train --resume runs/second --steps 20000  train the same run for longer\n"
+        "  minicnn train --recipe fast                       as accurate, in a fraction of the time\n"
         "  minicnn train --model softmax                     the baseline without convolutions"
     )
-    parser = add_command(commands, "train", train_command, "train a network, or go on with a run", example)
+    parser = add_command(commands, "train", train_command, "train a network, or resume a run", example)
 
-    # What decides the result has no default here, but in the recipe or in the run that is resumed.
+    # The defaults of what determines the result are in the recipe, or in the run that is resumed.
     what = parser.add_argument_group("what is trained", argument_default=argparse.SUPPRESS)
     what.add_argument("--model", choices=("cnn", "softmax"), help="convolutional, or the baseline (cnn)")
-    what.add_argument("--recipe", metavar="NAME", help="tutorial, fast or best: the numbers below (tutorial)")
-    what.add_argument("--data", metavar="DIR", help="four IDX files of MNIST's names (MNIST, built in)")
-    what.add_argument("--seed", type=int, metavar="N", help="of all random numbers (0)")
+    what.add_argument("--recipe", metavar="NAME", help="tutorial, fast or best: the values below (tutorial)")
+    what.add_argument("--data", metavar="DIR", help="four IDX files with MNIST's names (MNIST, built in)")
+    what.add_argument("--seed", type=int, metavar="N", help="seed of all random numbers (0)")
 
-    about = "how (of tutorial; softmax: 1000 steps of 100, learning rate 0.5)"
+    about = "how it is trained (defaults for tutorial; for softmax: 1000 steps of 100, learning rate 0.5)"
     how = parser.add_argument_group(about, argument_default=argparse.SUPPRESS)
-    how.add_argument("--steps", type=int, metavar="N", help="batches to train on (10000)")
-    how.add_argument("--batch-size", type=int, metavar="N", help="images in a batch (50)")
-    how.add_argument("--learning-rate", type=float, metavar="X", help="of Adam; of SGD for softmax (0.0001)")
-    how.add_argument("--keep-prob", type=float, metavar="X", help="chance that dropout keeps a unit (0.5)")
+    how.add_argument("--steps", type=int, metavar="N", help="number of batches to train on (10000)")
+    how.add_argument("--batch-size", type=int, metavar="N", help="images per batch (50)")
+    how.add_argument("--learning-rate", type=float, metavar="X", help="step size of Adam or SGD (0.0001)")
+    how.add_argument(
+        "--keep-prob", type=float, metavar="X", help="probability that dropout keeps a unit (0.5)"
+    )
     how.add_argument("--log-every", type=int, metavar="N", help="steps between log lines (100)")
-    how.add_argument("--plain", action="store_true", help="convolution, ReLU and pool one by one, not fused")
+    how.add_argument("--plain", action="store_true", help="separate convolution, ReLU and pool layers")
     how.add_argument("--ops", choices=("kernels", "reference"), help="compiled or plain NumPy (kernels)")
 
     around = parser.add_argument_group("this run")
-    around.add_argument("--run-dir", metavar="DIR", help="for the files of this run (a new one in runs/)")
-    around.add_argument("--resume", metavar="DIR", help="go on with the run in DIR, with its settings")
+    around.add_argument("--run-dir", metavar="DIR", help="directory for the files (a new one in runs/)")
+    around.add_argument("--resume", metavar="DIR", help="resume the run in DIR, with its settings")
     around.add_argument("--threads", type=int, metavar="N", help="processor cores to use (all)")
-    around.add_argument("--quiet", action="store_true", help="print nothing but the result")
+    around.add_argument("--profile", action="store_true", help="print how long each operation took")
+    around.add_argument("--quiet", action="store_true", help="print only the result")

@@ -1,6 +1,6 @@
-"""The data: the IDX file format, the MNIST database in it, and the order of the batches.
+"""The data: the IDX file format, the MNIST database, batches, augmentation, and photographs of digits.
 
-Nothing here knows about networks, and nothing else in minicnn is imported.
+Nothing here knows about networks.
 """
 
 from .batches import Batches, to_float

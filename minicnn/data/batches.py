@@ -1,7 +1,7 @@
-"""Which images make up which batch, and their pixels as numbers between 0 and 1.
+"""Which images form which batch, and pixels scaled to the range from 0 to 1.
 
-Batches hold no state that matters: batch `step` is computed from `(count, batch_size, seed, step)`
-alone. A run that is stopped and resumed goes on with the very images it would have seen.
+Batches have no state that matters: batch `step` is computed from `(count, batch_size, seed, step)`
+alone. A run that is stopped and resumed sees exactly the images it would have seen without the stop.
 """
 
 from __future__ import annotations
@@ -15,45 +15,45 @@ from minicnn.engine.arguments import integer
 class Batches:
     """An endless sequence of shuffled batches over `count` images, every one of them full.
 
-    Pass after pass over the images, each in a fresh order, is laid end to end; batch `step` is the
-    piece from `step * batch_size` to `(step + 1) * batch_size`. So every pass shows every image
-    exactly once, and a batch may hold the end of one pass and the beginning of the next:
+    The epochs, each a fresh shuffle of all images, are laid end to end; batch `step` is the slice from
+    `step * batch_size` to `(step + 1) * batch_size`. So every epoch contains every image exactly once,
+    and a batch may contain the end of one epoch and the beginning of the next:
 
         count 5, batch_size 2        3 1 | 4 0 | 2   2 | 0 4 | 3 1 | ...
-                                     pass 0          pass 1
+                                     epoch 0         epoch 1
     """
 
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
         self.count = integer("count", count, at_least=1)
         self.batch_size = integer("batch_size", batch_size, at_least=1)
         self.seed = integer("seed", seed, at_least=0)
-        self._current: tuple[int, np.ndarray] | None = None  # a pass and its order
+        self._current: tuple[int, np.ndarray] | None = None  # an epoch and its order
 
     def indices(self, step: int) -> np.ndarray:
-        """Return the images of batch `step` = 0, 1, 2, ...: int64 [batch_size], a new array."""
+        """Return the image indices of batch `step` = 0, 1, 2, ...: int64 [batch_size], a new array."""
         start = integer("step", step, at_least=0) * self.batch_size
         batch = np.empty(self.batch_size, np.int64)
         filled = 0
         while filled < self.batch_size:
-            pass_number, offset = divmod(start + filled, self.count)
-            piece = self._order(pass_number)[offset : offset + self.batch_size - filled]
+            epoch, offset = divmod(start + filled, self.count)
+            piece = self._order(epoch)[offset : offset + self.batch_size - filled]
             batch[filled : filled + len(piece)] = piece
             filled += len(piece)
         return batch
 
-    def _order(self, pass_number: int) -> np.ndarray:
-        """Return the order of a pass; the last one asked for is kept for the next batch."""
+    def _order(self, epoch: int) -> np.ndarray:
+        """Return the order of an epoch; the most recent one is kept for the next batch."""
         current = self._current
-        if current is None or current[0] != pass_number:
-            order = np.random.default_rng([self.seed, pass_number]).permutation(self.count)
-            self._current = current = pass_number, order
+        if current is None or current[0] != epoch:
+            order = np.random.default_rng([self.seed, epoch]).permutation(self.count)
+            self._current = current = epoch, order
         return current[1]
 
 
 def to_float(images: np.ndarray, dtype: DTypeLike = np.float32, out: np.ndarray | None = None) -> np.ndarray:
-    """Return pixels / 255 as a network wants them: uint8 [N, H, W] -> dtype [N, H, W, 1].
+    """Return pixels / 255 with a channel axis: uint8 [N, H, W] -> dtype [N, H, W, 1].
 
-    `out`, if given, is an array of that shape and dtype: it is filled and returned.
+    `out`, if given, is an array of that shape and dtype; it is filled and returned.
     """
     dtype = np.dtype(dtype)
     if not np.issubdtype(dtype, np.floating):

@@ -1,6 +1,6 @@
-"""Reads IDX, the file format of MNIST: a strict reader that trusts nothing a file says.
+"""Reads IDX, the file format of MNIST. The reader is strict: it trusts nothing in the file.
 
-An IDX file is a header and then the values of one array, in row-major order:
+An IDX file is a header followed by the values of one array in row-major order:
 
     bytes 0-1    zero
     byte  2      type of a value; 0x08 is an unsigned byte, the only one read here
@@ -8,16 +8,14 @@ An IDX file is a header and then the values of one array, in row-major order:
     4 bytes for every dimension: its size, big-endian
     the values, one byte each, and nothing after them
 
-There is exactly one such file for every array, so whatever differs from it is refused. The file may
-be compressed as one gzip member, which is recognised by its first two bytes. This module does not
-write files, and does not know what the arrays mean.
+There is exactly one such file for every array; anything that deviates from it is refused. The file may
+be compressed as a single gzip member, recognised by its first two bytes. This module does not write
+files and does not know what the arrays mean.
 """
 
 from __future__ import annotations
 
 import math
-import os
-import stat
 import struct
 import zlib
 from pathlib import Path
@@ -25,37 +23,37 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
+from minicnn.storage.files import PathLike, open_regular
+
 MAX_BYTES = 1 << 30  # twice the largest relative of MNIST (EMNIST by class: 547 MB)
 
 _CHUNK = 1 << 18  # bytes read or inflated at a time
-_MAX_DIMENSIONS = 32  # what every NumPy allows
+_MAX_DIMENSIONS = 32  # supported by every version of NumPy
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
 class DataError(ValueError):
-    """Data that cannot be used. The message is one line: where, what is wrong, expected, given."""
+    """Data that cannot be used. The message is one line: which file, what is wrong, expected, got."""
 
     @classmethod
-    def about(cls, path: Path, wrong: str, expected: object, given: object) -> DataError:
-        """Return the error with the message `<path>: <wrong>, expected ..., given ...`."""
+    def about(cls, path: Path, wrong: str, expected: object, got: object) -> DataError:
+        """Return the error with the message `<path>: <wrong>, expected ..., got ...`."""
         name = str(path)
-        if not name.isprintable():  # a line feed, say: the message stays one line
+        if not name.isprintable():  # a line feed, for example: the message stays one line
             name = repr(name)
-        return cls(f"{name}: {wrong}, expected {expected}, given {given}")
+        return cls(f"{name}: {wrong}, expected {expected}, got {got}")
 
 
-def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> np.ndarray:
-    """Return the array in the IDX file `path`: uint8, with the shape its header gives.
+def read_idx(path: PathLike, max_bytes: int = MAX_BYTES) -> np.ndarray:
+    """Return the array in the IDX file `path`: uint8, with the shape in the header.
 
-    Memory grows only with the bytes that really arrive, whatever size the header promises, and a
-    promise of more than `max_bytes` is refused at once. Every fault of the file, from "not found"
+    Memory grows only with the bytes that are actually read, whatever size the header claims, and a
+    claim of more than `max_bytes` is refused at once. Every fault of the file, from "not found"
     to a wrong checksum, raises `DataError`.
     """
     path = Path(path)
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # opening a named pipe could wait for ever
-            raise OSError("not a regular file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             compressed = file.read(2) == _GZIP_MAGIC
             file.seek(0)
             return _parse(_GzipMember(file, path) if compressed else file, path, max_bytes)
@@ -65,7 +63,7 @@ def read_idx(path: str | os.PathLike[str], max_bytes: int = MAX_BYTES) -> np.nda
 
 
 def idx_header(shape: tuple[int, ...]) -> bytes:
-    """Return the bytes that come before the values in the IDX file of a uint8 array."""
+    """Return the bytes that precede the values in the IDX file of a uint8 array."""
     return struct.pack(f">4B{len(shape)}I", 0, 0, 0x08, len(shape), *shape)
 
 
@@ -91,23 +89,23 @@ def _parse(source: _Source, path: Path, max_bytes: int) -> np.ndarray:
     if len(sizes) < length:
         raise DataError.about(path, "header cut short", f"{4 + length} bytes", 4 + len(sizes))
     shape = struct.unpack(f">{dimensions}I", sizes)
-    promised = math.prod(shape)  # a Python int: cannot overflow
+    size = math.prod(shape)  # a Python int: cannot overflow
     written = " x ".join(map(str, shape))
-    if promised == 0:
+    if size == 0:
         raise DataError.about(path, "empty array", "every dimension at least 1", written)
-    if promised > max_bytes:
+    if size > max_bytes:
         raise DataError.about(path, "array too large", f"at most {max_bytes} bytes", written)
 
-    values = _read(source, promised + 1)  # one more than promised, to see that nothing follows
-    if len(values) < promised:
-        raise DataError.about(path, "values cut short", f"{promised} bytes", len(values))
-    if len(values) > promised:
-        raise DataError.about(path, "bytes after the last value", f"{promised} bytes", "more")
+    values = _read(source, size + 1)  # one more byte, to see that nothing follows
+    if len(values) < size:
+        raise DataError.about(path, "values cut short", f"{size} bytes", len(values))
+    if len(values) > size:
+        raise DataError.about(path, "bytes after the last value", f"{size} bytes", "more")
     return np.frombuffer(values, np.uint8).reshape(shape)
 
 
 def _read(source: _Source, size: int) -> bytearray:
-    """Return `size` bytes, fewer only at the end; allocates as they arrive, not ahead of them."""
+    """Return `size` bytes, or fewer at the end of the file; memory grows as they arrive."""
     data = bytearray()
     while len(data) < size and (piece := source.read(min(_CHUNK, size - len(data)))):
         data += piece
@@ -115,9 +113,9 @@ def _read(source: _Source, size: int) -> bytearray:
 
 
 class _GzipMember:
-    """The content of a file that is one gzip member, inflated no further than is asked for.
+    """The contents of a file that is one gzip member, inflated no further than requested.
 
-    Python's `gzip` reads on into further members and forgives zeros after the last; this does not.
+    Unlike Python's `gzip`, it refuses further members and trailing zeros.
     """
 
     def __init__(self, file: BinaryIO, path: Path) -> None:
@@ -126,7 +124,7 @@ class _GzipMember:
         self._inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header
 
     def read(self, size: int, /) -> bytes:
-        """Return 1 to `size` > 0 bytes, or none at the end, when the checksum has been verified."""
+        """Return 1 to `size` bytes, or none at the end, once the checksum has been verified."""
         inflater = self._inflater
         while not inflater.eof:
             packed = inflater.unconsumed_tail or self._file.read(_CHUNK)

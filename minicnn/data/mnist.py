@@ -1,8 +1,8 @@
-"""Loads MNIST, or any data set in four IDX files of MNIST's names, as three splits of digits.
+"""Loads MNIST, or any data set in four IDX files with MNIST's names, as three splits.
 
 The MNIST database ships inside the package (see files/MNIST-LICENSE.md), so nothing is downloaded.
-Its 60,000 training images are divided as TensorFlow's tutorial did: the first 5,000 are held out
-for validation, the other 55,000 train.
+Its 60,000 training images are split as in TensorFlow's tutorial: the first 5,000 are held out for
+validation, the other 55,000 are trained on.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from minicnn.storage.files import PathLike
 
 from .idx import DataError, idx_header, read_idx
 
@@ -29,7 +31,7 @@ SHA256 = {
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """N images and what they show. Both arrays are read-only."""
+    """N images and their labels. Both arrays are read-only."""
 
     images: np.ndarray  # uint8 [N, 28, 28], 0 is background, 255 is ink
     labels: np.ndarray  # uint8 [N], 0 to 9
@@ -41,31 +43,31 @@ class Split:
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """What is trained on, what choices are made on, and what the result is measured on."""
+    """The images to train on, to choose settings on, and to measure the result on."""
 
     train: Split
     validation: Split
     test: Split
 
 
-def load_mnist(directory: str | os.PathLike[str] | None = None) -> Dataset:
+def load_mnist(directory: PathLike | None = None) -> Dataset:
     """Return the MNIST that ships with minicnn, or the data set in the four files of `directory`.
 
     The files are `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-images-idx3-ubyte` and
-    `t10k-labels-idx1-ubyte`, gzipped or not, with or without `.gz` at the end, and with `.idx` as
-    good as `-idx`. The shipped ones are checked by SHA-256.
+    `t10k-labels-idx1-ubyte`, gzipped or not, with or without `.gz` at the end; `.idx` is accepted in
+    place of `-idx`. The shipped files are verified by SHA-256.
 
-    The first training images become the validation set: 5,000 of 10,000 or more; of fewer, one
-    twelfth (as 5,000 is of 60,000), but at least one. Raises `DataError` for whatever is wrong.
+    The first training images become the validation set: 5,000 if there are at least 10,000, otherwise
+    one twelfth (5,000 is one twelfth of 60,000), but at least one. Raises `DataError` for anything wrong.
     """
     if not isinstance(directory, (str, os.PathLike, type(None))):
         raise TypeError(f"directory: expected a path, got {directory!r}")
     shipped = directory is None
     directory = FILES if directory is None else Path(directory)
     if not os.path.isdir(directory):
-        given = "a file" if os.path.exists(directory) else "nothing there"
-        expected = f"one that holds {', '.join(SHA256)}"
-        raise DataError.about(directory, "not a directory", expected, given)
+        got = "a file" if os.path.exists(directory) else "nothing there"
+        expected = f"one with the files {', '.join(SHA256)}"
+        raise DataError.about(directory, "not a directory", expected, got)
 
     training, path = _load_pair(directory, "train", shipped)
     test, _ = _load_pair(directory, "t10k", shipped)
@@ -99,7 +101,7 @@ def _load(directory: Path, name: str, shipped: bool) -> tuple[np.ndarray, Path]:
     path = _find(directory, name)
     array = read_idx(path)
     if shipped:
-        # A strict reader accepts one file for an array: the array gives the file's digest.
+        # The strict reader accepts only one file for each array, so the array determines the digest.
         digest = hashlib.sha256(idx_header(array.shape))
         digest.update(array.data)
         if digest.hexdigest() != SHA256[name]:

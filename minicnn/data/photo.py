@@ -1,44 +1,46 @@
-"""From a photograph or drawing of one digit to 28 x 28 pixels, prepared as MNIST was.
+"""Turns a photograph or drawing of one digit into 28 x 28 pixels, preprocessed as MNIST was.
 
-    grey     any format, upright, colours and transparency as one lightness, at most 640 pixels a side
-    ink      what differs from the paper, whose light may be uneven; dark on light or light on dark
-    digit    the strokes alone: specks and what lies at the edge removed, cut out, the pen's width mended
+    grey     upright, colours and transparency reduced to lightness, at most 640 pixels a side
+    ink      what differs from the paper, which may be lit unevenly; dark on light or light on dark
+    digit    the strokes alone: cropped, without specks and objects at the edge, stroke width corrected
     image    longest side 20 pixels, centre of mass in the middle of 28 x 28
 
 MNIST's digits were scaled to a box of 20 x 20 and moved by whole pixels until their centre of mass
 lay in the middle (LeCun, Bottou, Bengio, Haffner: Gradient-Based Learning Applied to Document
-Recognition, 1998, section III). All of them have a longest side of exactly 20 pixels, and a centre of
-mass within half a pixel of (14, 14): that is what a network that learned from them expects.
+Recognition, 1998, section III). All of them have a longest side of exactly 20 pixels and a centre of
+mass within half a pixel of (14, 14), and a network trained on them expects the same.
 """
 
 from __future__ import annotations
 
 import os
-import stat
 import warnings
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from minicnn.storage.files import PathLike, open_regular
+
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-SIDE, BOX, MIDDLE = 28, 20, 14
-LARGEST = 640  # pixels a side that are looked at: 32 times what is needed
-FINE = 160  # pixels of the longest side while the pen is mended
+# What cameras, scanners, browsers and drawing programs write. Pillow reads more, but EPS, for example,
+# is a program: Pillow has Ghostscript run it.
+FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
 
-# The width of MNIST's pens, in pixels of the box of 20: between these for 98 % of its digits. A pen
-# outside is brought to the nearer of two usual widths.
+SIDE, BOX, MIDDLE = 28, 20, 14
+LARGEST = 640  # larger images are scaled down to this many pixels a side: 32 times what is needed
+FINE = 160  # pixels of the longest side while the stroke width is corrected
+
+# The stroke width in pixels of the box of 20: 98 % of MNIST's digits lie between these two. A width
+# outside is corrected to the nearer of two usual ones.
 THINNEST, THICKEST = 1.8, 4.4
 THIN, THICK = 2.2, 3.6
 
-SPECK = 5  # cells of the grid of 64 x 64: what is smaller is no digit, if there is anything else
+SPECK = 5  # cells of the 64 x 64 grid: anything smaller is not a digit if there is something larger
 
-FAINTEST = 8 / 255  # the least contrast that is taken for ink
-
-PathLike = str | os.PathLike[str]
+FAINTEST = 8 / 255  # the lowest contrast that counts as ink
 
 
 class ImageError(ValueError):
@@ -46,75 +48,73 @@ class ImageError(ValueError):
 
 
 @dataclass(frozen=True)
-class Prepared:
-    """An image of a digit, and how it came about. All arrays are [rows, columns]."""
+class Preprocessed:
+    """The stages of preprocessing, from the photograph to the network's input. All are [rows, columns]."""
 
     grey: np.ndarray  # float32, 0 black to 1 white
     ink: np.ndarray  # float32, 0 paper to 1 ink
-    digit: np.ndarray  # float32, 0 paper to 1 ink: the strokes, cut out
-    image: np.ndarray  # uint8 [28, 28], 0 paper to 255 ink: what the network gets
+    digit: np.ndarray  # float32, 0 paper to 1 ink: the strokes, cropped
+    image: np.ndarray  # uint8 [28, 28], 0 paper to 255 ink: the network's input
 
 
-def prepare(source: PathLike | Image) -> Prepared:
-    """Prepare a file in any format that Pillow reads, or a Pillow image, as MNIST was.
+def preprocess(source: PathLike | Image) -> Preprocessed:
+    """Preprocess an image file in one of the `FORMATS`, or a Pillow image, as MNIST was.
 
-    Raises ImageError for a file that cannot be read, an image too large, or one without a digit.
+    Raises ImageError if the file cannot be read, the image is too large, or it is blank.
     """
     name, grey = _read(source)
     ink = _ink(grey)
     if ink is None:
-        raise ImageError(f"{name}: no digit to be seen: the image is blank")
+        raise ImageError(f"{name}: the image is blank")
     ink = _without_desk(grey, ink)
-    digit = _mend_pen(_cut_out(ink))
-    return Prepared(grey, ink, digit, _like_mnist(digit))
+    digit = _correct_stroke_width(_crop(ink))
+    return Preprocessed(grey, ink, digit, _like_mnist(digit))
 
 
-def as_is(source: PathLike | Image) -> Prepared:
-    """An image that is prepared already, light on dark, as four equal stages: only scaled to 28 x 28.
+def as_is(source: PathLike | Image) -> Preprocessed:
+    """Only scale an image, light on dark, to 28 x 28; all stages show the same.
 
-    For networks that learned from something else than MNIST. Raises ImageError like `prepare`.
+    For networks trained on something other than digits. Raises ImageError like `preprocess`.
     """
     _, grey = _read(source)
     pixels = _resized(grey, (SIDE, SIDE))
-    return Prepared(grey, grey, grey, np.rint(255 * pixels).astype(np.uint8))
+    return Preprocessed(grey, grey, grey, np.rint(255 * pixels).astype(np.uint8))
 
 
 # --- grey: from a file to lightness ---
 
 
 def _read(source: PathLike | Image) -> tuple[str, np.ndarray]:
-    """The name of an image for messages, and its lightness, 0 to 1."""
+    """The name of an image for error messages, and its lightness, 0 to 1."""
     from PIL import Image, UnidentifiedImageError
 
     if isinstance(source, Image.Image):
         return "image", _lightness(source)
     name = os.fspath(source)
     try:
-        if not stat.S_ISREG(Path(source).stat().st_mode):  # opening a named pipe could wait for ever
-            raise ImageError(f"{name}: not a regular file")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata that means nothing here
+        with open_regular(source) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about metadata, which does not matter here
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(source) as image:
+            Image.init()  # which formats this build of Pillow supports
+            formats = [known for known in FORMATS if known in Image.OPEN]
+            with Image.open(file, formats=formats) as image:
                 return name, _lightness(image)
-    except ImageError:
-        raise
     except UnidentifiedImageError:
-        raise ImageError(f"{name}: not an image, or in a format that Pillow does not read") from None
+        raise ImageError(f"{name}: not an image, or not one of {', '.join(FORMATS)}") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        most = f"{Image.MAX_IMAGE_PIXELS:,}"
-        raise ImageError(f"{name}: image too large: more than {most} pixels") from None
-    except Exception as error:  # Pillow's many decoders raise whatever a damaged file makes them raise
+        limit = f"{Image.MAX_IMAGE_PIXELS:,}"
+        raise ImageError(f"{name}: image too large: more than {limit} pixels") from None
+    except Exception as error:  # Pillow's decoders raise all kinds of exceptions for damaged files
         if isinstance(error, OSError) and error.strerror:
             raise ImageError(f"{name}: cannot be read ({error.strerror})") from None
         raise ImageError(f"{name}: damaged, or not an image ({error or type(error).__name__})") from None
 
 
 def _lightness(image: Image) -> np.ndarray:
-    """One image as float32 lightness from 0 to 1, upright, not larger than need be."""
+    """The lightness of an image, float32 from 0 to 1, upright, scaled down if it is large."""
     from PIL import ImageOps
 
-    image.draft("RGB", (LARGEST, LARGEST))  # lets the JPEG decoder skip what would be thrown away
+    image.draft("RGB", (LARGEST, LARGEST))  # lets the JPEG decoder skip detail that is not needed
     image = ImageOps.exif_transpose(image)
     if image.mode in ("I", "F") or image.mode.startswith("I;"):  # more than 8 bits of grey
         values = np.asarray(image.convert("F"), np.float32)
@@ -122,22 +122,26 @@ def _lightness(image: Image) -> np.ndarray:
         low, high = float(values.min()), float(values.max())
         return _shrunk((values - low) / max(high - low, 1e-30))
     if image.mode == "LAB":
-        return _shrunk(np.asarray(image.getchannel("L"), np.float32) / 255)
+        return _shrunk(_as_float(image.getchannel("L")))
     if image.has_transparency_data:
         return _shrunk(_on_paper(image.convert("RGBA")))
-    grey = _shrunk(np.asarray(image.convert("L"), np.float32) / 255)
+    grey = _shrunk(_as_float(image.convert("L")))
     if image.mode in ("1", "L"):
         return grey
-    # Red ink on green paper, say, may be as light as the paper: then one colour alone shows it.
-    colours = [_shrunk(np.asarray(c, np.float32) / 255) for c in image.convert("RGB").split()]
+    # Red ink may be just as light as green paper, for example: then a single colour channel shows it.
+    colours = [_shrunk(_as_float(channel)) for channel in image.convert("RGB").split()]
     best = max(colours, key=np.ptp)
     return best if np.ptp(best) > 2 * np.ptp(grey) else grey
 
 
+def _as_float(channel: Image) -> np.ndarray:
+    return np.asarray(channel, np.float32) / 255
+
+
 def _on_paper(image: Image) -> np.ndarray:
-    """The lightness of an image with transparency, on the paper that it can be seen on best."""
-    grey = np.asarray(image.convert("RGB").convert("L"), np.float32) / 255
-    alpha = np.asarray(image.getchannel("A"), np.float32) / 255
+    """The lightness of an image with transparency, on white or black paper, whichever shows it better."""
+    grey = _as_float(image.convert("RGB").convert("L"))
+    alpha = _as_float(image.getchannel("A"))
     shown = float((alpha * grey).sum()) / max(float(alpha.sum()), 1e-6)
     paper = 1.0 if shown < 0.5 else 0.0
     return alpha * grey + (1 - alpha) * paper
@@ -152,7 +156,7 @@ def _shrunk(grey: np.ndarray) -> np.ndarray:
 
 
 def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Values scaled to another shape; what is made smaller is averaged, not skipped."""
+    """Values resampled to another shape; when scaling down, pixels are averaged, not skipped."""
     from PIL import Image
 
     if values.shape == shape:
@@ -163,31 +167,31 @@ def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return np.clip(np.asarray(image.resize((shape[1], shape[0]), how)), 0, 1)
 
 
-# --- ink: what is not paper ---
+# --- ink: everything that is not paper ---
 
 
 def _ink(grey: np.ndarray, ignored: np.ndarray | None = None) -> np.ndarray | None:
-    """How much each pixel is ink, 0 to 1; None if there is none. What is `ignored` counts as paper."""
+    """The amount of ink in each pixel, 0 to 1; None if there is no ink. `ignored` pixels count as paper."""
     difference, noise = _without_paper(grey)
     if ignored is not None:
         difference = np.where(ignored, 0, difference)
-    # Ink is what differs most: cubes count a few large differences more than many small ones.
+    # Ink differs most from the paper. Cubes give a few large differences more weight than many small ones.
     if (difference**3).sum() < 0:
         difference = -difference
     least = max(4 * noise, FAINTEST)
     some = difference[difference > least]
     if some.size == 0:
         return None
-    full = float(np.median(some[some >= _otsu(some)]))  # the difference of full ink
+    full = float(np.median(some[some >= _otsu(some)]))  # the difference at full ink
     low = max(least, 0.2 * full)  # below: paper, shadow, noise
     return np.clip((difference - low) / (full - low), 0, 1).astype(np.float32)
 
 
 def _without_paper(grey: np.ndarray) -> tuple[np.ndarray, float]:
-    """The difference of each pixel from the paper under it, and the paper's noise.
+    """The difference of each pixel from the paper behind it, and the noise of the paper.
 
-    The paper's light is a quadratic surface over the image, fitted to the pixels that lie near it:
-    at first those of a frame at the edge, where there is rarely ink, then all.
+    The lightness of the paper is modelled as a quadratic surface, fitted to the pixels close to it: first
+    only along the edges, where there is rarely ink, then everywhere.
     """
     H, W = grey.shape
     y, x = np.meshgrid(np.linspace(-1, 1, H), np.linspace(-1, 1, W), indexing="ij")
@@ -209,10 +213,10 @@ def _without_paper(grey: np.ndarray) -> tuple[np.ndarray, float]:
 
 
 def _without_desk(grey: np.ndarray, ink: np.ndarray) -> np.ndarray:
-    """The ink again, without what surrounds the paper: it would hide a faint pencil.
+    """The ink without the surroundings of the paper, which would hide a faint pencil.
 
-    Either the paper lies in the midst of the image, and was itself taken for ink, or something lies
-    along the edge.
+    Either the paper lies in the middle of the image and was itself mistaken for ink, or something else
+    is visible along an edge.
     """
     pieces, masses, cell = _pieces(ink)
     places = [np.argwhere(pieces == piece) for piece in range(1, len(masses))]
@@ -239,7 +243,7 @@ def _without_desk(grey: np.ndarray, ink: np.ndarray) -> np.ndarray:
 
 
 def _otsu(values: np.ndarray) -> float:
-    """The threshold that leaves the least variance within the two classes it makes.
+    """The threshold that minimises the variance within the two classes that it separates.
 
     Source: Otsu: A Threshold Selection Method from Gray-Level Histograms (1979).
     """
@@ -258,11 +262,11 @@ def _otsu(values: np.ndarray) -> float:
 # --- digit: the strokes alone ---
 
 
-def _cut_out(ink: np.ndarray) -> np.ndarray:
-    """The smallest rectangle with the strokes of the digit, and nothing else in it."""
+def _crop(ink: np.ndarray) -> np.ndarray:
+    """The bounding box of the strokes, with everything else removed."""
     H, W = ink.shape
     pieces, masses, cell = _pieces(ink)
-    # What touches the edge is a shadow or a neighbour; unless there is little else.
+    # What touches the edge is a shadow or a neighbouring object, unless there is little else.
     inside = masses.copy()
     inside[_rim(pieces)] = 0
     if inside.max() > 0.1 * masses.max():
@@ -276,10 +280,10 @@ def _cut_out(ink: np.ndarray) -> np.ndarray:
 
 
 def _pieces(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
-    """The pieces of ink that hang together, on a grid of at most 64 x 64 cells, which bridges small gaps.
+    """The connected components of the ink on a grid of at most 64 x 64 cells, which bridges small gaps.
 
-    Returns the number of the piece in each cell, from 1 (0 is paper), the ink of each piece by its
-    number, and the side of a cell in pixels.
+    Returns the number of the component in each cell, from 1 (0 is paper), the ink of each component by
+    its number, and the side of a cell in pixels.
     """
     H, W = ink.shape
     cell = -(-max(H, W) // 64)
@@ -307,49 +311,49 @@ def _pieces(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 def _rim(pieces: np.ndarray) -> np.ndarray:
-    """The numbers in the cells along the edge."""
+    """The component numbers in the cells along the edges."""
     return np.concatenate([pieces[0], pieces[-1], pieces[1:-1, 0], pieces[1:-1, -1]])
 
 
 def _grown(mask: np.ndarray) -> np.ndarray:
-    """The mask and its neighbours: soft edges reach over the borders of cells."""
+    """The mask, grown by one cell: soft edges extend beyond the borders of cells."""
     padded = np.pad(mask, 1)
     H, W = mask.shape
     return np.any([padded[i : i + H, j : j + W] for i in range(3) for j in range(3)], axis=0)
 
 
-def _mend_pen(digit: np.ndarray) -> np.ndarray:
-    """The digit as if drawn with a pen like MNIST's, if its own was much thinner or thicker."""
+def _correct_stroke_width(digit: np.ndarray) -> np.ndarray:
+    """The digit with strokes as wide as MNIST's, if they are much thinner or thicker."""
     H, W = digit.shape
     scale = FINE / max(H, W)
     fine = _resized(digit, (max(1, round(scale * H)), max(1, round(scale * W))))
     fine = fine / fine.max()
-    width = _pen_width(fine)
+    width = _stroke_width(fine)
     if THINNEST <= width * BOX / FINE <= THICKEST:
         return digit
     wanted = THIN if width * BOX / FINE < THINNEST else THICK
-    # A brush of radius r around every point makes the pen and the box wider by 2 r:
-    # (width + 2 r) / (FINE + 2 r) = wanted / BOX. A negative r brushes the paper over the ink.
+    # Dilation by a radius r makes both the strokes and the box wider by 2 r:
+    # (width + 2 r) / (FINE + 2 r) = wanted / BOX. A negative r means erosion.
     radius = (wanted * FINE - BOX * width) / (2 * (BOX - wanted))
     if radius > 0:
-        mended = _brushed(np.pad(fine, int(radius) + 1), radius)
+        corrected = _dilated(np.pad(fine, int(radius) + 1), radius)
     else:
-        mended = 1 - _brushed(1 - np.pad(fine, 1), -radius)
-    if mended.max() < 0.5:  # nothing would be left
+        corrected = 1 - _dilated(1 - np.pad(fine, 1), -radius)
+    if corrected.max() < 0.5:  # erosion would leave nothing
         return digit
-    rows, columns = (np.flatnonzero(mended.max(axis=axis) > 0.25) for axis in (1, 0))
-    return mended[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    rows, columns = (np.flatnonzero(corrected.max(axis=axis) > 0.25) for axis in (1, 0))
+    return corrected[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _pen_width(digit: np.ndarray) -> float:
-    """The mean width of the strokes in pixels: twice their area over the length of their edges."""
+def _stroke_width(digit: np.ndarray) -> float:
+    """The mean stroke width in pixels: twice the area divided by the length of the edges."""
     padded = np.pad(digit, 2)
     dy, dx = np.gradient(padded)
     return 2 * float(padded.sum()) / float(np.hypot(dx, dy).sum())
 
 
-def _brushed(values: np.ndarray, radius: float) -> np.ndarray:
-    """Each pixel as dark as the darkest one within the radius; beyond the borders lies paper."""
+def _dilated(values: np.ndarray, radius: float) -> np.ndarray:
+    """Each pixel becomes the maximum within the radius; there is only paper beyond the borders."""
     reach = int(radius)
     H, W = values.shape
     padded = np.pad(values, reach)
@@ -362,7 +366,7 @@ def _brushed(values: np.ndarray, radius: float) -> np.ndarray:
     return result
 
 
-# --- image: as MNIST's ---
+# --- image: like MNIST's ---
 
 
 def _like_mnist(digit: np.ndarray) -> np.ndarray:
@@ -378,6 +382,6 @@ def _like_mnist(digit: np.ndarray) -> np.ndarray:
 
 
 def _place(profile: np.ndarray) -> int:
-    """Where a row (or column) of ink begins, so that its centre of mass is in the middle."""
+    """The first row (or column) of the ink that puts its centre of mass in the middle."""
     centre = float(profile @ np.arange(len(profile))) / float(profile.sum())
     return min(max(round(MIDDLE - centre), 0), SIDE - len(profile))

@@ -1,1 +1,23 @@
-"""Pictures of runs: curves, confusion matrix, filters, mistakes, an image on its way through the network."""
+"""The pictures of a run, of several runs together, and of one image on its way through a network.
+
+Plain arrays in, one PNG out: nothing here knows about networks or training. Matplotlib is imported when
+something is drawn.
+"""
+
+from .confusion import confusion_counts, draw_confusion
+from .curves import draw_comparison, draw_curves, read_metrics
+from .filters import draw_filters
+from .mistakes import confident_mistakes, draw_mistakes
+from .seen import draw_seen
+
+__all__ = [
+    "confident_mistakes",
+    "confusion_counts",
+    "draw_comparison",
+    "draw_confusion",
+    "draw_curves",
+    "draw_filters",
+    "draw_mistakes",
+    "draw_seen",
+    "read_metrics",
+]

@@ -144,7 +144,7 @@ class Run:
     def measure(self, loss: float) -> Measurement:
         """Measure the weights on the batch just learned and on the test images."""
         x, labels = self.batch(self.step)
-        training = float((self.network.forward(x).argmax(axis=1) == labels).mean())
+        training = float((self.network.predict(x).argmax(axis=1) == labels).mean())
         test = float((self.test_probabilities().argmax(axis=1) == self.data.test.labels).mean())
         return Measurement(self.step, loss, training, test, self.seconds)
 

@@ -1,1 +1,1 @@
-"""Writing files that survive a crash, and files that tell whether a byte has changed."""
+"""Files that survive a crash, and files that detect a changed byte."""

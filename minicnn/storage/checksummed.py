@@ -1,15 +1,15 @@
-"""Arrays and texts in one file that carries its own SHA-256, so that no damage goes unnoticed.
+"""Arrays and texts in one file that contains its own SHA-256, so that no damage goes unnoticed.
 
-A sealed file is a safetensors file, which other programs can read:
+A checksummed file is a safetensors file, which other programs can read:
 
     8 bytes    length of the header, little-endian
-    header     JSON: texts under "__metadata__", and the dtype, shape and place of every array
+    header     JSON: texts under "__metadata__", and the dtype, shape and position of every array
     arrays     their bytes, C-contiguous, little-endian, without gaps
 
-Among the texts is `sha256`: the digest of the whole file with 64 zeros in the digest's own place.
+One of the texts is `sha256`: the digest of the whole file with 64 zeros in place of the digest.
 
-Files are written piece by piece: safetensors itself builds the whole file in memory first. They are
-read by safetensors, but not one byte reaches it before the digest has been verified.
+Files are written piece by piece, because safetensors would build the whole file in memory first. They
+are read by safetensors, but it sees no byte before the digest has been verified.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ import hashlib
 import json
 import os
 import re
-import stat
 from collections.abc import Mapping
 from typing import BinaryIO
 
@@ -26,7 +25,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from minicnn.storage.files import PathLike, write_whole
+from minicnn.storage.files import PathLike, open_regular, write_whole
 
 MAX_HEADER = 1 << 20  # bytes; a real one has about 5,000
 MAX_BYTES = 1 << 32  # of arrays
@@ -36,17 +35,17 @@ _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
 _CHUNK = 1 << 18  # bytes read at a time
 
 
-def write_sealed(
+def write_checksummed(
     path: PathLike,
     arrays: Mapping[str, np.ndarray],
     texts: Mapping[str, str],
     previous: PathLike | None = None,
 ) -> None:
-    """Write a sealed file as `write_whole` does: durable on return; a file that was there is kept.
+    """Write a checksummed file with `write_whole`: durable on return, and the old file kept as `previous`.
 
     Arrays are integers or floats. Raises TypeError for others, OSError if the file cannot be written.
     """
-    # The widest numbers come first: so every array begins at a multiple of its item's size.
+    # The widest types come first, so that every array is aligned to its item size.
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
     stored = {name: _as_stored(arrays[name]) for name in names}
     header = _header(stored, texts)
@@ -54,22 +53,22 @@ def write_sealed(
     digest = hashlib.sha256(header)
     for piece in payload:
         digest.update(piece)
-    # The digest's place is the first text of the header, so these are the first 64 zeros in it.
-    sealed = header.replace(_ZEROS, digest.hexdigest().encode(), 1)
-    write_whole(path, sealed, *payload, previous=previous)
+    # `sha256` is the first text of the header, so its 64 zeros are the first ones in it.
+    header = header.replace(_ZEROS, digest.hexdigest().encode(), 1)
+    write_whole(path, header, *payload, previous=previous)
 
 
-def read_sealed(path: PathLike, max_bytes: int = MAX_BYTES) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Return the arrays and texts of a sealed file, verified to the last byte.
+def read_checksummed(
+    path: PathLike, max_bytes: int = MAX_BYTES
+) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the arrays and texts of a checksummed file, verified to the last byte.
 
-    Raises ValueError, saying what is wrong in one line, but not with which file: for one that cannot
-    be read, has more than `max_bytes` of arrays, or is not what was sealed. Memory grows only with
-    the arrays of a file that has passed.
+    Raises ValueError if it cannot be read, has more than `max_bytes` of arrays, or fails the checksum.
+    The message is one line without the name of the file. Memory grows with the arrays only after the
+    file has been verified.
     """
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):  # opening a named pipe could wait for ever
-            raise ValueError("not a regular file")
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             size = os.fstat(file.fileno()).st_size
             if size > 8 + MAX_HEADER + max_bytes:
                 raise ValueError(f"too large: expected at most {max_bytes:,} bytes of arrays, got {size:,}")
@@ -82,7 +81,7 @@ def read_sealed(path: PathLike, max_bytes: int = MAX_BYTES) -> tuple[dict[str, n
 
 
 def _as_stored(array: np.ndarray) -> np.ndarray:
-    """The array as its bytes go into the file. Safetensors would write a strided one wrongly."""
+    """The array as it is stored: contiguous, little-endian. Safetensors would write a strided one wrongly."""
     if array.dtype.kind not in "fiu":
         raise TypeError(f"arrays: expected integers or floats, got {array.dtype}")
     return np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
@@ -102,10 +101,10 @@ def _header(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> bytes
 
 
 def _verified_header(file: BinaryIO, size: int) -> bytes:
-    """The JSON header of a file of `size` bytes, if the digest in it is that of the file."""
+    """The JSON header of a file of `size` bytes, once its digest has been verified."""
     length = int.from_bytes(file.read(8), "little")
     if length > min(MAX_HEADER, size - 8):
-        raise ValueError(f"damaged: a header of {length:,} bytes is claimed")
+        raise ValueError(f"damaged: the header claims to have {length:,} bytes")
     header = file.read(length)
     place = _DIGEST.search(header)
     if place is None:
@@ -115,11 +114,11 @@ def _verified_header(file: BinaryIO, size: int) -> bytes:
     while piece := file.read(_CHUNK):
         digest.update(piece)
     if digest.hexdigest().encode() != place.group(1):
-        raise ValueError("damaged: its SHA-256 does not fit its content")
+        raise ValueError("damaged: SHA-256 mismatch")
     return header
 
 
-# What follows has passed, so it can only be wrong in a file that was made to be so.
+# The checksum matched, so whatever is still wrong below was put there on purpose.
 
 
 def _arrays(data: bytes) -> dict[str, np.ndarray]:
@@ -137,3 +136,6 @@ def _texts(header: bytes) -> dict[str, str]:
         raise ValueError(f"not a safetensors file that can be read ({error!r})") from None
     del texts["sha256"]
     return texts
+
+
+write_sealed, read_sealed = write_checksummed, read_checksummed

@@ -6,7 +6,6 @@ from minicnn.engine.kernels.average_pooling import (
     global_average_pool2d_backward,
     global_average_pool2d_forward,
 )
-from minicnn.engine.kernels.averaging import average_update
 from minicnn.engine.kernels.conv_relu_pool import conv_relu_pool_backward, conv_relu_pool_forward
 from minicnn.engine.kernels.convolution import col2im, conv2d_backward, conv2d_forward, im2col
 from minicnn.engine.kernels.dense import (
@@ -19,7 +18,7 @@ from minicnn.engine.kernels.elementwise import dropout_backward, dropout_forward
 from minicnn.engine.kernels.loss import softmax, softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from minicnn.engine.kernels.normalization import batch_norm2d_backward, batch_norm2d_forward
 from minicnn.engine.kernels.pooling import max_pool2d_backward, max_pool2d_forward
-from minicnn.engine.kernels.updates import adam_update, sgd_update
+from minicnn.engine.kernels.updates import adam_update, average_update, sgd_update
 from minicnn.engine.kernels.warp import warp
 
 __all__ = [

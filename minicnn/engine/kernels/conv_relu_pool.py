@@ -5,7 +5,7 @@ Four ideas, each explained where it is used:
 1. Implicit im2col. In a zero-padded channels-last image, row u of the patch under a window is one
    contiguous run of kw * C numbers. So the register tile can read patches where they lie.
 2. Pool at once. A few rows of the convolution go into a scratch array that stays in the nearest
-   cache, and leave it as a quarter of the numbers and one byte each for the winner's place.
+   cache, and leave it as a quarter of the numbers and one byte each for the place of the largest.
 3. Skip the zeros. The gradient that comes out of a 2x2 max-pool is zero in three places of four,
    and ReLU makes more. Backward sums over what is left alone (`fused_backward.py`).
 4. Multiply less. A 5x5 filter that makes the four outputs of a pool window needs 36 products for each
@@ -21,11 +21,11 @@ from numba import get_num_threads, get_thread_id, prange
 
 from minicnn.engine.kernels.conv_relu_pool_backward import conv_relu_pool_backward
 from minicnn.engine.kernels.jit import kernel
-from minicnn.engine.kernels.pooling import pool_block
-from minicnn.engine.kernels.tile import MAX_ROWS, copy_tile_row, panel_width, tile, tile_rows
+from minicnn.engine.kernels.pooling import ConvReLUPoolCache, pool_block
+from minicnn.engine.kernels.tile import Factor, Rows, copy_tile_row, panel_width, tile, tile_rows
 from minicnn.engine.kernels.vector import address, advance, lanes
 from minicnn.engine.kernels.winograd import MIN_CHANNELS, TAPS, winograd_conv_relu_pool
-from minicnn.engine.reference import Cache, window_geometry
+from minicnn.engine.reference import window_geometry
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
 __all__ = ["conv_relu_pool_backward", "conv_relu_pool_forward"]
@@ -69,19 +69,20 @@ def _pack_panels(w, panels):
 
 
 @kernel(parallel=True)
-def _forward(padded, panels, bias, y, winner, kh, kw, stride, Ho, Wo, most, pool_rows, slice_rows, scratch):
+def _forward(padded, panels, bias, y, argmax, window, conv_shape, scratch):
     N, Hp, Wp, C = padded.shape
     _, Po, Qo, F = y.shape
     _, K, width = panels.shape
-    run, low = kw * C, padded.dtype.type(-np.inf)
-    flat_y, flat_winner = y.reshape(-1), winner.reshape(-1)
-    blocks = (Po + pool_rows - 1) // pool_rows
+    (kh, kw, stride), (Ho, Wo) = window, conv_shape
+    run = kw * C  # numbers in a row of a patch
+    slice_rows = max(1, SLICE // (run * width))
+    blocks = (Po + POOL_ROWS - 1) // POOL_ROWS
     for job in prange(N * blocks):
-        n, p0 = job // blocks, (job % blocks) * pool_rows
-        p1 = min(Po, p0 + pool_rows)
+        n, p0 = job // blocks, (job % blocks) * POOL_ROWS
+        p1 = min(Po, p0 + POOL_ROWS)
         conv = scratch[get_thread_id()]  # [2 * (p1 - p0), 2 * Qo, width]
         if Ho % 2 or Wo % 2:
-            conv[:] = low  # what sticks out over the last row or column never wins
+            conv[:] = -np.inf  # what sticks out over the last row or column never wins
         for f0 in range(0, F, width):
             # The weights come in slices of whole patch rows, each used for all pixels of the block.
             for u0 in range(0, kh, slice_rows):
@@ -89,30 +90,15 @@ def _forward(padded, panels, bias, y, winner, kh, kw, stride, Ho, Wo, most, pool
                 for i in range(2 * p0, min(Ho, 2 * p1)):
                     j = 0
                     while j < Wo:
-                        rows = tile_rows(Wo - j, most)
+                        rows = tile_rows(Wo - j)
                         # Row u of the patch of pixel (i, j): a run of kw * C numbers, a row below the last.
-                        patch = address(padded, ((n * Hp + i * stride + u0) * Wp + j * stride) * C)
-                        out = address(conv, ((i - 2 * p0) * 2 * Qo + j) * width)
-                        start, start_stride = (address(bias, f0), 0) if u0 == 0 else (out, width)
-                        depth = min(slice_rows, kh - u0)
-                        tile(
-                            rows,
-                            patch,
-                            stride * C,
-                            1,
-                            depth,
-                            Wp * C,
-                            run,
-                            weights,
-                            start,
-                            start_stride,
-                            out,
-                            width,
-                            out,
-                            0,
-                        )
+                        corner = address(padded, ((n * Hp + i * stride + u0) * Wp + j * stride) * C)
+                        patches = Factor(corner, stride * C, Wp * C, None)
+                        out = Rows(address(conv, ((i - 2 * p0) * 2 * Qo + j) * width), width)
+                        start = Rows(address(bias, f0), 0) if u0 == 0 else out
+                        tile(rows, min(slice_rows, kh - u0), run, patches, weights, start, out, None)
                         j += rows
-            pool_block(conv, p1 - p0, Qo, width, F, f0, flat_y, flat_winner, ((n * Po + p0) * Qo) * F + f0)
+            pool_block(conv, p1 - p0, Qo, y, argmax, (n * Po + p0) * Qo * F + f0, F - f0)
 
 
 def conv_relu_pool_forward(
@@ -123,7 +109,7 @@ def conv_relu_pool_forward(
     padding: str = "same",
     *,
     workspace: Workspace = FRESH,
-) -> tuple[np.ndarray, Cache]:
+) -> tuple[np.ndarray, ConvReLUPoolCache]:
     """See `minicnn.engine.reference.conv_relu_pool_forward`."""
     N, H, W, C = x.shape
     kh, kw, _, F = w.shape
@@ -143,15 +129,13 @@ def conv_relu_pool_forward(
     bias[:F], bias[F:] = b, 0
 
     y = workspace.empty("y", (N, Po, Qo, F), dtype)
-    winner = workspace.empty("winner", (N, Po, Qo, F), np.uint8)
+    argmax = workspace.empty("argmax", (N, Po, Qo, F), np.uint8)
     if winograd:
-        winograd_conv_relu_pool(padded, panels, bias, y, winner, Ho, Wo, workspace)
+        winograd_conv_relu_pool(padded, panels, bias, y, argmax, (Ho, Wo), workspace)
     else:
         scratch = workspace.empty("conv", (get_num_threads(), 4 * POOL_ROWS * Qo * width), dtype)
-        slice_rows = max(1, SLICE // (kw * C * width))
-        sizes = (kh, kw, stride, Ho, Wo, MAX_ROWS, POOL_ROWS, slice_rows)
-        _forward(padded, panels, bias, y, winner, *sizes, scratch)
-    return y, (x.shape, padded, w, y, winner, stride, padding)
+        _forward(padded, panels, bias, y, argmax, (kh, kw, stride), (Ho, Wo), scratch)
+    return y, ConvReLUPoolCache(x.shape, padded, w, y, argmax, stride, padding)
 
 
 def _with_slack(workspace: Workspace, name: str, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from minicnn.engine.kernels.elementwise import SMALL
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.kernels.matmul import matmul
 from minicnn.engine.kernels.sparse import (
@@ -24,14 +23,15 @@ from minicnn.engine.kernels.vector import add, address
 from minicnn.engine.reference import Cache
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous, flat
 
+COLUMNS = 16  # of dy in a block of work of the bias gradient
 
-@kernel(parallel=True)
+
+@kernel(parallel=True, serial_up_to=128 * 1024)
 def _sum_rows(dy, db):
     # Each block owns some columns and walks down the rows: the same order for any thread count.
     M, F = dy.shape
-    block = 16
-    for part in prange((F + block - 1) // block):
-        start, stop = part * block, min(F, (part + 1) * block)
+    for part in prange((F + COLUMNS - 1) // COLUMNS):
+        start, stop = part * COLUMNS, min(F, (part + 1) * COLUMNS)
         db[start:stop] = 0
         for i in range(M):
             add(address(dy, i * F + start), address(db, start), stop - start)
@@ -40,8 +40,7 @@ def _sum_rows(dy, db):
 def sum_rows(dy: np.ndarray, workspace: Workspace) -> np.ndarray:
     """dy [M, F] -> db [F]."""
     db = workspace.empty("db", (dy.shape[1],), dy.dtype)
-    run = _sum_rows.serial if dy.size <= SMALL else _sum_rows
-    run(dy, db)
+    _sum_rows(dy, db)
     return db
 
 

@@ -147,7 +147,8 @@ class _Compiled:
     def __call__(self, *args: Any) -> Any:
         if _noted is not None:
             _noted.append((self, tuple(numba.typeof(arg) for arg in args)))
-            return None
+            _fill_with_zeros(args)  # what it would have written: numbers that the caller can go on with
+            return 0
         if self._dispatcher is None:
             self._compile(_cache_dir)
         try:
@@ -183,6 +184,14 @@ class _Compiled:
         self._directory = directory
 
 
+def _fill_with_zeros(args: tuple) -> None:
+    for arg in args:
+        if isinstance(arg, np.ndarray):
+            arg[...] = 0
+        elif isinstance(arg, tuple):
+            _fill_with_zeros(arg)
+
+
 @contextlib.contextmanager
 def noting() -> Iterator[list[tuple[_Compiled, tuple]]]:
     """Within it no kernel runs: each is noted with the types of its arguments, see `_Compiled.prepare`."""
@@ -198,17 +207,19 @@ def noting() -> Iterator[list[tuple[_Compiled, tuple]]]:
 class Kernel:
     """A loop nest that Python calls: `kernel(...)` on all threads, `kernel.serial(...)` on one.
 
-    Both give the same bits, because blocks of work have a fixed size. For small work `serial` is
-    faster: waking threads takes longer than a few thousand additions.
+    Both give the same bits, because no sum is split between threads. Small work is done on one thread
+    in any case: waking the others takes longer than a few thousand additions.
     """
 
-    def __init__(self, function: Callable, parallel: bool) -> None:
+    def __init__(self, function: Callable, parallel: bool, serial_up_to: int) -> None:
         self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function
         self.serial = _Compiled(function, parallel=False)
         self._parallel = _Compiled(function, parallel=True) if parallel else None
+        self._serial_up_to = serial_up_to
 
     def __call__(self, *args: Any) -> Any:
-        if self._parallel is None or _forked or numba.get_num_threads() == 1:
+        small = self._serial_up_to and args[0].size <= self._serial_up_to
+        if self._parallel is None or small or _forked or numba.get_num_threads() == 1:
             return self.serial(*args)
         with _parallel_lock:
             result = self._parallel(*args)
@@ -218,9 +229,13 @@ class Kernel:
             return result
 
 
-def kernel(*, parallel: bool) -> Callable[[Callable], Kernel]:
-    """Compile a loop nest; `parallel=True` makes its `prange` loops run on all threads."""
-    return lambda function: Kernel(function, parallel)
+def kernel(*, parallel: bool, serial_up_to: int = 0) -> Callable[[Callable], Kernel]:
+    """Compile a loop nest; `parallel=True` makes its `prange` loops run on all threads.
+
+    Unless the work is small: on one thread if the first argument, an array, has no more than
+    `serial_up_to` entries.
+    """
+    return lambda function: Kernel(function, parallel, serial_up_to)
 
 
 @kernel(parallel=True)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from llvmlite import ir
 from numba import prange, types
 from numba.extending import intrinsic
 
 from minicnn.engine.kernels.jit import helper, kernel
-from minicnn.engine.kernels.tile import VECTORS
+from minicnn.engine.kernels.tile import VECTORS, width_of
 from minicnn.engine.kernels.vector import Emitter, address, advance
 from minicnn.engine.reference import Cache, window_geometry
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
 
 @kernel(parallel=True)
-def _max_pool(x, y, winner, size, stride, top, left):
+def _max_pool(x, y, argmax, size, stride, top, left):
     N, H, W, C = x.shape
     _, Ho, Wo, _ = y.shape
     for row in prange(N * Ho):
@@ -33,18 +35,18 @@ def _max_pool(x, y, winner, size, stride, top, left):
                         empty_so_far = False
                         for c in range(C):
                             y[n, i, j, c] = x[n, r, s, c]
-                            winner[n, i, j, c] = k
+                            argmax[n, i, j, c] = k
                     else:
                         for c in range(C):
                             value, best = x[n, r, s, c], y[n, i, j, c]
                             # Strictly larger: of equal values the first wins. A NaN wins once.
                             if value > best or (value != value and best == best):
                                 y[n, i, j, c] = value
-                                winner[n, i, j, c] = k
+                                argmax[n, i, j, c] = k
 
 
 @kernel(parallel=True)
-def _max_pool_backward(dy, winner, dx, size, stride, top, left):
+def _max_pool_backward(dy, argmax, dx, size, stride, top, left):
     N, H, W, C = dx.shape
     _, Ho, Wo, _ = dy.shape
     for n in prange(N):  # windows may overlap, so one thread owns the whole image
@@ -58,8 +60,8 @@ def _max_pool_backward(dy, winner, dx, size, stride, top, left):
                         if 0 <= r < H and 0 <= s < W:
                             k = np.uint8(u * size + v)
                             for c in range(C):
-                                # y = x[winner]
-                                if winner[n, i, j, c] == k:
+                                # y = x[argmax]
+                                if argmax[n, i, j, c] == k:
                                     dx[n, r, s, c] += dy[n, i, j, c]
 
 
@@ -76,35 +78,47 @@ def max_pool2d_forward(
     Ho, top, _ = window_geometry(H, size, stride, padding)
     Wo, left, _ = window_geometry(W, size, stride, padding)
     y = workspace.empty("y", (N, Ho, Wo, C), x.dtype)
-    winner = workspace.empty("winner", (N, Ho, Wo, C), np.uint8)
-    _max_pool(as_contiguous(x), y, winner, size, stride, top, left)
-    return y, (x.shape, winner, size, stride, padding)
+    argmax = workspace.empty("argmax", (N, Ho, Wo, C), np.uint8)
+    _max_pool(as_contiguous(x), y, argmax, size, stride, top, left)
+    return y, (x.shape, argmax, size, stride, padding)
 
 
 def max_pool2d_backward(dy: np.ndarray, cache: Cache, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.max_pool2d_backward`."""
-    x_shape, winner, size, stride, padding = cache
+    x_shape, argmax, size, stride, padding = cache
     _, top, _ = window_geometry(x_shape[1], size, stride, padding)
     _, left, _ = window_geometry(x_shape[2], size, stride, padding)
     dx = workspace.empty("dx", x_shape, dy.dtype)
-    _max_pool_backward(as_contiguous(dy), winner, dx, size, stride, top, left)
+    _max_pool_backward(as_contiguous(dy), argmax, dx, size, stride, top, left)
     return dx
 
 
 # --- for the fused block: the pool of a few rows that have just been computed ---------------------
 
 
+class ConvReLUPoolCache(NamedTuple):
+    """What backward needs of `conv_relu_pool_forward`."""
+
+    x_shape: tuple[int, ...]
+    padded: np.ndarray  # [N, Hp, Wp, C]: x with its border of zeros, and a vector's worth of memory behind it
+    w: np.ndarray  # [kh, kw, C, F]
+    y: np.ndarray  # [N, Po, Qo, F]
+    argmax: np.ndarray  # [N, Po, Qo, F]: which pixel of a window was the largest, 2 * row + column
+    stride: int
+    padding: str
+
+
 @intrinsic
-def pool_windows(typing, window, right, under, across, y, winner):
+def pool_windows(typing, window, right, under, across, y, argmax):
     """The ReLU of the largest of four numbers, a tile's width of them at once, and which one it was.
 
-    y[l] = max(window[l], right[l], under[l], across[l], 0); winner[l] = 0, 1, 2 or 3, the first of
+    y[l] = max(window[l], right[l], under[l], across[l], 0); argmax[l] = 0, 1, 2 or 3, the first of
     equals. A NaN wins. Plain twin: `_pool_edge`.
     """
-    signature = types.void(window, right, under, across, y, winner)
+    signature = types.void(window, right, under, across, y, argmax)
 
     def codegen(context, builder, signature, args):
-        *candidates, y, winner = args
+        *candidates, y, argmax = args
         emit = Emitter(builder, signature.args[0].dtype)
         byte = ir.VectorType(ir.IntType(8), emit.lanes)
 
@@ -122,7 +136,7 @@ def pool_windows(typing, window, right, under, across, y, winner):
             zero = all_lanes(emit.vector, 0.0)
             relu = builder.select(builder.fcmp_ordered("<=", best, zero), zero, best)
             emit.store(relu, emit.at(y, j * emit.lanes))
-            to = builder.bitcast(emit.at(winner, j * emit.lanes), byte.as_pointer())
+            to = builder.bitcast(emit.at(argmax, j * emit.lanes), byte.as_pointer())
             builder.store(place, to).align = 1
         return context.get_dummy_value()
 
@@ -130,7 +144,7 @@ def pool_windows(typing, window, right, under, across, y, winner):
 
 
 @helper
-def _pool_edge(window, right, under, across, y, winner, count, zero):
+def _pool_edge(window, right, under, across, y, argmax, count):
     """`pool_windows` for `count` numbers, where a whole tile's width would not fit."""
     for f in range(count):
         best, place = window[f], 0
@@ -141,13 +155,19 @@ def _pool_edge(window, right, under, across, y, winner, count, zero):
             best, place = under[f], 2
         if across[f] > best or across[f] != across[f]:
             best, place = across[f], 3
-        y[f] = zero if best <= zero else best
-        winner[f] = place
+        y[f] = best
+        if best <= 0:
+            y[f] = 0
+        argmax[f] = place
 
 
 @helper
-def pool_block(conv, rows, columns, width, F, f0, y, winner, at):
-    """ReLU and max of the 2x2 windows of conv [2 * rows, 2 * columns, width], to y and winner from `at`."""
+def pool_block(conv, rows, columns, y, argmax, at, filters):
+    """ReLU and max of the 2x2 windows of conv [2 * rows, 2 * columns, width], to y and argmax from `at`.
+
+    `filters` are left there, which may be fewer than the width, or more.
+    """
+    width, F = width_of(conv), y.shape[3]
     below = 2 * columns * width
     for i in range(rows):
         for j in range(columns):
@@ -158,16 +178,7 @@ def pool_block(conv, rows, columns, width, F, f0, y, winner, at):
                 advance(window, below + width),
             )
             to = at + (i * columns + j) * F
-            if f0 + width <= F:
-                pool_windows(window, right, under, across, address(y, to), address(winner, to))
+            if width <= filters:
+                pool_windows(window, right, under, across, address(y, to), address(argmax, to))
             else:
-                _pool_edge(
-                    window,
-                    right,
-                    under,
-                    across,
-                    address(y, to),
-                    address(winner, to),
-                    F - f0,
-                    conv.dtype.type(0),
-                )
+                _pool_edge(window, right, under, across, address(y, to), address(argmax, to), filters)

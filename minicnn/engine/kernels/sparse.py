@@ -19,9 +19,9 @@ import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
 from minicnn.engine.kernels.jit import helper, kernel
-from minicnn.engine.kernels.tile import GATHER_VECTORS, gather_sum, transpose
-from minicnn.engine.kernels.updates import adam_run
-from minicnn.engine.kernels.vector import address, advance, lanes, prefetch
+from minicnn.engine.kernels.tile import GATHER_VECTORS, Rows, append, gather_sum, transpose
+from minicnn.engine.kernels.updates import adam_step
+from minicnn.engine.kernels.vector import address, advance, lanes, lanes_of, line_of, prefetch
 from minicnn.engine.workspace import CACHE_LINE, Workspace
 
 Array = np.ndarray
@@ -37,111 +37,112 @@ MOSTLY_ZEROS = 0.5  # share of nonzeros in dy below which skipping the others pa
 # --- lists of nonzeros ---------------------------------------------------------------------------
 
 
-@kernel(parallel=True)
-def _list_by_image(dy, values, offsets, start, step, part):
+@kernel(parallel=True, serial_up_to=SMALL)
+def _list_by_image(dy, values, offsets, start):
+    """Returns how many there are. start[n, p] counts the nonzeros of image n before part p."""
     N, F = dy.shape
-    zero = dy.dtype.type(0)
+    zero, step, total = dy.dtype.type(0), WIDE * lanes_of(dy), 0
     for n in prange(N):
         row = address(dy, n * F)
         value, offset = address(values, n * F), address(offsets, n * F)
         found = 0
-        for j0 in range(0, F, part):
-            start[n, j0 // part] = found
-            for j in range(j0, min(F, j0 + part)):
-                value[found], offset[found] = row[j], (j - j0) * step  # a zero is overwritten by the next
-                found += row[j] != zero
-        start[n, (F + part - 1) // part] = found
+        for j0 in range(0, F, UNITS):
+            start[n, j0 // UNITS] = found
+            for j in range(j0, min(F, j0 + UNITS)):
+                found = append(value, offset, found, row[j], (j - j0) * step, row[j] != zero)
+        start[n, (F + UNITS - 1) // UNITS] = found
+        total += found
+    return total
 
 
-@kernel(parallel=True)
-def _list_by_unit(dy, values, offsets, count, step, part):
+@kernel(parallel=True, serial_up_to=SMALL)
+def _list_by_unit(dy, values, offsets, count, step):
+    """Returns how many there are. count[j] counts the nonzeros of unit j."""
     N, F = dy.shape
-    zero = dy.dtype.type(0)
-    for p in prange((F + part - 1) // part):
-        j0, j1 = p * part, min(F, (p + 1) * part)
-        value, offset, counts = address(values, 0), address(offsets, 0), address(count, 0)
+    zero, total = dy.dtype.type(0), 0
+    for p in prange((F + UNITS - 1) // UNITS):
+        j0, j1 = p * UNITS, min(F, (p + 1) * UNITS)
+        counts = address(count, 0)
         for j in range(j0, j1):
             counts[j] = 0
         for n in range(N):
             row = address(dy, n * F)
             for j in range(j0, j1):
-                at = j * N + counts[j]
-                value[at], offset[at] = row[j], n * step  # a zero is overwritten by the next
-                counts[j] += row[j] != zero
+                value, offset = address(values, j * N), address(offsets, j * N)
+                counts[j] = append(value, offset, counts[j], row[j], n * step, row[j] != zero)
+        for j in range(j0, j1):
+            total += counts[j]
+    return total
 
 
 def nonzeros_by_image(dy: Array, workspace: Workspace) -> Lists | None:
     """The nonzeros of each image of dy [N, F], or None if they are too many for skipping zeros to pay.
 
-    An offset is the place within a part of `UNITS` units, and start[n, p] counts the nonzeros of image
-    n before part p.
+    An offset is the place within a part of `UNITS` units.
     """
     N, F = dy.shape
-    values = workspace.empty("values of images", (N, F), dy.dtype)
-    offsets = workspace.empty("offsets of images", (N, F), np.int32)
-    start = workspace.empty("starts of images", (N, -(-F // UNITS) + 1), np.int64)
-    start[:, -1] = 0  # where kernels are only noted, this decides which ones
-    run = _list_by_image.serial if dy.size <= SMALL else _list_by_image
-    run(dy, values, offsets, start, WIDE * lanes(dy.dtype), UNITS)
-    return None if start[:, -1].sum() > MOSTLY_ZEROS * dy.size else (values, offsets, start)
+    lists = (
+        workspace.empty("values of images", (N, F), dy.dtype),
+        workspace.empty("offsets of images", (N, F), np.int32),
+        workspace.empty("starts of images", (N, -(-F // UNITS) + 1), np.int64),
+    )
+    return None if _list_by_image(dy, *lists) > MOSTLY_ZEROS * dy.size else lists
 
 
 def nonzeros_by_unit(dy: Array, vectors: int, workspace: Workspace) -> Lists | None:
     """The nonzeros of each unit of dy [N, F], or None if they are too many for skipping zeros to pay.
 
-    An offset is the place of the image in a block `vectors` wide; count[j] counts unit j's nonzeros.
+    An offset is the place of the image in a block `vectors` wide.
     """
     N, F = dy.shape
-    values = workspace.empty("values of units", (F, N), dy.dtype)
-    offsets = workspace.empty("offsets of units", (F, N), np.int32)
-    count = workspace.empty("counts of units", (F,), np.int64)
-    count[:] = 0  # where kernels are only noted, this decides which ones
-    run = _list_by_unit.serial if dy.size <= SMALL else _list_by_unit
-    run(dy, values, offsets, count, vectors * lanes(dy.dtype), UNITS)
-    return None if count.sum() > MOSTLY_ZEROS * dy.size else (values, offsets, count)
+    lists = (
+        workspace.empty("values of units", (F, N), dy.dtype),
+        workspace.empty("offsets of units", (F, N), np.int32),
+        workspace.empty("counts of units", (F,), np.int64),
+    )
+    found = _list_by_unit(dy, *lists, vectors * lanes(dy.dtype))
+    return None if found > MOSTLY_ZEROS * dy.size else lists
 
 
 # --- dx ------------------------------------------------------------------------------------------
 
 
 @helper
-def _fetch(corner, row_stride, first, last, length, line):
-    """Start to bring `length` numbers of the rows from `first` to `last` near."""
+def _fetch(rows, first, last):
+    """Start to bring `UNITS` numbers of the rows from `first` to `last` near."""
+    line = line_of(rows.at)
     for i in range(first, last):
-        for j in range(0, length, line):
-            prefetch(advance(corner, i * row_stride + j))
+        for j in range(0, UNITS, line):
+            prefetch(advance(rows.at, i * rows.stride + j))
 
 
 @kernel(parallel=True)
-def _input_gradient(w, value, offset, start, dx, vectors, slot, units, line, lane_count, scratch):
+def _input_gradient(w, nonzeros, dx, scratch):
+    value, offset, start = nonzeros
     D, F = w.shape
     N, _ = dx.shape
-    width = slot[1] * vectors
-    zero = w.dtype.type(0)
+    side = lanes_of(w)
+    width, zero = WIDE * side, w.dtype.type(0)
     for part in prange((D + width - 1) // width):
         d0 = part * width
         columns = min(width, D - d0)
-        block = scratch[get_thread_id()]  # units rows of w's transpose, then N rows of dx
-        for i in range((units + N) * width):
+        block = scratch[get_thread_id()]  # UNITS rows of w's transpose, then N rows of dx
+        for i in range((UNITS + N) * width):
             block[i] = zero
-        total = units * width
-        for j0 in range(0, F, units):
-            here = min(units, F - j0)
-            for d in range(0, columns, lane_count):
-                tall = min(lane_count, columns - d)
-                corner = address(w, (d0 + d) * F + j0)
-                transpose(corner, F, address(block, d), width, tall, here, lane_count)
-            following = d0 * F + j0 + units if j0 + units < F else (d0 + width) * F
+        total = UNITS * width
+        for j0 in range(0, F, UNITS):
+            here = min(UNITS, F - j0)
+            for d in range(0, columns, side):
+                corner, to = address(w, (d0 + d) * F + j0), address(block, d)
+                transpose(Rows(corner, F), Rows(to, width), min(side, columns - d), here)
+            following = address(w, d0 * F + j0 + UNITS if j0 + UNITS < F else (d0 + width) * F)
             for n in range(N):
-                first = start[n, j0 // units]
-                count = start[n, j0 // units + 1] - first
-                terms, places = address(value, n * F + first), address(offset, n * F + first)
-                acc = address(block, total + n * width)
-                _fetch(address(w, following), F, n * width // N, (n + 1) * width // N, units, line)
+                first = start[n, j0 // UNITS]
+                count = start[n, j0 // UNITS + 1] - first
+                terms = address(value, n * F + first), address(offset, n * F + first), count
+                _fetch(Rows(following, F), n * width // N, (n + 1) * width // N)
                 # dx[n] += dy[n, j] * w[:, j]
-                gather_sum(
-                    vectors, terms, places, count, address(block, 0), address(slot, 0), acc, address(slot, 0)
-                )
+                gather_sum(WIDE, terms, address(block, 0), side, address(block, total + n * width), side)
         for n in range(N):
             row, to = address(block, total + n * width), address(dx, n * D + d0)
             for d in range(columns):
@@ -150,11 +151,8 @@ def _input_gradient(w, value, offset, start, dx, vectors, slot, units, line, lan
 
 def sparse_input_gradient(by_image: Lists, w: Array, dx: Array, workspace: Workspace) -> None:
     """Fill dx [N, D] of y = x @ w + b, for the nonzeros of dy [N, F]."""
-    N, dtype = len(dx), w.dtype
-    slot, width = _slots(WIDE, dtype)
-    scratch = workspace.empty("blocks", (get_num_threads(), (UNITS + N) * width), dtype)
-    line = CACHE_LINE // dtype.itemsize
-    _input_gradient(w, *by_image, dx, WIDE, slot, UNITS, line, lanes(dtype), scratch)
+    size = (UNITS + len(dx)) * WIDE * lanes(w.dtype)
+    _input_gradient(w, by_image, dx, workspace.empty("blocks", (get_num_threads(), size), w.dtype))
 
 
 # --- dw ------------------------------------------------------------------------------------------
@@ -170,52 +168,50 @@ def _copy_columns(x, d0, columns, to, width):
 
 
 @helper
-def _sum_units(value, offset, count, rows, sums, vectors, slot, j0, j1, N, width):
+def _sum_units(nonzeros, j0, j1, rows, sums, vectors):
     """sums[j - j0] = sum over n of dy[n, j] * x[n], in a block of D, for the units from j0 to j1."""
+    value, offset, count = nonzeros
+    N, side = value.shape[1], lanes_of(value)
+    width = vectors * side
     for i in range((j1 - j0) * width):
         sums[i] = 0
     for j in range(j0, j1):
-        terms, places = address(value, j * N), address(offset, j * N)
-        acc = advance(sums, (j - j0) * width)
-        gather_sum(vectors, terms, places, count[j], rows, address(slot, 0), acc, address(slot, 0))
+        terms = address(value, j * N), address(offset, j * N), count[j]
+        gather_sum(vectors, terms, rows, side, advance(sums, (j - j0) * width), side)
 
 
 @kernel(parallel=True)
-def _weight_gradient(x, value, offset, count, dw, vectors, slot, units, line, lane_count, scratch):
+def _weight_gradient(x, nonzeros, dw, scratch):
     N, D = x.shape
     _, F = dw.shape
-    width = slot[1] * vectors
+    width = WIDE * lanes_of(x)
     for part in prange((D + width - 1) // width):
         d0 = part * width
         columns = min(width, D - d0)
-        block = scratch[get_thread_id()]  # N rows of x, then units rows of dw's transpose
+        block = scratch[get_thread_id()]  # N rows of x, then UNITS rows of dw's transpose
         rows, sums = address(block, 0), address(block, N * width)
         _copy_columns(x, d0, columns, rows, width)
-        for j0 in range(0, F, units):
-            j1 = min(F, j0 + units)
-            to = address(dw, d0 * F + j0)
-            _fetch(to, F, 0, columns, units, line)
-            _sum_units(value, offset, count, rows, sums, vectors, slot, j0, j1, N, width)
-            transpose(sums, width, to, F, j1 - j0, columns, lane_count)
+        for j0 in range(0, F, UNITS):
+            j1 = min(F, j0 + UNITS)
+            to = Rows(address(dw, d0 * F + j0), F)
+            _fetch(to, 0, columns)
+            _sum_units(nonzeros, j0, j1, rows, sums, WIDE)
+            transpose(Rows(sums, width), to, j1 - j0, columns)
 
 
 def sparse_weight_gradient(by_unit: Lists, x: Array, dw: Array, workspace: Workspace) -> None:
     """Fill dw [D, F] of y = x @ w + b, for the nonzeros of dy [N, F]."""
-    N, dtype = len(x), x.dtype
-    slot, width = _slots(WIDE, dtype)
-    scratch = workspace.empty("blocks", (get_num_threads(), (N + UNITS) * width), dtype)
-    line = CACHE_LINE // dtype.itemsize
-    _weight_gradient(x, *by_unit, dw, WIDE, slot, UNITS, line, lanes(dtype), scratch)
+    size = (len(x) + UNITS) * WIDE * lanes(x.dtype)
+    _weight_gradient(x, by_unit, dw, workspace.empty("blocks", (get_num_threads(), size), x.dtype))
 
 
 @kernel(parallel=True)
-def _adam_along_product(
-    w, x, value, offset, count, m, v, numbers, vectors, slot, units, line, lane_count, scratch
-):
+def _adam_along_product(w, x, nonzeros, m, v, numbers, scratch):
     N, D = x.shape
     F = w.size // D
-    width = slot[1] * vectors
-    stride = units + line  # rows a power of two apart would get in each other's way in the cache
+    units, side = min(F, MOVED), lanes_of(x)
+    width = NARROW * side
+    stride = units + line_of(x)  # rows a power of two apart would share places in the cache
     for part in prange((D + width - 1) // width):
         d0 = part * width
         columns = min(width, D - d0)
@@ -225,29 +221,25 @@ def _adam_along_product(
         _copy_columns(x, d0, columns, rows, width)
         for j0 in range(0, F, units):
             j1 = min(F, j0 + units)
-            _sum_units(value, offset, count, rows, sums, vectors, slot, j0, j1, N, width)
-            for d in range(0, columns, lane_count):
-                tall = min(lane_count, columns - d)
-                to = address(block, grads)
-                transpose(advance(sums, d), width, to, stride, j1 - j0, tall, lane_count)
+            _sum_units(nonzeros, j0, j1, rows, sums, NARROW)
+            for d in range(0, columns, side):
+                tall = min(side, columns - d)
+                to = Rows(address(block, grads), stride)
+                transpose(Rows(advance(sums, d), width), to, j1 - j0, tall)
                 for row in range(tall):
-                    here = slice((d0 + d + row) * F + j0, (d0 + d + row) * F + j1)
-                    grad = block[grads + row * stride : grads + row * stride + j1 - j0]
-                    adam_run(w[here], grad, m[here], v[here], numbers)
+                    at = (d0 + d + row) * F + j0
+                    grad = address(block, grads + row * stride)
+                    value, first, second = address(w, at), address(m, at), address(v, at)
+                    for j in range(j1 - j0):  # of one row of dw
+                        moved = adam_step(value[j], grad[j], first[j], second[j], numbers)
+                        value[j], first[j], second[j] = moved
 
 
 def adam_along_product(
     by_unit: Lists, w: Array, x: Array, m: Array, v: Array, numbers: tuple, workspace: Workspace
 ) -> None:
     """Move w [D * F] along dw = x.T @ dy, for the nonzeros of dy [N, F], listed for `NARROW` blocks."""
-    N, F, dtype = len(x), len(by_unit[0]), x.dtype
-    slot, width = _slots(NARROW, dtype)
-    units, line = min(F, MOVED), CACHE_LINE // dtype.itemsize
-    size = (N + units) * width + lanes(dtype) * (units + line)
-    scratch = workspace.empty("blocks", (get_num_threads(), size), dtype)
-    _adam_along_product(w, x, *by_unit, m, v, numbers, NARROW, slot, units, line, lanes(dtype), scratch)
-
-
-def _slots(vectors: int, dtype: np.dtype) -> tuple[Array, int]:
-    """Where the vectors of a row of a block begin, and the length of the row."""
-    return np.arange(vectors) * lanes(dtype), vectors * lanes(dtype)
+    N, units, side = len(x), min(len(by_unit[0]), MOVED), lanes(x.dtype)
+    size = (N + units) * NARROW * side + side * (units + CACHE_LINE // x.itemsize)
+    scratch = workspace.empty("blocks", (get_num_threads(), size), x.dtype)
+    _adam_along_product(w, x, by_unit, m, v, numbers, scratch)

@@ -35,15 +35,24 @@ what the emitted code computes.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from minicnn.engine.kernels.jit import helper
-from minicnn.engine.kernels.vector import INDEX, VECTOR_BITS, Emitter, advance, lanes, transpose_square
+from minicnn.engine.kernels.vector import (
+    INDEX,
+    VECTOR_BITS,
+    Emitter,
+    advance,
+    lanes,
+    lanes_of,
+    transpose_square,
+)
 
 Array = np.ndarray
 VECTORS = 2  # vectors of B in a tile
@@ -51,63 +60,68 @@ MAX_ROWS = 14 if VECTOR_BITS == 512 else 6
 GATHER_VECTORS = (10, 5, 2, 1)  # group sizes of gather_sum; ten sums keep two FMA units busy
 
 
+class Rows(NamedTuple):
+    """Row r of a matrix begins `r * stride` entries after `at`, a pointer (in plain loops: an array)."""
+
+    at: Any
+    stride: int
+
+
+class Factor(NamedTuple):
+    """The entries that a tile takes from A: a[r, o, k] is at[r * row + o * outer + k * inner].
+
+    `inner` is None where they lie side by side: what the compiler knows makes the loop a third shorter.
+    """
+
+    at: Any
+    row: int
+    outer: int
+    inner: int | None
+
+
 def panel_width(dtype: np.dtype | type) -> int:
     """How many columns of B, and of C, a tile covers."""
     return VECTORS * lanes(dtype)
+
+
+@helper
+def width_of(numbers):
+    """`panel_width` in compiled code, for an array or a pointer."""
+    return VECTORS * lanes_of(numbers)
 
 
 # --- what the emitted code computes, in plain loops ----------------------------------------------
 
 
 def plain_tile(
-    rows: int,
-    a: Array,
-    row_stride: int,
-    k_stride: int,
-    outer: int,
-    outer_stride: int,
-    inner: int,
-    b: Array,
-    start: Array,
-    start_stride: int,
-    c: Array,
-    c_stride: int,
-    ahead: Array,
-    ahead_stride: int,
+    rows: int, outer: int, inner: int, a: Factor, b: Array, start: Rows, c: Rows, ahead: Rows | None
 ) -> None:
     """c[r, :] = start[r, :] + sum over o, k of a[r, o, k] * b[o * inner + k, :], for `rows` rows.
 
-    All arguments but the sizes are flat arrays that begin at the tile's first entry:
-    a[r, o, k] is a[r * row_stride + o * outer_stride + k * k_stride], b is a packed panel of
-    [outer * inner, width], and row r of start and c begins at r * start_stride and r * c_stride.
+    b is a packed panel of [outer * inner, width].
 
-    Meanwhile the cache lines of ahead[t * ahead_stride] are brought near, one for each step in k: the
-    arithmetic leaves the memory idle. A stride of 0 asks for nothing new. It changes no result.
+    Meanwhile the cache lines where the rows of `ahead` begin are brought near, one for each step in k:
+    the arithmetic leaves the memory idle. It changes no result.
     """
-    width = panel_width(b.dtype)
+    width, step = panel_width(b.dtype), 1 if a.inner is None else a.inner
     for r in range(rows):
-        total = start[r * start_stride : r * start_stride + width].copy()
+        total = start.at[r * start.stride : r * start.stride + width].copy()
         for o in range(outer):
             for k in range(inner):
                 t = (o * inner + k) * width
-                total += a[r * row_stride + o * outer_stride + k * k_stride] * b[t : t + width]
-        c[r * c_stride : r * c_stride + width] = total
+                total += a.at[r * a.row + o * a.outer + k * step] * b[t : t + width]
+        c.at[r * c.stride : r * c.stride + width] = total
 
 
 def plain_gather_sum(
-    vectors: int,
-    value: Array,
-    offset: Array,
-    count: int,
-    base: Array,
-    base_at: Array,
-    acc: Array,
-    acc_at: Array,
+    vectors: int, terms: tuple[Array, Array, int], base: Array, base_at: Array, acc: Array, acc_at: Array
 ) -> None:
     """acc[acc_at[j] :] += sum over t < count of value[t] * base[offset[t] + base_at[j] :].
 
-    For each j < vectors, one vector register wide. Offsets are int32, places int64.
+    For each j < vectors, one vector register wide. terms = (value, offset, count), offsets are int32,
+    places int64. In place of places, a number is the distance from one vector to the next.
     """
+    value, offset, count = terms
     width = lanes(base.dtype)
     for j in range(vectors):
         for t in range(count):
@@ -120,43 +134,19 @@ def plain_gather_sum(
 
 def _make_tile(rows: int) -> Any:
     @intrinsic
-    def tile(
-        typing,
-        a,
-        row_stride,
-        k_stride,
-        outer,
-        outer_stride,
-        inner,
-        b,
-        start,
-        start_stride,
-        c,
-        c_stride,
-        ahead,
-        ahead_stride,
-    ):
+    def tile(typing, outer, inner, a, b, start, c, ahead):
         """See `plain_tile`."""
-        n = types.intp
-        signature = types.void(a, n, n, n, n, n, b, start, n, c, n, ahead, n)
+        signature = types.void(types.intp, types.intp, a, b, start, c, ahead)
 
         def codegen(context, builder, signature, args):
-            (
-                a,
-                row_stride,
-                k_stride,
-                outer,
-                outer_stride,
-                inner,
-                b,
-                start,
-                start_stride,
-                c,
-                c_stride,
-                *ahead,
-            ) = args
-            ahead, ahead_stride = ahead
-            emit = Emitter(builder, signature.args[0].dtype)
+            outer, inner, a, b, start, c, ahead = args
+            a, row_stride, outer_stride, inner_stride = cgutils.unpack_tuple(builder, a)
+            start, c = (cgutils.unpack_tuple(builder, rows) for rows in (start, c))
+            fetches = signature.args[-1] is not types.none
+            ahead = cgutils.unpack_tuple(builder, ahead) if fetches else []
+            if signature.args[2].types[3] is types.none:
+                inner_stride = 1
+            emit = Emitter(builder, signature.args[3].dtype)
             width = VECTORS * emit.lanes
             row_at = [builder.mul(row_stride, ir.Constant(INDEX, r)) for r in range(rows)]
 
@@ -167,23 +157,25 @@ def _make_tile(rows: int) -> Any:
                 return emit.at(emit.at(pointer, builder.mul(stride, ir.Constant(INDEX, r))), j * emit.lanes)
 
             def one_k(_, values):
-                a_k, b_k, ahead_k, *sums = values
-                emit.prefetch(ahead_k)
+                (a_k, b_k), ahead_k, sums = values[:2], values[2 : -rows * VECTORS], values[-rows * VECTORS :]
+                if fetches:
+                    emit.prefetch(*ahead_k)
+                    ahead_k = [emit.at(*ahead_k, ahead[1])]
                 b_vectors = [emit.load(emit.at(b_k, j * emit.lanes)) for j in range(VECTORS)]
                 for r in range(rows):
                     a_vector = emit.broadcast(emit.at(a_k, row_at[r]))
                     for j in range(VECTORS):
                         s = r * VECTORS + j
                         sums[s] = builder.call(emit.muladd, [a_vector, b_vectors[j], sums[s]])
-                return [emit.at(a_k, k_stride), emit.at(b_k, width), emit.at(ahead_k, ahead_stride), *sums]
+                return [emit.at(a_k, inner_stride), emit.at(b_k, width), *ahead_k, *sums]
 
             def one_outer(o, values):
                 a_o = emit.at(a, builder.mul(o, outer_stride))
                 return emit.loop(inner, [a_o, *values], one_k)[1:]
 
-            sums = each(lambda r, j: emit.load(address(start, start_stride, r, j)))
-            sums = emit.loop(outer, [b, ahead, *sums], one_outer)[2:]
-            each(lambda r, j: emit.store(sums[r * VECTORS + j], address(c, c_stride, r, j)))
+            sums = each(lambda r, j: emit.load(address(*start, r, j)))
+            sums = emit.loop(outer, [b, *ahead[:1], *sums], one_outer)[-len(sums) :]
+            each(lambda r, j: emit.store(sums[r * VECTORS + j], address(*c, r, j)))
             return context.get_dummy_value()
 
         return signature, codegen
@@ -193,15 +185,23 @@ def _make_tile(rows: int) -> Any:
 
 def _make_gather_sum(vectors: int) -> Any:
     @intrinsic
-    def gather_sum(typing, value, offset, count, base, base_at, acc, acc_at):
+    def gather_sum(typing, terms, base, base_at, acc, acc_at):
         """See `plain_gather_sum`."""
-        signature = types.void(value, offset, types.intp, base, base_at, acc, acc_at)
+        signature = types.void(terms, base, base_at, acc, acc_at)
 
         def codegen(context, builder, signature, args):
-            value, offset, count, base, base_at, acc, acc_at = args
-            emit = Emitter(builder, signature.args[0].dtype)
-            bases = [emit.at(base, builder.load(emit.at(base_at, j))) for j in range(vectors)]
-            accs = [emit.at(acc, builder.load(emit.at(acc_at, j))) for j in range(vectors)]
+            terms, base, base_at, acc, acc_at = args
+            value, offset, count = cgutils.unpack_tuple(builder, terms)
+            _, _, base_kind, _, acc_kind = signature.args
+            emit = Emitter(builder, signature.args[1].dtype)
+
+            def places(kind, start, at):
+                for j in range(vectors):
+                    far = isinstance(kind, types.Integer)
+                    place = builder.mul(at, ir.Constant(INDEX, j)) if far else builder.load(emit.at(at, j))
+                    yield emit.at(start, place)
+
+            bases, accs = list(places(base_kind, base, base_at)), list(places(acc_kind, acc, acc_at))
 
             def one_term(t, sums):
                 factor = emit.broadcast(emit.at(value, t))
@@ -253,33 +253,41 @@ def _choose(name: str, arguments: str, makers: dict[int, Any]) -> Any:
 
 
 tile = _choose(
-    "tile",
-    "a, row_stride, k_stride, outer, outer_stride, inner, b, start, start_stride, c, c_stride, "
-    "ahead, ahead_stride",
-    {rows: _make_tile(rows) for rows in range(1, MAX_ROWS + 1)},
+    "tile", "outer, inner, a, b, start, c, ahead", {rows: _make_tile(rows) for rows in range(1, MAX_ROWS + 1)}
 )
 gather_sum = _choose(
     "gather_sum",
-    "value, offset, count, base, base_at, acc, acc_at",
+    "terms, base, base_at, acc, acc_at",
     {vectors: _make_gather_sum(vectors) for vectors in GATHER_VECTORS},
 )
 
 
 @helper
-def tile_rows(remaining, most):
+def tile_rows(remaining):
     """How many rows the next tile takes, so that the tiles of a block are all about the same size."""
-    tiles = (remaining + most - 1) // most
+    tiles = (remaining + MAX_ROWS - 1) // MAX_ROWS
     return (remaining + tiles - 1) // tiles
 
 
 @helper
-def transpose(source, source_stride, to, to_stride, rows, columns, lane_count):
+def transpose(source, to, rows, columns):
     """to[j, i] = source[i, j] for `rows` rows and `columns` columns, squares of a vector's size first."""
-    square_rows, square_columns = rows // lane_count * lane_count, columns // lane_count * lane_count
-    for i in range(0, square_rows, lane_count):
-        for j in range(0, square_columns, lane_count):
-            square = advance(source, i * source_stride + j)
-            transpose_square(square, source_stride, advance(to, j * to_stride + i), to_stride)
+    side = lanes_of(source.at)
+    square_rows, square_columns = rows // side * side, columns // side * side
+    for i in range(0, square_rows, side):
+        for j in range(0, square_columns, side):
+            square = advance(source.at, i * source.stride + j)
+            transpose_square(square, source.stride, advance(to.at, j * to.stride + i), to.stride)
     for i in range(rows):
         for j in range(square_columns if i < square_rows else 0, columns):
-            to[j * to_stride + i] = source[i * source_stride + j]
+            to.at[j * to.stride + i] = source.at[i * source.stride + j]
+
+
+@helper
+def append(value, offset, count, number, place, wanted):
+    """Add a term to the list of `gather_sum` that has `count`, if it is wanted. Returns the new count.
+
+    Written without a branch: what is not wanted is overwritten by the next.
+    """
+    value[count], offset[count] = number, place
+    return count + wanted

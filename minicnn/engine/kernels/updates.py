@@ -1,6 +1,6 @@
-"""Adam and gradient descent, the fast twins of the reference's: one pass over all parameters.
+"""Adam, gradient descent and the moving average of weights, the fast twins of the reference's.
 
-Both read and write each number once, so memory decides the speed.
+Each reads and writes every number once, so memory decides the speed.
 """
 
 from __future__ import annotations
@@ -13,37 +13,34 @@ from numba import prange
 from minicnn.engine.kernels.jit import helper, kernel
 from minicnn.engine.workspace import FRESH, Workspace, flat
 
-BLOCK = 16384  # entries
-
 
 @helper
-def adam_run(value, grad, m, v, numbers):
-    """Adam for a run of entries; `numbers` are those of `adam_numbers`."""
+def adam_step(value, grad, m, v, numbers):
+    """Adam for one number: the next value, m and v. `numbers` are those of `adam_numbers`."""
     beta1, beta2, one_minus_beta1, one_minus_beta2, step_size, root, epsilon, kept = numbers
-    for i in range(value.size):
-        m[i] = beta1 * m[i] + one_minus_beta1 * grad[i]
-        v[i] = beta2 * v[i] + one_minus_beta2 * grad[i] * grad[i]
-        # One division for three: sqrt(v / c) = sqrt(v) * root, and the rate has c1 in it already.
-        value[i] = kept * value[i] - step_size * m[i] / (np.sqrt(v[i]) * root + epsilon)
+    m = beta1 * m + one_minus_beta1 * grad
+    v = beta2 * v + one_minus_beta2 * grad * grad
+    # One division for three: sqrt(v / c) = sqrt(v) * root, and the rate has c1 in it already.
+    return kept * value - step_size * m / (np.sqrt(v) * root + epsilon), m, v
 
 
 @kernel(parallel=True)
-def _adam(values, grads, ms, vs, numbers, block):
-    size = values.size
-    for part in prange((size + block - 1) // block):
-        here = slice(part * block, min(size, (part + 1) * block))
-        adam_run(values[here], grads[here], ms[here], vs[here], numbers)
+def _adam(value, grad, m, v, numbers):
+    for i in prange(value.size):
+        value[i], m[i], v[i] = adam_step(value[i], grad[i], m[i], v[i], numbers)
 
 
 @kernel(parallel=True)
-def _sgd(values, grads, velocities, rate, momentum, block):
-    size = values.size
-    for part in prange((size + block - 1) // block):
-        here = slice(part * block, min(size, (part + 1) * block))
-        value, grad, velocity = values[here], grads[here], velocities[here]
-        for i in range(value.size):
-            velocity[i] = momentum * velocity[i] - rate * grad[i]
-            value[i] += velocity[i]
+def _sgd(value, grad, velocity, rate, momentum):
+    for i in prange(value.size):
+        velocity[i] = momentum * velocity[i] - rate * grad[i]
+        value[i] += velocity[i]
+
+
+@kernel(parallel=True)
+def _average(average, value, share):
+    for i in prange(value.size):
+        average[i] += share * (value[i] - average[i])
 
 
 def adam_numbers(
@@ -55,7 +52,7 @@ def adam_numbers(
     epsilon: float,
     weight_decay: float,
 ) -> tuple[np.floating, ...]:
-    """What `adam_run` computes with, in the arrays' dtype."""
+    """What `adam_step` computes with, in the arrays' dtype."""
     step_size, root = learning_rate / (1 - beta1**step), 1 / math.sqrt(1 - beta2**step)
     kept = 1 - learning_rate * weight_decay
     return tuple(map(dtype.type, (beta1, beta2, 1 - beta1, 1 - beta2, step_size, root, epsilon, kept)))
@@ -77,7 +74,7 @@ def adam_update(
 ) -> None:
     """See `minicnn.engine.reference.adam_update`. The arrays must be C-contiguous."""
     numbers = adam_numbers(value.dtype, step, learning_rate, beta1, beta2, epsilon, weight_decay)
-    _adam(*(flat(a) for a in (value, grad, m, v)), numbers, BLOCK)
+    _adam(*(flat(a) for a in (value, grad, m, v)), numbers)
 
 
 def sgd_update(
@@ -91,4 +88,11 @@ def sgd_update(
 ) -> None:
     """See `minicnn.engine.reference.sgd_update`. The arrays must be C-contiguous."""
     real = value.dtype.type
-    _sgd(*(flat(a) for a in (value, grad, velocity)), real(learning_rate), real(momentum), BLOCK)
+    _sgd(*(flat(a) for a in (value, grad, velocity)), real(learning_rate), real(momentum))
+
+
+def average_update(
+    average: np.ndarray, value: np.ndarray, decay: float, *, workspace: Workspace = FRESH
+) -> None:
+    """See `minicnn.engine.reference.average_update`. The arrays must be C-contiguous."""
+    _average(flat(average), flat(value), average.dtype.type(1 - decay))

@@ -18,6 +18,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from minicnn.engine.workspace import CACHE_LINE
+
 INDEX = ir.IntType(64)
 
 
@@ -40,6 +42,20 @@ VECTOR_BITS = _vector_bits()
 def lanes(dtype: np.dtype | type) -> int:
     """How many numbers a vector register holds."""
     return VECTOR_BITS // 8 // np.dtype(dtype).itemsize
+
+
+def _make_count(bits: int) -> Any:
+    @intrinsic
+    def count(typing, numbers):
+        """How many numbers of an array's or a pointer's type fill so many bits: a constant."""
+        fitting = bits // numbers.dtype.bitwidth
+        return types.intp(numbers), lambda context, *_: context.get_constant(types.intp, fitting)
+
+    return count
+
+
+lanes_of = _make_count(VECTOR_BITS)  # `lanes`, in compiled code
+line_of = _make_count(8 * CACHE_LINE)  # the numbers in a cache line
 
 
 class Emitter:

@@ -42,8 +42,8 @@ from numba.extending import intrinsic
 
 from minicnn.engine.kernels.jit import helper, kernel
 from minicnn.engine.kernels.pooling import pool_block
-from minicnn.engine.kernels.tile import MAX_ROWS, tile, tile_rows
-from minicnn.engine.kernels.vector import INDEX, Emitter, address, copy, lanes
+from minicnn.engine.kernels.tile import Factor, Rows, tile, tile_rows, width_of
+from minicnn.engine.kernels.vector import INDEX, Emitter, address, copy, lanes, lanes_of
 from minicnn.engine.workspace import Workspace
 
 OUTPUTS, TAPS = 2, 5
@@ -166,16 +166,16 @@ _transform_back = _make_sandwich(A_T, add=True)
 
 
 @kernel(parallel=False)
-def _transform_weights(panels, weights, taps, size, lane_count):
-    """panels [P, taps * taps * C, width] -> weights [P, size * size, C, width]"""
+def _transform_weights(panels, weights):
+    """panels [P, TAPS * TAPS * C, width] -> weights [P, SIZE * SIZE, C, width]"""
     P, K, width = panels.shape
     C = weights.shape[2]
     for p in range(P):
         for c in range(C):
-            for lane in range(0, width, lane_count):
+            for lane in range(0, width, lanes_of(panels)):
                 g = address(panels, (p * K + c) * width + lane)
-                to = address(weights, (p * size * size * C + c) * width + lane)
-                _transform_filter(g, taps * C * width, C * width, to, size * C * width, C * width)
+                to = address(weights, (p * SIZE * SIZE * C + c) * width + lane)
+                _transform_filter(g, TAPS * C * width, C * width, to, SIZE * C * width, C * width)
 
 
 @helper
@@ -190,13 +190,14 @@ def _equal(a, b, count):
 
 
 @helper
-def _equal_patches(padded, image, rows, Qo, Wp, C, taps, same, ties):
+def _equal_patches(padded, image, rows, Qo, same, ties):
     """Which of a window's four patches are equal. ties[t]: 1 top two, 2 bottom two, 4 left two, 8 right two.
 
     same [height * Wp] is scratch: first 1 where a pixel equals the one to its right, plus 2 where it
     equals the one under it; then what all pixels of a patch have in common.
     """
-    height = 2 * rows + taps - 1
+    _, _, Wp, C = padded.shape
+    height = 2 * rows + TAPS - 1
     for i in range(height):
         for j in range(Wp):
             at = image + (i * Wp + j) * C
@@ -205,8 +206,8 @@ def _equal_patches(padded, image, rows, Qo, Wp, C, taps, same, ties):
             under = i + 1 < height and _equal(pixel, address(padded, at + Wp * C), C)
             same[i * Wp + j] = right + 2 * under
     for step in (1, Wp):  # along the rows, then down the columns
-        for k in range(height * Wp - (taps - 1) * step):
-            for tap in range(1, taps):
+        for k in range(height * Wp - (TAPS - 1) * step):
+            for tap in range(1, TAPS):
                 same[k] &= same[k + tap * step]
     for t in range(rows * Qo):
         corner = 2 * (t // Qo) * Wp + 2 * (t % Qo)
@@ -217,13 +218,15 @@ def _equal_patches(padded, image, rows, Qo, Wp, C, taps, same, ties):
 
 
 @helper
-def _settle(conv, at, tie, row, column, width, beyond_row, beyond_column, low):
+def _settle(conv, at, row, tie, beyond_row, beyond_column):
     """Make the sums of equal patches equal, and let what lies beyond the map never win.
 
-    conv [..., at + ...] holds the 2x2 sums of one window, each of them `width` numbers.
+    conv [at + ...] holds the 2x2 sums of one window, a tile's width of numbers each; the lower two are `row`
+    numbers further on.
     """
-    a, b = address(conv, at), address(conv, at + column)
-    c, d = address(conv, at + row), address(conv, at + row + column)
+    width, low = width_of(conv), -np.inf
+    a, b = address(conv, at), address(conv, at + width)
+    c, d = address(conv, at + row), address(conv, at + row + width)
     if tie & 1:
         copy(a, b, width)
     if tie & 4:
@@ -239,12 +242,12 @@ def _settle(conv, at, tie, row, column, width, beyond_row, beyond_column, low):
 
 
 @kernel(parallel=True)
-def _forward(padded, weights, bias, zeros, y, winner, Ho, Wo, most, pool_rows, size, lane_count, scratch):
+def _forward(padded, weights, bias, y, argmax, conv_shape, pool_rows, scratch):
     N, Hp, Wp, C = padded.shape
     _, Po, Qo, F = y.shape
     _, points, _, width = weights.shape
-    V_all, M_all, conv_all, same_all, ties_all = scratch
-    flat_y, flat_winner, low = y.reshape(-1), winner.reshape(-1), padded.dtype.type(-np.inf)
+    V_all, M_all, conv_all, same_all, ties_all, zeros = scratch
+    (Ho, Wo), side = conv_shape, lanes_of(padded)
     _, _, stride, padded_C = V_all.shape
     blocks = (Po + pool_rows - 1) // pool_rows
     for job in prange(N * blocks):
@@ -257,31 +260,32 @@ def _forward(padded, weights, bias, zeros, y, winner, Ho, Wo, most, pool_rows, s
 
         for t in range(count):
             corner = image + (2 * (t // Qo) * Wp + 2 * (t % Qo)) * C
-            for c in range(0, C, lane_count):
+            for c in range(0, C, side):
                 d, to = address(padded, corner + c), address(V, t * padded_C + c)
-                _transform_image(d, Wp * C, C, to, size * V_point, V_point)
-        _equal_patches(padded, image, rows, Qo, Wp, C, size - 1, same_all[thread], ties)
+                _transform_image(d, Wp * C, C, to, SIZE * V_point, V_point)
+        _equal_patches(padded, image, rows, Qo, same_all[thread], ties)
 
         for f0 in range(0, F, width):
             for k in range(points):
                 panel = address(weights, ((f0 // width) * points + k) * C * width)
                 t = 0
                 while t < count:
-                    here = tile_rows(count - t, most)
-                    v, m = address(V, k * V_point + t * padded_C), address(M, k * M_point + t * width)
-                    tile(here, v, padded_C, 1, 1, 0, C, panel, address(zeros, 0), 0, m, width, m, 0)
+                    here = tile_rows(count - t)
+                    v = Factor(address(V, k * V_point + t * padded_C), padded_C, 0, None)
+                    m = Rows(address(M, k * M_point + t * width), width)
+                    tile(here, 1, C, v, panel, Rows(address(zeros, 0), 0), m, None)
                     t += here
             for t in range(count):
                 i, j = t // Qo, t % Qo
                 at = (2 * i * 2 * Qo + 2 * j) * width  # conv is [2 * rows, 2 * Qo, width]
-                for lane in range(0, width, lane_count):
+                for lane in range(0, width, side):
                     m, to = address(M, t * width + lane), address(conv, at + lane)
                     b = address(bias, f0 + lane)
-                    _transform_back(m, size * M_point, M_point, to, 2 * Qo * width, width, b)
+                    _transform_back(m, SIZE * M_point, M_point, to, 2 * Qo * width, width, b)
                 beyond = 2 * (p0 + i) + 1 >= Ho, 2 * j + 1 >= Wo
                 if ties[t] or beyond[0] or beyond[1]:
-                    _settle(conv, at, ties[t], 2 * Qo * width, width, width, *beyond, low)
-            pool_block(conv, rows, Qo, width, F, f0, flat_y, flat_winner, ((n * Po + p0) * Qo) * F + f0)
+                    _settle(conv, at, 2 * Qo * width, ties[t], *beyond)
+            pool_block(conv, rows, Qo, y, argmax, (n * Po + p0) * Qo * F + f0, F - f0)
 
 
 def winograd_conv_relu_pool(
@@ -289,28 +293,26 @@ def winograd_conv_relu_pool(
     panels: np.ndarray,
     bias: np.ndarray,
     y: np.ndarray,
-    winner: np.ndarray,
-    Ho: int,
-    Wo: int,
+    argmax: np.ndarray,
+    conv_shape: tuple[int, int],
     workspace: Workspace,
 ) -> None:
-    """Fill y and winner [N, Po, Qo, F] from padded [N, 2 Po + 4, 2 Qo + 4, C] (with slack behind it).
+    """Fill y and argmax [N, Po, Qo, F] from padded [N, 2 Po + 4, 2 Qo + 4, C] (with slack behind it).
 
-    panels [P, 25 * C, width] and bias [P * width] are packed weights; Ho, Wo the size before the pool.
+    panels [P, 25 * C, width] and bias [P * width] are packed weights; conv_shape = (Ho, Wo), before
+    the pool.
     """
     _, _, Wp, C = padded.shape
     _, Po, Qo, _ = y.shape
     P, _, width = panels.shape
     dtype, lane_count, threads = padded.dtype, lanes(padded.dtype), get_num_threads()
     weights = workspace.empty("winograd weights", (P, SIZE * SIZE, C, width), dtype)
-    _transform_weights(panels, weights, TAPS, SIZE, lane_count)
+    _transform_weights(panels, weights)
 
     pool_rows = min(Po, max(1, TILES // Qo))
     tiles = pool_rows * Qo
     padded_C = -(-C // lane_count) * lane_count
     height = 2 * pool_rows + SIZE - 2
-    zeros = workspace.empty("zeros", (width,), dtype)
-    zeros[:] = 0
     scratch = (
         # One tile more than there is, so that the points do not lie a power of two apart.
         workspace.empty("winograd image", (threads, SIZE * SIZE, tiles + 1, padded_C), dtype),
@@ -318,5 +320,7 @@ def winograd_conv_relu_pool(
         workspace.empty("conv", (threads, 4 * tiles * width), dtype),
         workspace.empty("same", (threads, height * Wp), np.uint8),
         workspace.empty("ties", (threads, tiles), np.uint8),
+        workspace.empty("zeros", (width,), dtype),
     )
-    _forward(padded, weights, bias, zeros, y, winner, Ho, Wo, MAX_ROWS, pool_rows, SIZE, lane_count, scratch)
+    scratch[-1][:] = 0
+    _forward(padded, weights, bias, y, argmax, conv_shape, pool_rows, scratch)

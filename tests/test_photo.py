@@ -13,7 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from minicnn import load_mnist
-from minicnn.data.photo import ImageError, as_is, prepare
+from minicnn.data.photo import FORMATS, ImageError, as_is, preprocess
 
 
 @pytest.fixture(scope="module")
@@ -56,9 +56,9 @@ def assert_like_mnist(image):
 @pytest.mark.parametrize("name", [made.__name__ for made in digits.IMAGES])
 def test_a_trained_network_reads_it(drawings, trained_network, name):
     path, digit = drawings[name]
-    probabilities = trained_network.predict(prepare(path).image[None])[0]
+    probabilities = trained_network.predict(preprocess(path).image[None])[0]
     assert probabilities.argmax() == digit
-    assert_like_mnist(prepare(path).image)
+    assert_like_mnist(preprocess(path).image)
 
 
 # --- what MNIST's own images become ---
@@ -66,7 +66,7 @@ def test_a_trained_network_reads_it(drawings, trained_network, name):
 
 def test_images_of_mnist_stay_what_they_are(trained_network):
     test = load_mnist().test
-    images = np.stack([prepare(Image.fromarray(image)).image for image in test.images[:300]])
+    images = np.stack([preprocess(Image.fromarray(image)).image for image in test.images[:300]])
     for image in images:
         assert_like_mnist(image)
     before, after = (trained_network.predict(i).argmax(axis=1) for i in (test.images[:300], images))
@@ -77,8 +77,8 @@ def test_images_of_mnist_stay_what_they_are(trained_network):
 @pytest.mark.parametrize("index", range(5))
 def test_size_does_not_matter(index):
     image = Image.fromarray(load_mnist().test.images[index])
-    large = prepare(image.resize((700, 700), Image.Resampling.BICUBIC)).image
-    assert difference(prepare(image).image, large) < SAME
+    large = preprocess(image.resize((700, 700), Image.Resampling.BICUBIC)).image
+    assert difference(preprocess(image).image, large) < SAME
 
 
 # --- the same digit in other circumstances ---
@@ -87,7 +87,7 @@ def test_size_does_not_matter(index):
 def test_light_on_dark_is_dark_on_light():
     image = drawing()
     np.testing.assert_array_equal(
-        prepare(Image.fromarray(image)).image, prepare(Image.fromarray(255 - image)).image
+        preprocess(Image.fromarray(image)).image, preprocess(Image.fromarray(255 - image)).image
     )
 
 
@@ -104,25 +104,25 @@ def test_every_kind_of_pixel_is_read(mode):
         other = grey.convert("RGBA").quantize(16).convert("PA")
     else:
         other = grey.convert(mode)
-    assert difference(prepare(grey).image, prepare(other).image) < (SAME if mode == "1" else 0.1)
+    assert difference(preprocess(grey).image, preprocess(other).image) < (SAME if mode == "1" else 0.1)
 
 
 def test_lab_is_read():
     lab = Image.merge("LAB", [Image.fromarray(drawing()), *(Image.new("L", (120, 150), 128) for _ in "ab")])
-    assert difference(prepare(Image.fromarray(drawing())).image, prepare(lab).image) < 0.1
+    assert difference(preprocess(Image.fromarray(drawing())).image, preprocess(lab).image) < 0.1
 
 
 @pytest.mark.parametrize("colour", [0, 255])
 def test_transparency_is_paper_for_ink_of_any_colour(colour):
     pixels = np.stack([np.full((150, 120), colour, np.uint8), 255 - drawing()], axis=-1)
-    expected = prepare(Image.fromarray(drawing())).image
-    assert difference(expected, prepare(Image.fromarray(pixels)).image) < 0.02
+    expected = preprocess(Image.fromarray(drawing())).image
+    assert difference(expected, preprocess(Image.fromarray(pixels)).image) < 0.02
 
 
 def test_colours_of_one_lightness_are_told_apart():
     mask = digits.ink(5, (120, 150), 90, 9, 30, 30)
     image = digits.picture(digits.plain((120, 150), (200, 120, 60)), mask, (60, 170, 120))
-    assert difference(prepare(Image.fromarray(drawing())).image, prepare(image).image) < 0.1
+    assert difference(preprocess(Image.fromarray(drawing())).image, preprocess(image).image) < 0.1
 
 
 def test_a_sheet_on_a_dark_table_is_found():
@@ -132,7 +132,7 @@ def test_a_sheet_on_a_dark_table_is_found():
     alone = digits.picture(
         digits.plain((800, 600), (225, 222, 215)), digits.ink(3, (800, 600), 250, 16, 320, 180), (30, 30, 60)
     )
-    assert difference(prepare(alone).image, prepare(image).image) < 0.1
+    assert difference(preprocess(alone).image, preprocess(image).image) < 0.1
 
 
 def test_a_dark_table_at_the_side_does_not_hide_faint_pencil():
@@ -140,31 +140,31 @@ def test_a_dark_table_at_the_side_does_not_hide_faint_pencil():
     sheet[:, :170] = sheet[:60] = (50, 35, 20)
     image = digits.picture(sheet, digits.ink(9, (800, 600), 220, 12, 420, 220), (165, 165, 165))
     alone = Image.fromarray((255 - 255 * digits.ink(9, (800, 600), 220, 12, 420, 220)).astype(np.uint8))
-    assert difference(prepare(alone).image, prepare(image).image) < SAME
+    assert difference(preprocess(alone).image, preprocess(image).image) < SAME
 
 
 @pytest.mark.parametrize("pen", [1, 3, 10, 24])
 def test_a_pen_of_any_width_is_brought_into_mnists_range(pen):
-    from minicnn.data.photo import BOX, FINE, THICKEST, THINNEST, _pen_width
+    from minicnn.data.photo import BOX, FINE, THICKEST, THINNEST, _stroke_width
 
-    digit = prepare(Image.fromarray(drawing(3, (300, 300), 130, pen))).digit
-    width = _pen_width(digit) * BOX / max(digit.shape)
+    digit = preprocess(Image.fromarray(drawing(3, (300, 300), 130, pen))).digit
+    width = _stroke_width(digit) * BOX / max(digit.shape)
     assert THINNEST - 0.2 <= width <= THICKEST
     assert max(digit.shape) <= max(FINE + 80, 300)
 
 
 def test_specks_are_not_part_of_the_digit():
     image = drawing()
-    clean = prepare(Image.fromarray(image)).image
+    clean = preprocess(Image.fromarray(image)).image
     image[3:6, 100:103] = 0
-    np.testing.assert_array_equal(prepare(Image.fromarray(image)).image, clean)
+    np.testing.assert_array_equal(preprocess(Image.fromarray(image)).image, clean)
 
 
 def test_the_first_picture_of_an_animation_counts(tmp_path):
     path = tmp_path / "moving.gif"
     frames = [Image.fromarray(drawing(digit)) for digit in (5, 1)]
     frames[0].save(path, save_all=True, append_images=frames[1:])
-    assert difference(prepare(Image.fromarray(drawing(5))).image, prepare(path).image) < 0.1
+    assert difference(preprocess(Image.fromarray(drawing(5))).image, preprocess(path).image) < 0.1
 
 
 def test_as_is_only_scales(tmp_path):
@@ -178,7 +178,7 @@ def test_as_is_only_scales(tmp_path):
 @given(arrays(np.uint8, st.tuples(st.integers(1, 40), st.integers(1, 40))))
 def test_whatever_is_not_refused_is_like_mnist(pixels):
     try:
-        image = prepare(Image.fromarray(pixels)).image
+        image = preprocess(Image.fromarray(pixels)).image
     except ImageError:
         return
     assert (image.dtype, image.shape, image.max()) == (np.uint8, (28, 28), 255)
@@ -189,7 +189,7 @@ def test_whatever_is_not_refused_is_like_mnist(pixels):
 
 def refused(source, *words):
     with pytest.raises(ImageError) as caught:
-        prepare(source)
+        preprocess(source)
     message = str(caught.value)
     assert "\n" not in message
     for word in words:
@@ -246,6 +246,30 @@ def test_half_a_file_is_refused(tmp_path, ending):
     content = path.read_bytes()
     path.write_bytes(content[: len(content) // 2])
     refused(path, path)
+
+
+def test_a_format_that_starts_another_program_is_not_opened(tmp_path, monkeypatch):
+    """EPS is PostScript, which Pillow has Ghostscript run."""
+    from PIL import EpsImagePlugin
+
+    path = tmp_path / "digit.eps"
+    Image.fromarray(drawing()).save(path)
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", lambda *_, **__: pytest.fail("EPS was interpreted"))
+    with Image.open(path) as image:
+        assert image.format == "EPS"
+    refused(path, path, "not an image, or not one of ", "JPEG")
+    path.rename(tmp_path / "digit.png")  # the contents decide
+    refused(tmp_path / "digit.png", "not an image")
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_the_formats_of_cameras_and_browsers_are_read(tmp_path, kind):
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow does not write {kind}")
+    image = Image.fromarray(drawing()).convert("RGB")
+    image.save(tmp_path / "file", format=kind)
+    assert difference(preprocess(image).image, preprocess(tmp_path / "file").image) < SAME
 
 
 def test_what_is_no_file_is_refused(tmp_path):

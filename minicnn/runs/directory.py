@@ -1,0 +1,240 @@
+"""The directory of a run: its files, the lock on it, its settings and its metrics.
+
+    config.json                       the settings; a directory with this file holds a run
+    metrics.csv                       a row per log line: step,loss,training_accuracy,test_accuracy,seconds
+    checkpoint.safetensors            the state to resume from: see `minicnn.runs.checkpoint`
+    checkpoint.previous.safetensors   the one before
+
+and the pictures that `minicnn.pictures` draws at the end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import stat
+import time
+from collections.abc import Callable, Iterator
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from minicnn.engine.network import Sequential, load_network
+from minicnn.runs import checkpoint
+from minicnn.runs.settings import Settings, from_config
+from minicnn.storage.files import PathLike, make_directory, remove_leftovers, write_whole
+
+CONFIG = "config.json"
+METRICS = "metrics.csv"
+STATE = (CONFIG, METRICS, checkpoint.NEWEST, checkpoint.PREVIOUS)
+HEADER = "step,loss,training_accuracy,test_accuracy,seconds"
+
+PATIENCE = 0.5  # seconds to wait for a run directory that another process holds
+
+
+class RunError(ValueError):
+    """A run that cannot be begun or continued. The message is one line: what is wrong, and where."""
+
+
+# --- a new run ---
+
+
+def make_run_directory(settings: Settings, directory: PathLike | None) -> tuple[Path, bool]:
+    """A directory for a new run, and whether it was made here."""
+    if directory is None:
+        return _make_default_directory(settings), True
+    path = Path(directory)
+    try:
+        make_directory(path)
+        return path, True
+    except FileExistsError:
+        if not path.is_dir():
+            raise RunError(f"{path}: expected a directory, got a file") from None
+        return path, False
+
+
+def _make_default_directory(settings: Settings) -> Path:
+    time_utc = datetime.now(timezone.utc).strftime("%Y%m%d-%H%M%S")
+    name = f"{time_utc}-{settings.model}-seed{settings.seed}"
+    attempt = 1
+    while True:
+        path = Path("runs") / (name if attempt == 1 else f"{name}-{attempt}")
+        try:
+            make_directory(path)
+            return path
+        except FileExistsError:
+            if not path.is_dir():  # `runs` itself is a file
+                raise
+            attempt += 1
+
+
+def expect_no_run(directory: Path) -> None:
+    """Raise RunError if there is a file of a run in the directory."""
+    with writing(directory):
+        if any((directory / name).exists() for name in STATE):
+            raise RunError(f"{directory}: already holds a run; continue it with --resume, or choose another directory")
+
+
+def remove_run(directory: Path, and_directory: bool) -> None:
+    """Remove the files of a run that was not begun after all, as far as possible."""
+    with contextlib.suppress(OSError):
+        remove_run_leftovers(directory)
+        for name in STATE:
+            (directory / name).unlink(missing_ok=True)
+        if and_directory:
+            directory.rmdir()
+
+
+def remove_run_leftovers(directory: Path) -> None:
+    """Remove what a killed process left half-written."""
+    for name in STATE:
+        remove_leftovers(directory / name)
+
+
+# --- the lock ---
+
+
+@contextlib.contextmanager
+def alone_in(directory: Path) -> Iterator[None]:
+    """Hold a lock on the run directory, which the system lifts whatever becomes of this process.
+
+    Raises RunError if another process holds it, and not just for the moment in which it is refused.
+    """
+    with writing(directory):
+        handle = os.open(directory, os.O_RDONLY)
+    try:
+        give_up = time.monotonic() + PATIENCE
+        while not _locked(handle):
+            if time.monotonic() > give_up:
+                raise RunError(f"{directory}: another process is training this run")
+            time.sleep(0.01)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _locked(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        pass
+    return True
+
+
+# --- config.json ---
+
+
+def read_config(directory: PathLike) -> tuple[Settings, dict[str, Any]]:
+    """The settings in the config.json of a run, and all that it says.
+
+    Raises RunError, naming the file, if there is none or something in it is wrong.
+    """
+    path = Path(directory) / CONFIG
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise ValueError("not a regular file")
+        with path.open("rb") as file:
+            config = json.loads(file.read(1 << 20))  # a real one has about 500 bytes
+        if not isinstance(config, dict):
+            raise ValueError("expected names and values")
+        return from_config(config), config
+    except FileNotFoundError:
+        raise RunError(f"{directory}: holds no run (no {CONFIG} in it)") from None
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({reason(error)})") from None
+    except (ValueError, TypeError, RecursionError) as error:
+        raise RunError(f"{path}: {reason(error)}") from None
+
+
+def write_config(directory: Path, config: dict[str, Any]) -> None:
+    """Replace config.json. Raises RunError if it cannot be written."""
+    with writing(directory):
+        write_whole(directory / CONFIG, f"{json.dumps(config, indent=2)}\n".encode())
+
+
+# --- metrics.csv ---
+
+
+def append_metrics(directory: Path, row: str) -> None:
+    """Add a row to metrics.csv; durable on return, so that no checkpoint is ahead of it."""
+    with writing(directory), open(directory / METRICS, "a", encoding="utf-8") as file:
+        file.write(f"{row}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def cut_metrics(directory: Path, settings: Settings, step: int) -> None:
+    """Keep the rows of metrics.csv that a run never stopped would have at this step.
+
+    Before a training the file is always written: so what cannot be written is noticed now, not at the
+    first save.
+    """
+    path, text = directory / METRICS, ""
+    if path.exists():
+        if not path.is_file():  # opening a named pipe could wait for ever
+            raise RunError(f"{path}: not a regular file")
+        text = path.read_text(encoding="utf-8", errors="replace")
+    kept = [HEADER, *(line for line in text.split("\n")[1:-1] if _belongs(line, settings, step))]
+    wanted = "\n".join(kept) + "\n"
+    if wanted != text or step < settings.steps:
+        write_whole(path, wanted.encode())
+
+
+def _belongs(row: str, settings: Settings, reached: int) -> bool:
+    try:
+        first, *numbers = row.split(",")
+        step = int(first)
+        fits = len(numbers) == 4 and all(math.isfinite(float(number)) for number in numbers)
+    except ValueError:
+        fits = False
+    if not fits:  # half a row, or a damaged one
+        return False
+    return 0 < step <= reached and (step % settings.log_every == 0 or step == settings.steps)
+
+
+# --- the trained network ---
+
+
+def read_network(directory: PathLike, warn: Callable[[str], None] = lambda line: None) -> Sequential:
+    """The trained network of a run, as its newest readable checkpoint has it. Needs no data.
+
+    If the newest file is damaged and the one before is used, `warn` gets one line that says so.
+    Raises RunError if there is no run in the directory, ValueError if neither file can be used.
+    """
+    settings, _ = read_config(directory)
+    if not checkpoint.exists(directory):
+        raise RunError(f"{directory}: no checkpoint; the run has trained nothing yet")
+    newest, previous = Path(directory) / checkpoint.NEWEST, Path(directory) / checkpoint.PREVIOUS
+    try:
+        return load_network(newest, settings.ops)
+    except ValueError as error:
+        try:
+            network = load_network(previous, settings.ops)
+        except ValueError:
+            raise error from None
+        warn(f"{error}; going back to {previous.name}")
+        return network
+
+
+# --- errors ---
+
+
+@contextlib.contextmanager
+def writing(directory: PathLike) -> Iterator[None]:
+    """Turn an OSError into a RunError that names the directory."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(f"{directory}: cannot be written ({reason(error)})") from None
+
+
+def reason(error: Exception) -> str:
+    """What an error says, in a few words."""
+    if isinstance(error, KeyError):
+        return f"{error} is missing"
+    return (isinstance(error, OSError) and error.strerror) or str(error)
