@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import inspect
 import os
 import sys
@@ -50,11 +51,12 @@ class Version(Engine):
         import minicnn
 
         try:
-            from minicnn.engine.kernels.jit import set_threads
+            importlib.import_module("minicnn.engine.kernels")
         except ImportError:  # before the engine had a folder
-            from minicnn.kernels.jit import set_threads
+            importlib.import_module("minicnn.kernels")
+        import numba  # after the kernels, which load its threads in their own way
 
-        set_threads(threads)
+        numba.set_num_threads(threads)
         self.network = minicnn.tutorial_network(keep_prob=keep_prob)
         self.network.load_values(parameters)
         self.loss = minicnn.SoftmaxCrossEntropy("sum")
