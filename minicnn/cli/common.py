@@ -71,7 +71,8 @@ def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
             raise UsageError("--threads: only the kernels use threads, and --ops is reference")
         return
     try:
-        from minicnn.engine.kernels.jit import on_first_compilation, set_threads
+        from minicnn.engine.kernels.dry_run import on_first_compilation
+        from minicnn.engine.kernels.threads import set_threads
     except ImportError as error:
         raise UsageError(f"Numba cannot be imported ({error}); train --ops reference works without") from None
     if threads is not None:
