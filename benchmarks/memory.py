@@ -16,13 +16,12 @@ import subprocess
 import sys
 import tempfile
 import tracemalloc
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from common import Report, expect_close, mnist_batches, parse, parser, saying
 from ours import Minicnn, MinicnnPlain
 from peers import example_parameters
-
-from minicnn.engine import kernels, reference
 
 BATCH = 50
 WARM_STEPS = 20
@@ -86,11 +85,22 @@ def peak_megabytes(options: list[str], cold: bool) -> float:
         if cold:
             environment["NUMBA_CACHE_DIR"] = scratch
         for turn in range(1 if cold else 2):
-            command = [sys.executable, "-c", TRAIN, "train", *options, "--run-dir", f"{scratch}/{turn}"]
-            done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-            if done.returncode != 0:
-                raise RuntimeError(f"minicnn train failed: {done.stderr.strip()[-500:]}")
-        kilobytes = int(done.stdout.split()[-1])
+            peak = peak_of(["train", *options, "--run-dir", f"{scratch}/{turn}"], environment)
+    return peak
+
+
+def peak_of(words: Sequence[str], environment: Mapping[str, str], directory: str | None = None) -> float:
+    """The largest resident size, in megabytes, of `minicnn WORDS`, started in `directory`.
+
+    Raises RuntimeError with the command's last words if it fails.
+    """
+    command = [sys.executable, "-c", TRAIN, *words]
+    done = subprocess.run(
+        command, env=dict(environment), cwd=directory, capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"minicnn {words[0]} failed: {done.stderr.strip()[-500:]}")
+    kilobytes = int(done.stdout.split()[-1])
     return kilobytes * (1 if sys.platform == "darwin" else 1024) / 1e6
 
 
@@ -98,7 +108,7 @@ def peak_megabytes(options: list[str], cold: bool) -> float:
 
 
 def steady_step(report: Report, args: argparse.Namespace) -> None:
-    """The table of what one step asks for, once the buffers are there."""
+    """The table of what one step asks for, once its memory is there."""
     check()
     rows = []
     x, labels = mnist_batches(10, BATCH)
@@ -111,8 +121,11 @@ def steady_step(report: Report, args: argparse.Namespace) -> None:
         tracemalloc.start()
         held = [fresh_bytes(engine, *batches[step % len(batches)]) for step in range(args.rounds)]
         tracemalloc.stop()
-        buffers = sum(layer._buffers.nbytes for layer in engine.network.layers)
-        kept = (buffers + 3 * engine.network.values.nbytes) / 1e6  # values; Adam's m and v
+        network = engine.network
+        workspaces = [memory.workspace for memory in network._training_memory]
+        workspaces += [p._factors for p in network.parameters()]
+        kept = sum(workspace.nbytes for workspace in workspaces)
+        kept = (kept + 3 * network.values.nbytes) / 1e6  # values; Adam's m and v
         rows.append(
             [
                 engine.name,
@@ -134,7 +147,7 @@ def steady_step(report: Report, args: argparse.Namespace) -> None:
         rows,
         f"Medians of {args.rounds} steps after {WARM_STEPS}. 'Bytes at once': the most that a step held of "
         "new memory, Python's objects and NumPy's arrays together. 'MB kept': from the first step on, "
-        "parameters, gradients, Adam's two moments and all buffers.",
+        "parameters, Adam's two moments and all that the layers work in.",
     )
 
 
@@ -156,17 +169,13 @@ def fresh_bytes(engine: Minicnn, x: np.ndarray, labels: np.ndarray) -> int:
 
 def check() -> None:
     """Raise DifferentResultsError unless memory that is reused holds the same results as fresh memory."""
-    x, labels = mnist_batches(2, 4)
-    engine = Minicnn(example_parameters(), threads=1, keep_prob=1.0)
-    engine.predict(x[0])
-    h = x[1]
-    for name in ("conv1", "conv2"):
-        w, b = (engine.parameters()[f"{name}.{what}"] for what in ("weight", "bias"))
-        expect_close(
-            name, kernels.conv_relu_pool_forward(h, w, b)[0], reference.conv_relu_pool_forward(h, w, b)[0]
-        )
-        h, _ = reference.conv_relu_pool_forward(h, w, b)
-    expect_close("features", engine.network.layers[1].forward(engine.network.layers[0].forward(x[1])), h)
+    x, _ = mnist_batches(2, 4)
+    network = Minicnn(example_parameters(), threads=1, keep_prob=1.0).network
+    network.forward(x[0], training=True)
+    reused = network.forward(x[1], training=True)
+    expect_close("logits in memory that was used before", reused, network.forward(x[1]), rtol=0, atol=0)
+    network.use_ops("reference")
+    expect_close("logits", reused, network.forward(x[1]))
 
 
 if __name__ == "__main__":

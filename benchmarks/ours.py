@@ -23,22 +23,20 @@ class Minicnn(Engine):
         self, parameters: Parameters, threads: int = 2, keep_prob: float = 0.5, learning_rate: float = 1e-4
     ) -> None:
         import minicnn
-        from minicnn.engine.kernels.jit import set_threads
+        from minicnn.engine.kernels.threads import set_threads
 
         set_threads(threads)
+        self._train_step = minicnn.train_step
         self.network = minicnn.tutorial_network(keep_prob=keep_prob, fused=self.fused)
         self.network.load_values(parameters)
         self.loss = minicnn.SoftmaxCrossEntropy("sum")
         self.optimizer = minicnn.Adam(self.network.parameters(), learning_rate)
 
     def step(self, x: np.ndarray, labels: np.ndarray) -> float:
-        loss = self.loss.forward(self.network.forward(x, training=True), labels)
-        self.network.backward(self.loss.backward(), input_gradient=False, factored=True)
-        self.optimizer.step()
-        return loss
+        return self._train_step(self.network, self.loss, self.optimizer, x, labels)
 
     def predict(self, x: np.ndarray) -> np.ndarray:
-        return self.network.forward(x).copy()
+        return self.network.forward(x)
 
     def parameters(self) -> Parameters:
         return {p.name: p.value.copy() for p in self.network.parameters()}

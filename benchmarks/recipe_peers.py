@@ -2,7 +2,7 @@
 
     python benchmarks/recipe_peers.py [RECIPE] [--rounds N] [--only WORD]
 
-The recipe, `fast` unless another is named, is the very same for all: first weights, batches, distorted
+The recipe, `fast` unless another is named, is the very same for all: initial weights, batches, distorted
 images (PyTorch's `grid_sample` bends them), learning rate, averages. Only the draws of dropout differ.
 Every training is a fresh process that imports, reads the data, trains, and classifies all test images;
 no engine writes anything or measures on the way. Compiled code is in its cache: the check that the
@@ -37,7 +37,7 @@ Job = dict[str, Any]  # a recipe's fields, and "seed", "threads", "rates"
 def train_minicnn(job: Job) -> tuple[list[float], float]:
     """Train with minicnn, as `python -m minicnn` does, without files."""
     from minicnn.data import load_mnist
-    from minicnn.engine.kernels.jit import set_threads
+    from minicnn.engine.kernels.threads import set_threads
     from minicnn.runs.run import Run
     from minicnn.runs.settings import Settings
 
@@ -51,7 +51,7 @@ def train_minicnn(job: Job) -> tuple[list[float], float]:
 
 
 def train_torch(engine: type[PyTorch], job: Job) -> tuple[list[float], float]:
-    """Train with PyTorch by the same recipe. Of minicnn, only what needs nothing but NumPy is used."""
+    """Train with PyTorch by the same recipe. Of minicnn, only what needs no kernels is used."""
     import torch
 
     from minicnn.data import Batches, load_mnist
@@ -60,7 +60,7 @@ def train_torch(engine: type[PyTorch], job: Job) -> tuple[list[float], float]:
     data = load_mnist()
     peer = _with_the_recipe(engine, job)
     parameters = list(peer.model.parameters())
-    averages = [p.detach().clone() for p in parameters] if job["average"] else None
+    averages = [p.detach().clone() for p in parameters] if job["ema_decay"] else None
     augmentation = Augmentation(*(job[f.name] for f in dataclasses.fields(Augmentation)))
     bend = _Bend(torch) if augmentation else None
     batches, N = Batches(len(data.train), job["batch_size"], job["seed"]), job["batch_size"]
@@ -70,12 +70,12 @@ def train_torch(engine: type[PyTorch], job: Job) -> tuple[list[float], float]:
         chosen = batches.indices(step)
         x = images[chosen].astype(np.float32) / np.float32(255)
         if bend is not None:
-            x = bend(x, augmentation.moves(N, (28, 28), job["seed"], step))
+            x = bend(x, augmentation.displacements(N, (28, 28), job["seed"], step))
         peer.optimizer.param_groups[0]["lr"] = job["rates"][step]
         loss = peer.step(x, labels[chosen])
         losses.append(loss / N if job["reduction"] == "sum" else loss)
         if averages is not None:
-            decay = min(job["average"], (2 + step) / (11 + step))
+            decay = min(job["ema_decay"], (2 + step) / (11 + step))
             torch._foreach_lerp_(averages, [p.detach() for p in parameters], 1 - decay)
     if averages is not None:
         with torch.no_grad():
@@ -87,18 +87,19 @@ def train_torch(engine: type[PyTorch], job: Job) -> tuple[list[float], float]:
 
 
 def _with_the_recipe(engine: type[PyTorch], job: Job) -> PyTorch:
-    """The engine with the first weights, the reduction and the optimizer of the recipe."""
-    from minicnn.engine.initializers import BIASES, WEIGHTS, constant, he_normal
+    """The engine with the initial weights, the reduction and the optimizer of the recipe."""
+    from minicnn.tutorial import INITIALIZATIONS
 
     if job["optimizer"] != "adam":
         raise ValueError(f"optimizer: expected adam, got {job['optimizer']}")
 
     class WithRecipe(engine):  # type: ignore[misc, valid-type]
         def _loss(self, x: Any, labels: Any) -> Any:
-            options = {"reduction": job["reduction"], "label_smoothing": job["smoothing"]}
+            options = {"reduction": job["reduction"], "label_smoothing": job["label_smoothing"]}
             return self.torch.nn.functional.cross_entropy(self.model(x), labels, **options)
 
-    weights, biases = {"he": (he_normal, constant(0)), "tutorial": (WEIGHTS, BIASES)}[job["weights"]]
+    init = INITIALIZATIONS[job["init"]]
+    weights, biases = init["weight_init"], init["bias_init"]
     rng = np.random.default_rng(job["seed"])  # draws what minicnn draws
     start = {
         name: (weights if name.endswith("weight") else biases)(rng, shape).astype(np.float32)
@@ -124,9 +125,9 @@ class _Bend:
         line = torch.arange(28, dtype=torch.float32)
         self.pixels = torch.stack(torch.meshgrid(line, line, indexing="ij"), dim=-1)
 
-    def __call__(self, x: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    def __call__(self, x: np.ndarray, displacements: np.ndarray) -> np.ndarray:
         torch, basis = self.torch, self.basis
-        moved = torch.einsum("yi,nijk,xj->nyxk", basis, torch.from_numpy(moves), basis)
+        moved = torch.einsum("yi,nijk,xj->nyxk", basis, torch.from_numpy(displacements), basis)
         where = (2 / 27) * (self.pixels + moved) - 1  # -1 and 1 are the middles of the outermost pixels
         bent = torch.nn.functional.grid_sample(
             torch.from_numpy(x.reshape(-1, 1, 28, 28)), where.flip(-1), align_corners=True
@@ -177,7 +178,7 @@ def train_in_a_process(engine: type[Engine], job: Job) -> tuple[float, dict[str,
 def job_of(recipe: Any, seed: int, threads: int, **changes: Any) -> Job:
     """What a process needs to know to train by a recipe."""
     changed = dataclasses.replace(recipe, **changes)
-    rates = [changed.rate(step) for step in range(1, changed.steps + 1)]
+    rates = [changed.learning_rate_at(step) for step in range(1, changed.steps + 1)]
     return {**dataclasses.asdict(changed), "seed": seed, "threads": threads, "rates": rates}
 
 
@@ -199,7 +200,7 @@ def main() -> None:
     report = Report("recipe_peers", __doc__ or "", args)
 
     engines, expected = [], None
-    same = job_of(recipe, 0, args.threads, steps=CHECKED, keep_prob=1.0, warm_up=0.0, schedule="constant")
+    same = job_of(recipe, 0, args.threads, steps=CHECKED, keep_prob=1.0, warmup=0.0, schedule="constant")
     for engine in chosen([Minicnn, *TORCH.values()], args):
         with saying(f"check: {engine.name}"):
             _, found = train_in_a_process(engine, same)

@@ -32,8 +32,8 @@ from common import (
 from ours import Minicnn, MinicnnPlain
 from peers import example_parameters
 
-from minicnn import ConvReLUPool
-from minicnn.engine.kernels.jit import set_threads
+from minicnn import ConvReLUPool, Sequential
+from minicnn.engine.kernels.threads import set_threads
 
 BATCH = 50
 STEPS = 3
@@ -160,15 +160,16 @@ def by_shape(report: Report, args: argparse.Namespace) -> None:
 def block_times(n: int, size: int, C: int, F: int, rounds: int) -> tuple[Spread, Spread]:
     """Seconds of a forward, and of a backward, after a comparison with the plain reference."""
     rng = np.random.default_rng(0)
-    layer = ConvReLUPool(C, F, kernel_size=5)
+    layer = ConvReLUPool(C, F, kernel_size=5, rng=0)
+    network = Sequential([layer], (size, size, C))  # which reuses its memory from step to step
     x = rng.random((n, size, size, C), np.float32) - np.float32(0.5)
     dy = rng.standard_normal((n, *layer.output_shape((size, size, C))), np.float32)
     results = []
     for ops in ("reference", "kernels"):
-        layer.use_ops(ops)
+        network.use_ops(ops)
         some = slice(0, 2)
-        y = layer.forward(x[some], training=True).copy()
-        dx = layer.backward(dy[some])
+        y = network.forward(x[some], training=True).copy()
+        dx = network.backward(dy[some])
         results.append((y, dx.copy(), layer.weight.grad.copy()))
     for name, plain, fast in zip(("y", "dx", "dw"), *results, strict=True):
         expect_close(f"{n} x {size} x {size} x {C} -> {F}: {name}", fast, plain)
@@ -177,8 +178,8 @@ def block_times(n: int, size: int, C: int, F: int, rounds: int) -> tuple[Spread,
     def timed(which: int) -> Contestant:
         def turn() -> list[float]:
             seconds: list[Any] = [
-                repeat(lambda: layer.forward(x, training=True), warmup=0)()[0],
-                repeat(lambda: layer.backward(dy), warmup=0)()[0],
+                repeat(lambda: network.forward(x, training=True), warmup=0)()[0],
+                repeat(lambda: network.backward(dy), warmup=0)()[0],
             ]
             return [seconds[which]]
 

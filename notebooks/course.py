@@ -263,10 +263,8 @@ def train(
     losses = np.empty(steps)
     for step in range(steps):
         batch = batches.indices(step)
-        logits = net.forward(to_float(images[batch], net.dtype), training=True)
-        losses[step] = loss.forward(logits, labels[batch])
-        net.backward(loss.backward(), input_gradient=False)
-        optimizer.step()
+        x = to_float(images[batch], net.dtype)
+        losses[step] = minicnn.train_step(net, loss, optimizer, x, labels[batch])
     return losses
 
 

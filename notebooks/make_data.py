@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from minicnn import __version__
-from minicnn.pictures.report import read_metrics
-from minicnn.runs.run import METRICS, read_config
+from minicnn.pictures.curves import read_metrics
+from minicnn.runs.directory import METRICS, read_config
 
 OUTPUT = Path(__file__).parent / "data" / "accuracy.json"
 COLUMNS = ("loss", "training_accuracy", "test_accuracy")

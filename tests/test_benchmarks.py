@@ -9,11 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import minicnn
+
 BENCHMARKS = Path(__file__).parent.parent / "benchmarks"
 if not BENCHMARKS.exists():
     pytest.skip("not in a checkout: no benchmarks", allow_module_level=True)
 
-NAMES = ("accuracy", "all", "chart", "common", "ours", "peers", "recipe_peers", "tile")
+NAMES = ("accuracy", "all", "chart", "common", "inference", "memory", "old_against_new", "ours", "peers")
+NAMES += ("recipe_peers", "tile")
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +126,26 @@ def test_our_engine_speaks_the_peers_language(bench):
     assert len(engine.time_steps(1, warmup=1)) == 1
     assert engine.predict(x[0]).shape == (2, 10)
     assert set(engine.parameters()) == set(parameters)
+
+
+def test_a_version_without_a_training_step_is_given_the_same_one(bench):
+    x, labels = bench["common"].mnist_batches(1, 4)
+    losses, values = [], []
+    for train_step in (minicnn.train_step, bench["old_against_new"].train_step):
+        engine = bench["ours"].Minicnn(bench["peers"].example_parameters(), threads=1)
+        losses.append(train_step(engine.network, engine.loss, engine.optimizer, x[0], labels[0]))
+        values.append(engine.network.values.copy())
+    assert losses[0] == losses[1]
+    np.testing.assert_array_equal(*values)
+
+
+def test_a_version_must_come_from_its_own_checkout(bench, monkeypatch, tmp_path):
+    module = bench["old_against_new"]
+    monkeypatch.setenv(module.CHECKOUT, str(Path(minicnn.__file__).resolve().parents[1]))
+    assert module.New.available()
+    monkeypatch.setenv(module.CHECKOUT, str(tmp_path))
+    assert not module.New.available()
+    assert f"expected minicnn of {tmp_path}" in module.New.reason
 
 
 ASSEMBLY = """

@@ -130,7 +130,8 @@ def _print_start(run: Run, quiet: bool) -> None:
     settings, data = run.settings, run.data
     source = "MNIST" if settings.data is None else settings.data
     print(f"minicnn {__version__}: {len(data.train)} training and {len(data.test)} test images of {source}")
-    varies = settings.schedule != "constant" or settings.warmup
+    constant = settings.schedule == "constant"
+    varies = not constant or settings.warmup
     print(
         f"{settings.steps} steps of {settings.batch_size} images, {settings.optimizer} with learning rate "
         f"{'up to ' if varies else ''}{settings.learning_rate:g}, seed {settings.seed}"

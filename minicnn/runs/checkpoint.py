@@ -25,8 +25,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn.storage.files import PathLike, sync_directory
 from minicnn.storage.checksummed import read_sealed, write_sealed
+from minicnn.storage.files import PathLike, sync_directory
 
 NEWEST = "checkpoint.safetensors"
 PREVIOUS = "checkpoint.previous.safetensors"
@@ -95,7 +95,7 @@ def read(path: PathLike, expected: Mapping[str, np.ndarray]) -> Checkpoint:
 
 
 def go_back_to(path: Path) -> None:
-    """Make the checkpoint that `load` chose the newest, so that the next save does not keep the damaged one."""
+    """Make the checkpoint that `load` chose the newest, so that the next save keeps no damaged one."""
     if path.name != NEWEST:
         os.replace(path, path.with_name(NEWEST))
         sync_directory(path.parent)

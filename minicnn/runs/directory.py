@@ -75,7 +75,9 @@ def expect_no_run(directory: Path) -> None:
     """Raise RunError if there is a file of a run in the directory."""
     with writing(directory):
         if any((directory / name).exists() for name in STATE):
-            raise RunError(f"{directory}: already holds a run; continue it with --resume, or choose another directory")
+            raise RunError(
+                f"{directory}: already holds a run; continue it with --resume, or choose another directory"
+            )
 
 
 def remove_run(directory: Path, and_directory: bool) -> None:

@@ -38,7 +38,6 @@ from minicnn.runs.directory import (
     METRICS,
     RunError,
     alone_in,
-    append_metrics,
     cut_metrics,
     expect_no_run,
     make_run_directory,
@@ -349,5 +348,3 @@ def data_digest(data: Dataset) -> str:
             digest.update(repr(array.shape).encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
