@@ -20,6 +20,7 @@ import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
 from minicnn.engine.kernels.conv_relu_pool_backward import conv_relu_pool_backward
+from minicnn.engine.kernels.expect import expect_convolution
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.kernels.pooling import ConvReLUPoolCache, pool_block
 from minicnn.engine.kernels.tile import Factor, Rows, copy_tile_row, panel_width, tile, tile_rows
@@ -111,6 +112,7 @@ def conv_relu_pool_forward(
     workspace: Workspace = FRESH,
 ) -> tuple[np.ndarray, ConvReLUPoolCache]:
     """See `minicnn.engine.reference.conv_relu_pool_forward`."""
+    expect_convolution(x, w, b, stride)
     N, H, W, C = x.shape
     kh, kw, _, F = w.shape
     Ho, top, bottom = window_geometry(H, kh, stride, padding)
