@@ -7,7 +7,7 @@ Four ideas, each explained where it is used:
 2. Pool at once. A few rows of the convolution go into a scratch array that stays in the nearest
    cache, and leave it as a quarter of the numbers and one byte each for the place of the largest.
 3. Skip the zeros. The gradient that comes out of a 2x2 max-pool is zero in three places of four,
-   and ReLU makes more. Backward sums over what is left alone (`fused_backward.py`).
+   and ReLU makes more. Backward sums over what is left alone (`conv_relu_pool_backward.py`).
 4. Multiply less. A 5x5 filter that makes the four outputs of a pool window needs 36 products for each
    channel instead of 100 (`winograd.py`). It is used where there are enough channels.
 """
