@@ -22,7 +22,7 @@ from common import Report, Spread, expect_close, ms, parse, parser, race, repeat
 
 from minicnn.engine import kernels, reference
 from minicnn.engine.kernels import conv_relu_pool as fused_kernels
-from minicnn.engine.kernels.jit import set_threads
+from minicnn.engine.kernels.threads import set_threads
 from minicnn.engine.workspace import Workspace
 
 N, SIZE, C, F, K = 50, 14, 32, 64, 5

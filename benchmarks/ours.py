@@ -23,7 +23,7 @@ class Minicnn(Engine):
         self, parameters: Parameters, threads: int = 2, keep_prob: float = 0.5, learning_rate: float = 1e-4
     ) -> None:
         import minicnn
-        from minicnn.engine.kernels.jit import set_threads
+        from minicnn.engine.kernels.threads import set_threads
 
         set_threads(threads)
         self._train_step = minicnn.train_step

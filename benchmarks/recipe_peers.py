@@ -37,7 +37,7 @@ Job = dict[str, Any]  # a recipe's fields, and "seed", "threads", "rates"
 def train_minicnn(job: Job) -> tuple[list[float], float]:
     """Train with minicnn, as `python -m minicnn` does, without files."""
     from minicnn.data import load_mnist
-    from minicnn.engine.kernels.jit import set_threads
+    from minicnn.engine.kernels.threads import set_threads
     from minicnn.runs.run import Run
     from minicnn.runs.settings import Settings
 

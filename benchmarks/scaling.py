@@ -33,7 +33,7 @@ from ours import Minicnn, MinicnnPlain
 from peers import example_parameters
 
 from minicnn import ConvReLUPool, Sequential
-from minicnn.engine.kernels.jit import set_threads
+from minicnn.engine.kernels.threads import set_threads
 
 BATCH = 50
 STEPS = 3

@@ -10,7 +10,10 @@ import minicnn
 
 
 def as_rst(lines):
-    """Turn a docstring's Markdown into reStructuredText, in place: an indented block is literal text."""
+    """Turn a docstring's Markdown into reStructuredText, in place: an indented block is literal text.
+
+    What it raises, and its source, become paragraphs of their own.
+    """
     text = list(lines)
     lines.clear()
     margin, literal = 0, False  # where the text of the paragraph or list item begins; inside such a block
@@ -23,6 +26,8 @@ def as_rst(lines):
                 lines += [" " * margin + "::", ""]
             if not literal:
                 margin = marker.end() if marker else indent
+        elif not literal and before.endswith(".") and re.match(r"\s*(Raises \w+|Source:)", line):
+            lines.append("")
         lines.append(line if literal else without_emphasis(line))
 
 

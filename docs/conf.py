@@ -37,6 +37,7 @@ nb_execution_mode = "off"  # the notebooks carry their outputs; .ci/notebooks ex
 myst_heading_anchors = 3
 
 autodoc_default_options = {"member-order": "bysource", "show-inheritance": True}
+autodoc_inherit_docstrings = False  # a layer's page shows what it adds, not the protocol again
 autodoc_typehints_format = "short"
 python_use_unqualified_type_names = True
 maximum_signature_line_length = 90

@@ -29,7 +29,8 @@ import numpy as np
 from numba.core import config, event
 
 import minicnn
-from minicnn.engine.kernels.jit import Kernel, set_threads
+from minicnn.engine.kernels.jit import Kernel
+from minicnn.engine.kernels.threads import set_threads
 
 SOURCE = Path(minicnn.__file__).parent
 README = Path(__file__).with_name("README.md")
@@ -166,7 +167,7 @@ def spoiled(bug: Bug):
             copies = {n: m for n, m in sys.modules.items() if n.startswith("minicnn.engine.kernels.")}
             reuse_kernels(bug, copies, ours)
             set_threads(1)  # then a kernel is compiled in one variant only
-            sys.modules["minicnn.engine.kernels.jit"].set_threads(1)
+            sys.modules["minicnn.engine.kernels.threads"].set_threads(1)
     finally:
         if str(directory) in sys.path:
             sys.path.remove(str(directory))

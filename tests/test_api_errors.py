@@ -22,7 +22,7 @@ from minicnn import (
     softmax_regression,
     tutorial_network,
 )
-from minicnn.engine.layers import Parameter
+from minicnn.engine.parameters import Parameter
 
 NAN, INF = float("nan"), float("inf")
 OPS = {"ops": "reference"}

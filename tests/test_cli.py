@@ -173,7 +173,7 @@ def test_a_bar_is_drawn_on_a_terminal_only(capsys, data, monkeypatch):
         (["--data", "two\nlines"], "two\\nlines"),
         (["fly"], "fly"),
         (["evaluate"], "RUN"),
-        (["evaluate", "nowhere"], "nowhere"),
+        (["evaluate", "nowhere"], "nowhere: no such file or directory, expected a run directory"),
         (["evaluate", "a", "b"], "b"),
     ],
 )

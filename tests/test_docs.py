@@ -271,30 +271,34 @@ def test_the_reference_covers_every_module_and_every_public_name(api_pages, tmp_
     assert [name for name in minicnn.__all__ if not name.startswith("_") and name not in front] == []
 
 
+DOCSTRING = """The sum [N, *shape].
+Raises ValueError for none.
+
+    y = a * b
+
+    z = y
+
+- one,
+  more
+
+End `*x`."""
+RST = """The sum [N, \\*shape].
+
+Raises ValueError for none.
+
+::
+
+    y = a * b
+
+    z = y
+
+- one,
+  more
+
+End `*x`."""
+
+
 def test_a_docstring_becomes_text_that_sphinx_reads(api_pages):
-    lines = [
-        "The sum [N, *shape].",
-        "",
-        "    y = a * b",
-        "",
-        "    z = y",
-        "",
-        "- one,",
-        "  more",
-        "",
-        "End `*x`.",
-    ]
+    lines = DOCSTRING.split("\n")
     api_pages.as_rst(lines)
-    expected = [
-        "The sum [N, \\*shape].",
-        "",
-        "::",
-        "",
-        "    y = a * b",
-        "",
-        "    z = y",
-        "",
-        "- one,",
-        "  more",
-    ]
-    assert lines == [*expected, "", "End `*x`."]
+    assert "\n".join(lines) == RST

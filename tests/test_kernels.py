@@ -18,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from minicnn.engine import kernels, reference
-from minicnn.engine.kernels.jit import set_threads
+from minicnn.engine.kernels.threads import set_threads
 from minicnn.engine.kernels.winograd import MIN_CHANNELS, TAPS
 from minicnn.engine.workspace import FRESH, Workspace, aligned_empty
 
@@ -537,7 +537,7 @@ def test_code_from_the_cache_gives_the_bits_that_it_gave_when_compiled(tmp_path)
 
 
 def test_the_cache_tells_vector_widths_apart():
-    code = "from minicnn.engine.kernels import jit; print(jit._cache_dir)"
+    code = "from minicnn.engine.kernels import cache; print(cache.DIRECTORY)"
     directories = {new_process(code, MINICNN_VECTOR_BITS=bits) for bits in ("128", "256", "512")}
     assert len(directories) == 3
 

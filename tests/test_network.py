@@ -792,10 +792,10 @@ class Unregistered(ReLU):
 
 
 @register_layer
-class Scale(Layer):
+class Counting(Layer):
     """y = scale * x, and how many batches it has learned from."""
 
-    def __init__(self, size, *, name="scale", rng=None, dtype=np.float32, values=None, ops="kernels"):
+    def __init__(self, size, *, name="counting", rng=None, dtype=np.float32, values=None, ops="kernels"):
         super().__init__(name, ops)
         drawn = {"scale": ((size,), constant(2))}
         self.declare(drawn, {"seen": ((1,), 0)}, values=values, rng=rng, dtype=dtype)
@@ -817,7 +817,7 @@ class Scale(Layer):
 
 def with_state():
     """A network with every kind of state, after a training forward."""
-    layers = [BatchNorm2D(1, name="adam"), Flatten(), Scale(30), Dropout(0.5), Dense(30, 3, name="sgd.m")]
+    layers = [BatchNorm2D(1, name="adam"), Flatten(), Counting(30), Dropout(0.5), Dense(30, 3, name="sgd.m")]
     net = Sequential(layers, (6, 5, 1), "with state")
     net.forward(batch(), training=True)
     return net
@@ -838,7 +838,7 @@ def test_a_copy_has_the_arrays_of_the_network_and_memory_of_its_own(duplicate, t
     net = with_state()
     twin = duplicate(net, tmp_path / "net")
     assert list(twin.arrays()) == list(net.arrays())
-    assert twin.state()["scale.seen"].tolist() == [1]
+    assert twin.state()["counting.seen"].tolist() == [1]
     for name, array in twin.arrays().items():
         np.testing.assert_array_equal(array, net.arrays()[name], err_msg=name)
         assert not np.shares_memory(array, net.arrays()[name])

@@ -42,6 +42,13 @@ def expect_name(option: str, directory: str | None) -> None:
         raise UsageError(f"{option}: expected a name, got an empty one")
 
 
+def expect_run(run: str, expected: str) -> None:
+    """Raise UsageError if there is no file or directory under this name."""
+    expect_name("RUN", run)
+    if not os.path.exists(run):
+        raise UsageError(f"{run}: no such file or directory, expected {expected}")
+
+
 def expect_place(option: str, file: str) -> None:
     """Raise UsageError, before anything is computed, if no file can be written under this name."""
     expect_name(option, file)
@@ -64,7 +71,8 @@ def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
             raise UsageError("--threads: only the kernels use threads, and --ops is reference")
         return
     try:
-        from minicnn.engine.kernels.jit import on_first_compilation, set_threads
+        from minicnn.engine.kernels.dry_run import on_first_compilation
+        from minicnn.engine.kernels.threads import set_threads
     except ImportError as error:
         raise UsageError(f"Numba cannot be imported ({error}); train --ops reference works without") from None
     if threads is not None:
@@ -78,7 +86,7 @@ def open_run(directory: str, data: str | None = None) -> Run:
     from minicnn.runs.directory import read_config
     from minicnn.runs.run import Run
 
-    expect_name("RUN", directory)
+    expect_run(directory, "a run directory")
     try:
         settings, _ = read_config(directory)
         prepare_kernels(settings.ops)
@@ -92,9 +100,7 @@ def open_network(run: str) -> Sequential:
     from minicnn.engine.network import load_network
     from minicnn.runs.directory import read_network
 
-    expect_name("RUN", run)
-    if not os.path.exists(run):
-        raise UsageError(f"{run}: no such file or directory, expected {RUN_OR_FILE}")
+    expect_run(run, RUN_OR_FILE)
     try:
         return read_network(run, warn) if os.path.isdir(run) else load_network(Path(run))
     except ValueError as error:

@@ -31,7 +31,7 @@ def compiling_ahead(settings: Settings) -> Iterator[None]:
     """
     import numba
 
-    from minicnn.engine.kernels.jit import has_cache, on_first_compilation
+    from minicnn.engine.kernels.dry_run import has_cache, on_first_compilation
 
     threads, helpers = numba.get_num_threads(), []
     wanted = has_cache() and threads > 1
@@ -59,10 +59,11 @@ def compiling_ahead(settings: Settings) -> Iterator[None]:
 
 def compile_step(settings: str, threads: str) -> None:
     """Compile the kernels of a training step with these settings (JSON), the last one first."""
-    from minicnn.engine.kernels.jit import noting, set_threads
+    from minicnn.engine.kernels.dry_run import dry_run
+    from minicnn.engine.kernels.threads import set_threads
 
     set_threads(int(threads))
-    with noting() as noted, np.errstate(all="ignore"):
+    with dry_run() as noted, np.errstate(all="ignore"):
         _step(Settings(**json.loads(settings)))
     for kernel, types in reversed(noted):
         kernel.prepare(types)

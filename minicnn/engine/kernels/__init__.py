@@ -1,5 +1,6 @@
 """The engine: Numba twins of `minicnn.engine.reference`, same names, same signatures, same results."""
 
+from minicnn.engine.kernels import threads  # noqa: F401  how many there are, and where, is settled before the first kernel
 from minicnn.engine.kernels.average_pooling import (
     average_pool2d_backward,
     average_pool2d_forward,

@@ -1,0 +1,100 @@
+"""Where machine code is kept, so that only the first run ever compiles.
+
+Numba keys its cache by the file of a function and would not notice an edit in another one that the
+function uses. So the directory is named after a digest of all that the kernels are compiled from: these
+sources, the memory layout that they rely on, and the width of vectors.
+
+No writable place, or a damaged or deleted cache, costs a compilation and one warning, never a crash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import config
+
+_setting_lock = threading.Lock()  # Numba's setting is global, the directory is not
+
+
+def _after_fork_in_child() -> None:
+    global _setting_lock
+    _setting_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+def _find_directory() -> str | None:
+    """The first writable of: Numba's own setting, beside the sources, the user's cache."""
+    here = Path(__file__).parent
+    digest = hashlib.sha256()
+    for source in sorted([*here.glob("*.py"), here.parent / "workspace.py"]):
+        digest.update(source.read_bytes())
+    digest.update(os.environ.get("MINICNN_VECTOR_BITS", "").encode())  # see vector.py
+    name = f"minicnn-kernels-{digest.hexdigest()[:12]}"
+    places = [here / "__pycache__"]
+    try:
+        user = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        places.append(user / "minicnn")
+    except RuntimeError:  # no home directory
+        pass
+    if config.CACHE_DIR:
+        places.insert(0, Path(config.CACHE_DIR))
+    for place in places:
+        try:
+            directory = place / name
+            directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=directory):
+                return str(directory)
+        except OSError:
+            continue
+    return None
+
+
+DIRECTORY = _find_directory()
+_warned = False
+
+
+def warn_uncached(reason: str) -> None:
+    """Say, once in a process, that machine code is not kept."""
+    global _warned
+    if not _warned:
+        _warned = True
+        warnings.warn(
+            f"kernels are compiled anew in every process: {reason}; "
+            "set NUMBA_CACHE_DIR to a writable directory",
+            RuntimeWarning,
+            stacklevel=5,
+        )
+
+
+def compiled(function: Callable, directory: str | None, **options: Any) -> tuple[Any, str | None]:
+    """Numba's dispatcher of `function`, and the directory that it keeps its code in, if any."""
+    if directory is None:
+        warn_uncached("no directory for the cache is writable")
+    else:
+        # Numba does not tell the two variants apart: each has a directory of its own.
+        directory = os.path.join(directory, "parallel" if options["parallel"] else "serial")
+        try:
+            return _compile(function, directory, options), directory
+        except (RuntimeError, OSError) as error:  # the directory went away or filled up
+            warn_uncached(f"the cache in {directory} failed ({error})")
+    return _compile(function, None, options), None
+
+
+def _compile(function: Callable, directory: str | None, options: dict[str, Any]) -> Any:
+    with _setting_lock:
+        before = config.CACHE_DIR
+        try:
+            config.CACHE_DIR = directory or ""
+            return numba.njit(cache=directory is not None, **options)(function)
+        finally:
+            config.CACHE_DIR = before
