@@ -66,7 +66,9 @@ def test_max_pool2d(seed, size, stride, padding, H, W):
 
 @given(seeds, st.integers(1, 3), strides, paddings, st.integers(3, 6), st.integers(3, 6))
 def test_average_pool2d(seed, size, stride, padding, H, W):
-    check("average_pool2d", [np.random.default_rng(seed).standard_normal((2, H, W, 2))], size, stride, padding)
+    check(
+        "average_pool2d", [np.random.default_rng(seed).standard_normal((2, H, W, 2))], size, stride, padding
+    )
 
 
 @given(seeds, st.integers(1, 4), st.integers(1, 4))
