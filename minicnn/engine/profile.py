@@ -80,7 +80,9 @@ def _measured(op: Callable, layer: str, name: str) -> Callable:
 def _arrays(value: Any) -> list[np.ndarray]:
     if isinstance(value, np.ndarray):
         return [value]
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
+    parts: Any = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
+    )
     return [array for part in parts for array in _arrays(part)]
 
 
