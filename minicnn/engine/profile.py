@@ -89,9 +89,9 @@ def _arrays(value: Any) -> list[np.ndarray]:
 # --- how much arithmetic an operation is, as if nothing were skipped ------------------------------
 
 
-def _conv_forward(x: Any, w: Any, b: Any, stride: int = 1, padding: str = "same", **_: Any) -> float:
-    Ho, _, _ = window_geometry(x.shape[1], w.shape[0], stride, padding)
-    Wo, _, _ = window_geometry(x.shape[2], w.shape[1], stride, padding)
+def _conv_forward(x: Any, w: Any, b: Any, stride: int = 1, padding: str = "same", **__: Any) -> float:
+    Ho, *_ = window_geometry(x.shape[1], w.shape[0], stride, padding)
+    Wo, *_ = window_geometry(x.shape[2], w.shape[1], stride, padding)
     return 2.0 * len(x) * Ho * Wo * w.size
 
 
