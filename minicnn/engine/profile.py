@@ -80,16 +80,18 @@ def _measured(op: Callable, layer: str, name: str) -> Callable:
 def _arrays(value: Any) -> list[np.ndarray]:
     if isinstance(value, np.ndarray):
         return [value]
-    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
+    parts: Any = (
+        value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
+    )
     return [array for part in parts for array in _arrays(part)]
 
 
 # --- how much arithmetic an operation is, as if nothing were skipped ------------------------------
 
 
-def _conv_forward(x: Any, w: Any, b: Any, stride: int = 1, padding: str = "same", **_: Any) -> float:
-    Ho, _, _ = window_geometry(x.shape[1], w.shape[0], stride, padding)
-    Wo, _, _ = window_geometry(x.shape[2], w.shape[1], stride, padding)
+def _conv_forward(x: Any, w: Any, b: Any, stride: int = 1, padding: str = "same", **__: Any) -> float:
+    Ho, *_ = window_geometry(x.shape[1], w.shape[0], stride, padding)
+    Wo, *_ = window_geometry(x.shape[2], w.shape[1], stride, padding)
     return 2.0 * len(x) * Ho * Wo * w.size
 
 
