@@ -6,7 +6,6 @@ a fault. They are short versions of the test modules: fixed cases where those dr
 
 from __future__ import annotations
 
-import contract
 import naive
 import numpy as np
 import test_kernels
@@ -15,10 +14,13 @@ from test_network_gradient import WithLoss
 
 from minicnn import load_mnist
 from minicnn.checks import suite as gradcheck_suite
+from minicnn.checks.contract import check_layer
+from minicnn.checks.examples import small_layers
 from minicnn.checks.gradcheck import gradient_check
 
 LAYER_OF = {"conv2d": "Conv2D", "conv_relu_pool": "ConvReLUPool", "max_pool2d": "MaxPool2D"}
-LAYER_OF |= {"relu": "ReLU", "dropout": "Dropout", "dense": "Dense"}
+LAYER_OF |= {"relu": "ReLU", "dropout": "Dropout", "dense": "Dense", "batch_norm2d": "BatchNorm2D"}
+LAYER_OF |= {"average_pool2d": "AveragePool2D", "global_average_pool2d": "GlobalAveragePool2D"}
 
 
 class Package:
@@ -157,12 +159,10 @@ LOOPS = {
 
 def gradient(package, dy=None):
     """Difference quotients, away from kinks and ties, with a random dy."""
-    for name, special in gradcheck_suite.OPERATIONS:
+    for name, variant in gradcheck_suite.OPERATIONS:
         if name in package.chosen([name]):
-            inputs, options = gradcheck_suite.OPERATIONS[name, special](rng())
-            pair = getattr(package.ops, f"{name}_forward"), getattr(package.ops, f"{name}_backward")
-            options = options if dy is None else {"dy": dy}
-            report = gradient_check(pair, *inputs, entries=150, **options)
+            options = {} if dy is None else {"dy": dy}
+            report = gradcheck_suite.check_operation(name, variant, package.ops, entries=150, **options)
             assert not report.wrong, report
 
 
@@ -173,16 +173,16 @@ def ones(package):
 
 def layer(package):
     """The same through the layers, with dropout switched on."""
-    for kind in our_layers(package).values():
-        make, x = contract.maker(kind, package.tier)
+    for make, x in our_layers(package).values():
         report = gradient_check(make(), x, entries=60)
         assert not report.wrong, report
 
 
 def our_layers(package):
-    kinds = contract.enrol(package.layers)
+    """Of each layer class, or of that of the operation: `make` and a batch."""
+    made = small_layers(rng(), package.tier, package.layers)
     chosen = LAYER_OF.get(package.op)
-    return {name: kind for name, kind in kinds.items() if chosen is None or name == chosen}
+    return {name: example for name, example in made.items() if chosen is None or name == chosen}
 
 
 # --- kernels: the same results as the reference --------------------------------------------------
@@ -274,8 +274,10 @@ def contract_layers():
 
 def promises(package):
     """The contract of a layer, kept by all layers."""
-    for kind in our_layers(package).values():
-        contract.check_layer(*contract.maker(kind, package.tier))
+    # A copy of the package is unknown to pickle, and its parameters to our optimizers.
+    exceptions = {"pickle_keeps_the_layer", "written_gradients_are_obeyed"}
+    for make, x in our_layers(package).values():
+        check_layer(make, x, except_for=exceptions)
 
 
 def network(package):

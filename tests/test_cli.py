@@ -167,7 +167,6 @@ def test_a_bar_is_drawn_on_a_terminal_only(capsys, data, monkeypatch):
         (["--model", "softmax", "--keep-prob", "0.5"], "keep_prob"),
         (["--model", "softmax", "--plain"], "plain"),
         (["--resume", "a", "--run-dir", "b"], "--run-dir and --resume cannot be combined"),
-        (["--ops", "reference", "--threads", "1"], "--threads"),
         (["--resume", "nowhere"], "nowhere"),
         (["--data", "nowhere"], "nowhere"),
         (["--data", "two\nlines"], "two\\nlines"),

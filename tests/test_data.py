@@ -369,7 +369,7 @@ def test_a_shipped_file_with_one_altered_byte_is_refused(tmp_path, monkeypatch, 
         else:
             (tmp_path / source.name).symlink_to(source)
     monkeypatch.setattr(mnist, "FILES", tmp_path)
-    with pytest.raises(DataError, match=f"{name}: .* expected SHA-256 {mnist.SHA256[name]}, given"):
+    with pytest.raises(DataError, match=f"{name}: .* expected SHA-256 {mnist.SHA256[name]}, got"):
         load_mnist()
 
 

@@ -137,7 +137,7 @@ def test_a_damaged_config_is_refused_or_says_something_else(tmp_path, count):
 
 @FEW
 def test_damaged_metrics_do_not_keep_a_run_from_its_end(tmp_path, count):
-    from minicnn.pictures.report import read_metrics
+    from minicnn.pictures import read_metrics
 
     directory = new_run(tmp_path / "r", steps=6, log_every=1).directory
     run = reopen(directory)

@@ -23,6 +23,7 @@ from minicnn.engine.kernels.winograd import MIN_CHANNELS, TAPS
 from minicnn.engine.workspace import FRESH, Workspace, aligned_empty
 
 SHARED = {
+    "expect_padding",
     "window_geometry",
     "pad_images",
     "spline_basis",
@@ -101,6 +102,16 @@ def max_pool2d(numbers, N=3, H=7, W=6, C=3, size=2, stride=2, padding="same"):
     return Case(numbers(N, H, W, C), size, stride, padding, length=size * size)
 
 
+def global_average_pool2d(numbers, N=3, H=7, W=6, C=3):
+    return Case(numbers(N, H, W, C), length=H * W)
+
+
+def batch_norm2d(numbers, N=3, H=7, W=6, C=3, constant=False):
+    """With an epsilon that keeps the quotient small where a channel hardly varies."""
+    statistics = (numbers(C), np.abs(numbers(C))) if constant else (None, None)
+    return Case(numbers(N, H, W, C), numbers(C), numbers(C), *statistics, 0.1, length=40 * N * H * W)
+
+
 def dense(numbers, N=3, D=20, F=10):
     return Case(numbers(N, D), numbers(D, F), numbers(F), length=max(N, D, F))
 
@@ -160,6 +171,9 @@ BUILDERS = {
     "im2col": im2col,
     "col2im": col2im,
     "max_pool2d": max_pool2d,
+    "average_pool2d": max_pool2d,
+    "global_average_pool2d": global_average_pool2d,
+    "batch_norm2d": batch_norm2d,
     "dense": dense,
     "dense_weight_gradient": dense_weight_gradient,
     "relu": relu,
@@ -184,6 +198,8 @@ SIZES = {
     im2col: image | window,
     col2im: image | window,
     max_pool2d: image | {"size": st.integers(1, 4), "stride": stride, "padding": padding},
+    global_average_pool2d: image,
+    batch_norm2d: image | {"constant": st.booleans()},
     dense: product,
     dense_weight_gradient: product | {"share": st.sampled_from([0, 0.25, 1])},
     relu: flat,
@@ -430,6 +446,46 @@ def test_the_weight_gradient_of_a_dense_layer_can_be_left_out(ops):
     actual = ops.dense_backward(upstream(y), cache, weight_gradient=False)
     assert actual[1] is None
     assert_equal([actual[0], actual[2]], [dx, db])
+
+
+# --- arguments that do not fit -------------------------------------------------------------------
+
+
+def altered(array):
+    """The array with one more entry along each axis in turn."""
+    for axis in range(array.ndim):
+        yield np.concatenate([array, array.take([0], axis)], axis)
+
+
+def refuses(name, args):
+    """Whether kernels.<name> refuses these arguments (of the forward for a backward), naming one of them."""
+    op, message = getattr(kernels, name), ""
+    try:
+        op(*args)
+    except (TypeError, ValueError) as error:
+        message = str(error)
+    assert not message or message.split(":")[0] in inspect.signature(op).parameters, message
+    return bool(message)
+
+
+@pytest.mark.parametrize("name", [name for name in OPS if name not in BACKWARDS])
+def test_arrays_that_do_not_fit_are_refused_by_name(name):
+    args = list(typical(name).args)
+    places = [i for i, a in enumerate(args) if isinstance(a, np.ndarray)]
+    for i in places:
+        complex_one = [*args[:i], args[i].astype(complex), *args[i + 1 :]]
+        assert refuses(name, complex_one)
+    for i in places[1:]:
+        assert any([refuses(name, [*args[:i], a, *args[i + 1 :]]) for a in altered(args[i])])
+        if args[i].dtype == args[0].dtype == np.float64:
+            assert refuses(name, [*args[:i], args[i].astype(np.float32), *args[i + 1 :]])
+
+
+@pytest.mark.parametrize("name", [name for name in BACKWARDS if name != "softmax_cross_entropy_backward"])
+def test_an_upstream_gradient_that_does_not_fit_is_refused_by_name(name):
+    y, cache = getattr(kernels, f"{stem(name)}_forward")(*typical(name).args)
+    assert all([refuses(name, [dy, cache]) for dy in altered(upstream(y))])
+    assert refuses(name, [upstream(y).astype(complex), cache])
 
 
 # --- ties and special values ---------------------------------------------------------------------

@@ -10,6 +10,7 @@ import naive
 import numpy as np
 import pytest
 
+from minicnn.checks.examples import EXAMPLES, upstream
 from minicnn.engine import layers
 from minicnn.engine.initializers import constant
 from minicnn.engine.layers import (
@@ -21,25 +22,12 @@ from minicnn.engine.layers import (
     Dropout,
     Flatten,
     GlobalAveragePool2D,
-    Layer,
     MaxPool2D,
     ReLU,
 )
 from minicnn.engine.parameters import Parameter
 
-# A small one of each kind, and the shape of one of its inputs. New layers must be entered here.
-SMALL = {
-    AveragePool2D: ({}, (5, 4, 2)),
-    BatchNorm2D: ({"channels": 2}, (5, 4, 2)),
-    Conv2D: ({"in_channels": 2, "filters": 3, "kernel_size": (3, 2)}, (5, 4, 2)),
-    ConvReLUPool: ({"in_channels": 2, "filters": 3, "kernel_size": 3}, (5, 4, 2)),
-    Dense: ({"in_features": 6, "out_features": 4}, (6,)),
-    Dropout: ({"keep_prob": 0.5}, (6,)),
-    Flatten: ({}, (2, 3, 2)),
-    GlobalAveragePool2D: ({}, (5, 4, 2)),
-    MaxPool2D: ({}, (5, 4, 2)),
-    ReLU: ({}, (3, 4)),
-}
+SMALL = {getattr(layers, name): example for name, example in EXAMPLES.items()}
 WEIGHTED = [Conv2D, ConvReLUPool, Dense]
 every_layer = pytest.mark.parametrize("kind", SMALL)
 weighted_layers = pytest.mark.parametrize("kind", WEIGHTED)
@@ -60,19 +48,8 @@ def make(kind, ops="kernels", dtype=np.float32):
     return layer, batch
 
 
-def upstream(y):
-    return np.random.default_rng(1).standard_normal(y.shape).astype(y.dtype)
-
-
 def gradients(layer):
     return [parameter.grad.copy() for parameter in layer.parameters]
-
-
-def test_every_exported_layer_is_tested_here():
-    exported = {
-        c for c in map(vars(layers).get, layers.__all__) if inspect.isclass(c) and issubclass(c, Layer)
-    }
-    assert exported - {Layer} == set(SMALL)
 
 
 # --- what all layers do --------------------------------------------------------------------------

@@ -158,6 +158,26 @@ def test_padding_never_wins_against_negative_values():
     assert (y == -5).all()
 
 
+@given(pool_cases())
+def test_average_pool_equals_the_loops(case):
+    close(reference.average_pool2d_forward(*case)[0], naive.average_pool2d(*case))
+
+
+@given(st.integers(1, 3), st.integers(1, 5), seeds)
+def test_global_average_pool_equals_the_loops(N, H, seed):
+    x = np.random.default_rng(seed).standard_normal((N, H, 4, 2))
+    close(reference.global_average_pool2d_forward(x)[0], naive.global_average_pool2d(x))
+
+
+@given(st.integers(1, 3), st.booleans(), st.sampled_from([1e-5, 0.5]), seeds)
+def test_batch_norm_equals_the_loops(N, training, epsilon, seed):
+    rng = np.random.default_rng(seed)
+    x, (scale, shift) = rng.normal(3, 2, (N, 3, 4, 2)), rng.standard_normal((2, 2))
+    statistics = (None, None) if training else (rng.standard_normal(2), rng.uniform(0.5, 2, 2))
+    y, _ = reference.batch_norm2d_forward(x, scale, shift, *statistics, epsilon)
+    close(y, naive.batch_norm2d(x, scale, shift, epsilon, *statistics))
+
+
 def test_relu_is_the_larger_of_x_and_0():
     y, cache = reference.relu_forward(np.array([-2.0, -0.0, 0.0, 3.0]))
     assert y.tolist() == [0, 0, 0, 3]

@@ -64,6 +64,26 @@ def test_max_pool2d(seed, size, stride, padding, H, W):
     check("max_pool2d", [x], size, stride, padding)
 
 
+@given(seeds, st.integers(1, 3), strides, paddings, st.integers(3, 6), st.integers(3, 6))
+def test_average_pool2d(seed, size, stride, padding, H, W):
+    check(
+        "average_pool2d", [np.random.default_rng(seed).standard_normal((2, H, W, 2))], size, stride, padding
+    )
+
+
+@given(seeds, st.integers(1, 4), st.integers(1, 4))
+def test_global_average_pool2d(seed, H, W):
+    check("global_average_pool2d", [np.random.default_rng(seed).standard_normal((2, H, W, 3))])
+
+
+@given(seeds, st.integers(1, 3), st.integers(2, 4), st.booleans(), st.sampled_from([1e-5, 0.5]))
+def test_batch_norm2d(seed, N, H, training, epsilon):
+    rng = np.random.default_rng(seed)
+    arrays = [rng.normal(3, 2, (N, H, 3, 2)), *rng.standard_normal((2, 2))]
+    statistics = (None, None) if training else (rng.standard_normal(2), rng.uniform(0.5, 2, 2))
+    check("batch_norm2d", arrays, *statistics, epsilon)
+
+
 @given(seeds, st.sampled_from([(7,), (3, 4), (2, 3, 3, 2)]))
 def test_relu(seed, shape):
     check("relu", [naive.separated(np.random.default_rng(seed), *shape)])
@@ -99,10 +119,10 @@ def away_from_kinks(y):
 @given(
     seeds, st.integers(1, 4), st.integers(1, 5), st.sampled_from(["sum", "mean"]), st.sampled_from([0.0, 0.3])
 )
-def test_softmax_cross_entropy(seed, N, K, reduction, smoothing):
+def test_softmax_cross_entropy(seed, N, K, reduction, label_smoothing):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, K, N)
-    check("softmax_cross_entropy", [rng.normal(0, 2, (N, K))], labels, reduction, smoothing)
+    check("softmax_cross_entropy", [rng.normal(0, 2, (N, K))], labels, reduction, label_smoothing)
 
 
 @pytest.mark.parametrize(

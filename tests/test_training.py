@@ -110,12 +110,12 @@ def test_a_step_reuses_the_memory_of_its_batch(tmp_path):
 
 
 def test_the_test_images_are_evaluated_once_a_step(tmp_path, monkeypatch):
-    run, calls = new_run(tmp_path / "r", steps=4), []
+    run, predicted = new_run(tmp_path / "r", steps=4), []
     predict = run.network.predict
-    monkeypatch.setattr(run.network, "predict", lambda images: calls.append(1) or predict(images))
+    monkeypatch.setattr(run.network, "predict", lambda images: predicted.append(images) or predict(images))
     train(run)
     run.test_probabilities()
-    assert len(calls) == 2  # steps 2 and 4
+    assert sum(images is DATA.test.images for images in predicted) == 2  # steps 2 and 4
 
 
 def test_seeds_differ(tmp_path):

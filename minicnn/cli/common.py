@@ -64,11 +64,9 @@ def expect_place(option: str, file: str) -> None:
 def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
     """Use that many processor cores, and print a line before kernels are compiled.
 
-    Does not import Numba if `ops` is "reference". Raises UsageError where Numba is needed but missing.
+    Does nothing, and does not import Numba, if `ops` is "reference": NumPy chooses its threads. Raises UsageError where Numba is needed but missing.
     """
     if ops == "reference":
-        if threads is not None:
-            raise UsageError("--threads: only the kernels use threads, and --ops is reference")
         return
     try:
         from minicnn.engine.kernels.dry_run import on_first_compilation

@@ -21,7 +21,7 @@ from minicnn.engine.parameters import (
     neighbours,
     values_of,
 )
-from minicnn.storage.checksummed import read_sealed, write_sealed
+from minicnn.storage.checksummed import read_checksummed, write_checksummed
 
 CHUNK = 200  # images that predict works on at once: their feature maps still fit a processor's cache
 
@@ -240,7 +240,7 @@ class Sequential:
         `minicnn.storage.checksummed`. Raises ValueError for a layer whose class is not registered, OSError
         if the file cannot be written; a file that was there is untouched.
         """
-        write_sealed(path, self.arrays(), {"minicnn": json.dumps(self.architecture())})
+        write_checksummed(path, self.arrays(), {"minicnn": json.dumps(self.architecture())})
 
     def architecture(self) -> dict:
         """What is needed, besides the arrays, to build this network again. Plain JSON.
@@ -301,7 +301,7 @@ def load_network(path: str | os.PathLike, ops: str = "kernels") -> Sequential:
     Raises ValueError, naming the file, if there is none in it, or if one byte of it has changed.
     """
     try:
-        arrays, texts = read_sealed(path)
+        arrays, texts = read_checksummed(path)
         if "minicnn" not in texts:
             raise ValueError("not a network saved by minicnn (no architecture in it)")
         # What else a checkpoint holds has a slash in its name, and no layer does.

@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn.storage.checksummed import read_sealed, write_sealed
+from minicnn.storage.checksummed import read_checksummed, write_checksummed
 from minicnn.storage.files import PathLike, sync_directory
 
 NEWEST = "checkpoint.safetensors"
@@ -58,7 +58,7 @@ def save(directory: PathLike, arrays: Mapping[str, np.ndarray], facts: Mapping[s
     """
     directory = Path(directory)
     texts = {"format": FORMAT} | {name: json.dumps(fact) for name, fact in facts.items()}
-    write_sealed(directory / NEWEST, arrays, texts, previous=directory / PREVIOUS)
+    write_checksummed(directory / NEWEST, arrays, texts, previous=directory / PREVIOUS)
 
 
 def load(directory: PathLike, expected: Mapping[str, np.ndarray], warn: Callable[[str], None]) -> Checkpoint:
@@ -86,7 +86,7 @@ def read(path: PathLike, expected: Mapping[str, np.ndarray]) -> Checkpoint:
     """Read one checkpoint file and verify every byte of it. See `load`."""
     path = Path(path)
     try:
-        arrays, texts = read_sealed(path, max_bytes=sum(array.nbytes for array in expected.values()))
+        arrays, texts = read_checksummed(path, max_bytes=sum(array.nbytes for array in expected.values()))
         facts = _facts(texts)
         _compare(arrays, expected)
         return Checkpoint(arrays, facts, path)

@@ -15,7 +15,6 @@ import fcntl
 import json
 import math
 import os
-import stat
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
@@ -25,7 +24,7 @@ from typing import Any
 from minicnn.engine.network import Sequential, load_network
 from minicnn.runs import checkpoint
 from minicnn.runs.settings import Settings, from_config
-from minicnn.storage.files import PathLike, make_directory, remove_leftovers, write_whole
+from minicnn.storage.files import PathLike, make_directory, open_regular, remove_leftovers, write_whole
 
 CONFIG = "config.json"
 METRICS = "metrics.csv"
@@ -138,9 +137,7 @@ def read_config(directory: PathLike) -> tuple[Settings, dict[str, Any]]:
     """
     path = Path(directory) / CONFIG
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
-            raise ValueError("not a regular file")
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             config = json.loads(file.read(1 << 20))  # a real one has about 500 bytes
         if not isinstance(config, dict):
             raise ValueError("expected names and values")
@@ -177,10 +174,8 @@ def cut_metrics(directory: Path, settings: Settings, step: int) -> None:
     first save.
     """
     path, text = directory / METRICS, ""
-    if path.exists():
-        if not path.is_file():  # opening a named pipe could wait for ever
-            raise RunError(f"{path}: not a regular file")
-        text = path.read_text(encoding="utf-8", errors="replace")
+    with contextlib.suppress(FileNotFoundError), open_regular(path) as file:
+        text = file.read().decode(errors="replace")
     kept = [HEADER, *(line for line in text.split("\n")[1:-1] if _belongs(line, settings, step))]
     wanted = "\n".join(kept) + "\n"
     if wanted != text or step < settings.steps:

@@ -136,6 +136,3 @@ def _texts(header: bytes) -> dict[str, str]:
         raise ValueError(f"not a safetensors file that can be read ({error!r})") from None
     del texts["sha256"]
     return texts
-
-
-write_sealed, read_sealed = write_checksummed, read_checksummed

@@ -1,4 +1,39 @@
-"""The engine: Numba twins of `minicnn.engine.reference`, same names, same signatures, same results."""
+"""The engine: Numba twins of `minicnn.engine.reference`, same names, same signatures, same results.
+
+Each takes one argument more: `workspace`, the memory to compute in (`minicnn/engine/workspace.py`).
+
+Where to look for an operation. Speeds are those of the tutorial's network, batch 50, float32, two cores with
+AVX-512, in GFLOP/s as if nothing were skipped; their peak is 202 (benchmarks/RESULTS.md).
+
+    conv_relu_pool.py           patches read where they lie, pooled at once         conv2 forward: 202
+      winograd.py               36 products where the definition has 100            conv2 forward: 337
+      conv_relu_pool_backward.py    sums over the gradients that are not zero       conv2 backward: 520
+      one_channel.py            the same for images of one channel
+    convolution.py              im2col, then matmul: the textbook's way             conv2 forward: 147
+    dense.py                    matmul, or by lists of nonzeros
+      sparse.py                 those lists; Adam along a product never stored
+    pooling.py  average_pooling.py  normalization.py  elementwise.py  updates.py  loss.py  warp.py
+                                plain loops that wait for memory
+
+What they are made of, from the bottom:
+
+    vector.py     vector instructions, which Numba has no words for
+    tile.py       the register tile, the innermost loop of every product: an essay, read it first
+    matmul.py     blocks and packed panels around the tile
+    expect.py     checks of arguments
+
+And what compiles and runs them:
+
+    jit.py        @kernel and @helper; the lock, and what to do after a fork
+    cache.py      where machine code is kept
+    threads.py    how many threads, how long they spin, where they stay
+    dry_run.py    which kernels a step would compile
+
+Names: N images, H rows, W columns, C channels, F filters; Ho, Wo the size of a convolution, Po, Qo that of
+the pool behind it; K the length of a product's sums. dx is dL/dx. argmax says which pixel of a pool window
+was the largest, 2 * row + column in a window of 2 x 2. "panel": columns of a matrix as wide as a tile, packed
+one row after the other.
+"""
 
 from minicnn.engine.kernels import threads  # noqa: F401  how many there are, and where, is settled before the first kernel
 from minicnn.engine.kernels.average_pooling import (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from minicnn.engine.kernels.expect import expect, expect_floats, expect_window
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.reference import Cache, window_geometry
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
@@ -54,6 +55,8 @@ def average_pool2d_forward(
     x: Array, size: int = 2, stride: int = 2, padding: str = "same", *, workspace: Workspace = FRESH
 ) -> tuple[Array, Cache]:
     """See `minicnn.engine.reference.average_pool2d_forward`."""
+    expect_floats("x", x, 4)
+    expect_window(size=size, stride=stride)
     N, H, W, C = x.shape
     Ho, top, _ = window_geometry(H, size, stride, padding)
     Wo, left, _ = window_geometry(W, size, stride, padding)
@@ -65,8 +68,10 @@ def average_pool2d_forward(
 def average_pool2d_backward(dy: Array, cache: Cache, *, workspace: Workspace = FRESH) -> Array:
     """See `minicnn.engine.reference.average_pool2d_backward`."""
     x_shape, size, stride, padding = cache
-    _, top, _ = window_geometry(x_shape[1], size, stride, padding)
-    _, left, _ = window_geometry(x_shape[2], size, stride, padding)
+    Ho, top, _ = window_geometry(x_shape[1], size, stride, padding)
+    Wo, left, _ = window_geometry(x_shape[2], size, stride, padding)
+    expect_floats("dy", dy)
+    expect("dy", dy, (x_shape[0], Ho, Wo, x_shape[3]), dy.dtype)
     dx = workspace.empty("dx", x_shape, dy.dtype)
     _average_pool_backward(as_contiguous(dy), dx, size, stride, top, left)
     return dx
@@ -74,6 +79,7 @@ def average_pool2d_backward(dy: Array, cache: Cache, *, workspace: Workspace = F
 
 def global_average_pool2d_forward(x: Array, *, workspace: Workspace = FRESH) -> tuple[Array, Cache]:
     """See `minicnn.engine.reference.global_average_pool2d_forward`. NumPy's mean waits for memory alone."""
+    expect_floats("x", x, 4)
     y = workspace.empty("y", (x.shape[0], x.shape[3]), x.dtype)
     np.mean(x, axis=(1, 2), out=y)
     return y, (x.shape,)
@@ -82,6 +88,8 @@ def global_average_pool2d_forward(x: Array, *, workspace: Workspace = FRESH) -> 
 def global_average_pool2d_backward(dy: Array, cache: Cache, *, workspace: Workspace = FRESH) -> Array:
     """See `minicnn.engine.reference.global_average_pool2d_backward`."""
     ((N, H, W, C),) = cache
+    expect_floats("dy", dy)
+    expect("dy", dy, (N, C), dy.dtype)
     dx = workspace.empty("dx", (N, H, W, C), dy.dtype)
     # y = sum over the image / (H * W)
     dx[...] = (dy / dy.dtype.type(H * W))[:, None, None, :]

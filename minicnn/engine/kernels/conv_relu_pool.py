@@ -7,7 +7,7 @@ Four ideas, each explained where it is used:
 2. Pool at once. A few rows of the convolution go into a scratch array that stays in the nearest
    cache, and leave it as a quarter of the numbers and one byte each for the place of the largest.
 3. Skip the zeros. The gradient that comes out of a 2x2 max-pool is zero in three places of four,
-   and ReLU makes more. Backward sums over what is left alone (`fused_backward.py`).
+   and ReLU makes more. Backward sums over what is left alone (`conv_relu_pool_backward.py`).
 4. Multiply less. A 5x5 filter that makes the four outputs of a pool window needs 36 products for each
    channel instead of 100 (`winograd.py`). It is used where there are enough channels.
 """
@@ -20,6 +20,7 @@ import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
 from minicnn.engine.kernels.conv_relu_pool_backward import conv_relu_pool_backward
+from minicnn.engine.kernels.expect import expect_convolution
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.kernels.pooling import ConvReLUPoolCache, pool_block
 from minicnn.engine.kernels.tile import Factor, Rows, copy_tile_row, panel_width, tile, tile_rows
@@ -111,6 +112,7 @@ def conv_relu_pool_forward(
     workspace: Workspace = FRESH,
 ) -> tuple[np.ndarray, ConvReLUPoolCache]:
     """See `minicnn.engine.reference.conv_relu_pool_forward`."""
+    expect_convolution(x, w, b, stride)
     N, H, W, C = x.shape
     kh, kw, _, F = w.shape
     Ho, top, bottom = window_geometry(H, kh, stride, padding)

@@ -22,6 +22,7 @@ import functools
 import numpy as np
 from numba import get_num_threads, get_thread_id, prange
 
+from minicnn.engine.kernels.expect import expect
 from minicnn.engine.kernels.jit import helper, kernel
 from minicnn.engine.kernels.one_channel import one_channel_weight_gradient
 from minicnn.engine.kernels.pooling import ConvReLUPoolCache
@@ -234,6 +235,7 @@ def conv_relu_pool_backward(
     dy: Array, cache: ConvReLUPoolCache, input_gradient: bool = True, *, workspace: Workspace = FRESH
 ) -> tuple[Array | None, Array, Array]:
     """See `minicnn.engine.reference.conv_relu_pool_backward`."""
+    expect("dy", dy, cache.y.shape, cache.y.dtype)
     dy = as_contiguous(dy)
     pieces = _pieces(cache.w.shape, cache.padded.shape[2], lanes(dy.dtype))
     if cache.x_shape[3] == 1:

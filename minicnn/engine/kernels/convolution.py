@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 from numba import prange
 
 from minicnn.engine.kernels.dense import sum_rows
+from minicnn.engine.kernels.expect import expect, expect_convolution, expect_floats, expect_window
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.kernels.matmul import matmul
 from minicnn.engine.kernels.vector import add, address, advance, copy
@@ -66,6 +69,8 @@ def im2col(
     workspace: Workspace = FRESH,
 ) -> np.ndarray:
     """See `minicnn.engine.reference.im2col`."""
+    expect_floats("x", x, 4)
+    expect_window(kh=kh, kw=kw, stride=stride)
     N, H, W, C = x.shape
     Ho, top, _ = window_geometry(H, kh, stride, padding)
     Wo, left, _ = window_geometry(W, kw, stride, padding)
@@ -85,11 +90,16 @@ def col2im(
     workspace: Workspace = FRESH,
 ) -> np.ndarray:
     """See `minicnn.engine.reference.col2im`."""
+    expect_window(kh=kh, kw=kw, stride=stride)
     N, H, W, C = x_shape
     Ho, top, _ = window_geometry(H, kh, stride, padding)
     Wo, left, _ = window_geometry(W, kw, stride, padding)
+    shape = N, Ho, Wo, kh * kw * C
+    expect_floats("cols", cols)
+    if cols.size != math.prod(shape):
+        raise ValueError(f"cols: expected {list(shape)}, in any shape, got {list(cols.shape)}")
     dx = workspace.empty("dx", (N, H, W, C), cols.dtype)
-    _col2im(as_contiguous(cols).reshape(N, Ho, Wo, kh * kw * C), dx, kh, kw, stride, top, left)
+    _col2im(as_contiguous(cols).reshape(shape), dx, kh, kw, stride, top, left)
     return dx
 
 
@@ -103,6 +113,7 @@ def conv2d_forward(
     workspace: Workspace = FRESH,
 ) -> tuple[np.ndarray, Cache]:
     """See `minicnn.engine.reference.conv2d_forward`."""
+    expect_convolution(x, w, b, stride)
     kh, kw, C, F = w.shape
     cols = im2col(x, kh, kw, stride, padding, workspace=workspace)
     N, Ho, Wo, K = cols.shape
@@ -118,6 +129,7 @@ def conv2d_backward(
     x_shape, cols, w, stride, padding = cache
     kh, kw, _, F = w.shape
     K = cols.shape[-1]
+    expect("dy", dy, (*cols.shape[:3], F), cols.dtype)
     dy_rows = as_contiguous(dy).reshape(-1, F)
     # y = cols @ w + b
     db = sum_rows(dy_rows, workspace)

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
+from minicnn.engine.kernels.expect import expect, expect_floats
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.kernels.matmul import matmul
 from minicnn.engine.kernels.sparse import (
@@ -48,6 +49,10 @@ def dense_forward(
     x: np.ndarray, w: np.ndarray, b: np.ndarray, *, workspace: Workspace = FRESH
 ) -> tuple[np.ndarray, Cache]:
     """See `minicnn.engine.reference.dense_forward`."""
+    expect_floats("x", x, 2)
+    expect_floats("w", w, 2)
+    expect("w", w, (x.shape[1], w.shape[1]), x.dtype)
+    expect("b", b, w.shape[1:], x.dtype)
     x = as_contiguous(x)
     y = workspace.empty("y", (len(x), w.shape[1]), x.dtype)
     return matmul(x, w, b, out=y, workspace=workspace), (x, w)
@@ -63,6 +68,7 @@ def dense_backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray]:
     """See `minicnn.engine.reference.dense_backward`."""
     x, w = cache
+    expect("dy", dy, (len(x), w.shape[1]), x.dtype)
     dy = as_contiguous(dy)
     # y = x @ w + b
     db = sum_rows(dy, workspace)
@@ -74,6 +80,9 @@ def dense_weight_gradient(
     x: np.ndarray, dy: np.ndarray, out: np.ndarray | None = None, *, workspace: Workspace = FRESH
 ) -> np.ndarray:
     """See `minicnn.engine.reference.dense_weight_gradient`. out must be C-contiguous."""
+    expect_floats("x", x, 2)
+    expect_floats("dy", dy, 2)
+    expect("dy", dy, (len(x), dy.shape[1]), x.dtype)
     x, dy = as_contiguous(x), as_contiguous(dy)
     shape = x.shape[1], dy.shape[1]
     if out is None:
@@ -107,6 +116,11 @@ def adam_product_update(
     workspace: Workspace = FRESH,
 ) -> None:
     """See `minicnn.engine.reference.adam_product_update`. value, m and v must be C-contiguous."""
+    expect_floats("x", x, 2)
+    expect_floats("dy", dy, 2)
+    expect("dy", dy, (len(x), dy.shape[1]), x.dtype)
+    for name, array in (("value", value), ("m", m), ("v", v)):
+        expect(name, array, (x.shape[1], dy.shape[1]), x.dtype)
     x, dy = as_contiguous(x), as_contiguous(dy)
     by_unit = nonzeros_by_unit(dy, NARROW, workspace)
     if by_unit is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from minicnn.engine.kernels.expect import expect, expect_floats
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.reference import Cache
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
@@ -35,6 +36,7 @@ def _dropout(x, mask, keep_prob, y):
 
 def relu_forward(x: np.ndarray, *, workspace: Workspace = FRESH) -> tuple[np.ndarray, Cache]:
     """See `minicnn.engine.reference.relu_forward`."""
+    expect_floats("x", x)
     y = workspace.empty("y", x.shape, x.dtype)
     _relu(as_contiguous(x).reshape(-1), y.reshape(-1))
     return y, (y,)
@@ -43,6 +45,7 @@ def relu_forward(x: np.ndarray, *, workspace: Workspace = FRESH) -> tuple[np.nda
 def relu_backward(dy: np.ndarray, cache: Cache, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.relu_backward`."""
     (y,) = cache
+    expect("dy", dy, y.shape, y.dtype)
     dx = workspace.empty("dx", dy.shape, dy.dtype)
     _relu_backward(as_contiguous(dy).reshape(-1), y.reshape(-1), dx.reshape(-1))
     return dx
@@ -52,12 +55,16 @@ def dropout_forward(
     x: np.ndarray, mask: np.ndarray, keep_prob: float, *, workspace: Workspace = FRESH
 ) -> tuple[np.ndarray, Cache]:
     """See `minicnn.engine.reference.dropout_forward`."""
+    expect_floats("x", x)
+    expect("mask", mask, x.shape, np.bool_)
     return _masked(workspace.empty("y", x.shape, x.dtype), x, mask, keep_prob), (mask, keep_prob)
 
 
 def dropout_backward(dy: np.ndarray, cache: Cache, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.dropout_backward`."""
     mask, keep_prob = cache
+    expect_floats("dy", dy)
+    expect("dy", dy, mask.shape, dy.dtype)
     # y = mask * x / keep_prob is linear in x: backward is the same function
     return _masked(workspace.empty("dx", dy.shape, dy.dtype), dy, mask, keep_prob)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from minicnn.engine.kernels.expect import expect, expect_floats
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.reference import Cache
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
@@ -41,6 +42,7 @@ def softmax(logits: np.ndarray, *, workspace: Workspace = FRESH) -> np.ndarray:
 
 
 def _softmax_and_logs(logits: np.ndarray, workspace: Workspace) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    expect_floats("logits", logits, 2)
     p = workspace.empty("p", logits.shape, logits.dtype)
     tops = workspace.empty("tops", logits.shape[:1], logits.dtype)
     log_totals = workspace.empty("log_totals", logits.shape[:1], logits.dtype)
@@ -57,6 +59,11 @@ def softmax_cross_entropy_forward(
     workspace: Workspace = FRESH,
 ) -> tuple[float, Cache]:
     """See `minicnn.engine.reference.softmax_cross_entropy_forward`."""
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"labels: expected an array of integers, got {getattr(labels, 'dtype', type(labels))}"
+        )
+    expect("labels", labels, logits.shape[:1], labels.dtype)
     p, tops, log_totals = _softmax_and_logs(logits, workspace)
     # loss = log(sum exp(z)) - z[label], both less the top score, for which float32 is too coarse
     of_labels = logits[np.arange(len(logits)), labels] - tops

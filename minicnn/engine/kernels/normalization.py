@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import prange
 
+from minicnn.engine.kernels.expect import expect, expect_floats
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.reference import Cache
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
@@ -82,6 +83,11 @@ def batch_norm2d_forward(
     workspace: Workspace = FRESH,
 ) -> tuple[Array, Cache]:
     """See `minicnn.engine.reference.batch_norm2d_forward`."""
+    expect_floats("x", x, 4)
+    given = {"scale": scale, "shift": shift, "mean": mean, "variance": variance}
+    for name, array in given.items():
+        if array is not None:
+            expect(name, array, x.shape[3:], x.dtype)
     rows, dtype = _rows(x), x.dtype
     M, C = rows.shape
     of_batch = mean is None or variance is None
@@ -102,13 +108,16 @@ def batch_norm2d_backward(
 ) -> tuple[Array, Array, Array]:
     """See `minicnn.engine.reference.batch_norm2d_backward`."""
     _, _, normed, scale, std, of_batch = cache
+    expect("dy", dy, normed.shape, normed.dtype)
     rows, dtype = _rows(dy), dy.dtype
     M, C = rows.shape
     partial = _partial_sums(M, C, dtype, workspace)
     normed = normed.reshape(M, C)
     # y = scale * normed + shift
     _scale_and_shift_gradients(rows, normed, *partial)
-    dscale, dshift = (sums.sum(axis=0) for sums in partial)
+    dscale, dshift = (workspace.empty(name, (C,), dtype) for name in ("dscale", "dshift"))
+    for sums, total in zip(partial, (dscale, dshift), strict=True):
+        sums.sum(axis=0, out=total)
     # normed = (x - mean) / std, where the mean and std of a batch depend on x, too
     share = dtype.type(1 / M if of_batch else 0)
     dx = workspace.empty("dx", dy.shape, dtype)

@@ -9,6 +9,7 @@ from llvmlite import ir
 from numba import prange, types
 from numba.extending import intrinsic
 
+from minicnn.engine.kernels.expect import expect, expect_floats, expect_window
 from minicnn.engine.kernels.jit import helper, kernel
 from minicnn.engine.kernels.tile import VECTORS, width_of
 from minicnn.engine.kernels.vector import Emitter, address, advance
@@ -74,6 +75,10 @@ def max_pool2d_forward(
     workspace: Workspace = FRESH,
 ) -> tuple[np.ndarray, Cache]:
     """See `minicnn.engine.reference.max_pool2d_forward`."""
+    expect_floats("x", x, 4)
+    expect_window(size=size, stride=stride)
+    if size > 15:  # argmax is kept in a byte
+        raise ValueError(f"size: expected 1 to 15, got {size}")
     N, H, W, C = x.shape
     Ho, top, _ = window_geometry(H, size, stride, padding)
     Wo, left, _ = window_geometry(W, size, stride, padding)
@@ -86,6 +91,8 @@ def max_pool2d_forward(
 def max_pool2d_backward(dy: np.ndarray, cache: Cache, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.max_pool2d_backward`."""
     x_shape, argmax, size, stride, padding = cache
+    expect_floats("dy", dy)
+    expect("dy", dy, argmax.shape, dy.dtype)
     _, top, _ = window_geometry(x_shape[1], size, stride, padding)
     _, left, _ = window_geometry(x_shape[2], size, stride, padding)
     dx = workspace.empty("dx", x_shape, dy.dtype)

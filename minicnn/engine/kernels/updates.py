@@ -10,6 +10,7 @@ import math
 import numpy as np
 from numba import prange
 
+from minicnn.engine.kernels.expect import expect
 from minicnn.engine.kernels.jit import helper, kernel
 from minicnn.engine.workspace import FRESH, Workspace, flat
 
@@ -58,6 +59,11 @@ def adam_numbers(
     return tuple(map(dtype.type, (beta1, beta2, 1 - beta1, 1 - beta2, step_size, root, epsilon, kept)))
 
 
+def _expect_alike(first: np.ndarray, **others: np.ndarray) -> None:
+    for name, array in others.items():
+        expect(name, array, first.shape, first.dtype)
+
+
 def adam_update(
     value: np.ndarray,
     grad: np.ndarray,
@@ -73,6 +79,7 @@ def adam_update(
     workspace: Workspace = FRESH,
 ) -> None:
     """See `minicnn.engine.reference.adam_update`. The arrays must be C-contiguous."""
+    _expect_alike(value, grad=grad, m=m, v=v)
     numbers = adam_numbers(value.dtype, step, learning_rate, beta1, beta2, epsilon, weight_decay)
     _adam(*(flat(a) for a in (value, grad, m, v)), numbers)
 
@@ -87,6 +94,7 @@ def sgd_update(
     workspace: Workspace = FRESH,
 ) -> None:
     """See `minicnn.engine.reference.sgd_update`. The arrays must be C-contiguous."""
+    _expect_alike(value, grad=grad, velocity=velocity)
     real = value.dtype.type
     _sgd(*(flat(a) for a in (value, grad, velocity)), real(learning_rate), real(momentum))
 
@@ -95,4 +103,5 @@ def average_update(
     average: np.ndarray, value: np.ndarray, decay: float, *, workspace: Workspace = FRESH
 ) -> None:
     """See `minicnn.engine.reference.average_update`. The arrays must be C-contiguous."""
+    _expect_alike(average, value=value)
     _average(flat(average), flat(value), average.dtype.type(1 - decay))

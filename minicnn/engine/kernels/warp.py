@@ -12,6 +12,7 @@ import functools
 import numpy as np
 from numba import prange
 
+from minicnn.engine.kernels.expect import expect, expect_floats
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.reference import spline_basis
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
@@ -61,6 +62,10 @@ def _bases(H: int, W: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
 
 def warp(images: np.ndarray, displacements: np.ndarray, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.warp`."""
+    if not isinstance(images, np.ndarray) or images.ndim != 3:
+        raise ValueError(f"images: expected [N, H, W], got {list(np.shape(images))}")
+    expect("images", images, images.shape, np.uint8)
+    expect_floats("displacements", displacements)
     N, H, W = images.shape
     rows, columns = _bases(H, W, displacements.dtype)  # [H, Gy], [Gx, W]
     if displacements.shape != (N, rows.shape[1], columns.shape[0], 2):
