@@ -6,8 +6,7 @@ python examples/another_network.py      400 steps: 95 % of the test images, or a
 import argparse
 
 import minicnn
-from minicnn import BatchNorm2D, Conv2D, Dense, GlobalAveragePool2D, ReLU
-from minicnn.data.loader import Loader
+from minicnn import BatchNorm2D, Conv2D, Dense, GlobalAveragePool2D, Loader, ReLU
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--steps", type=int, default=400)

@@ -7,7 +7,7 @@ python examples/train.py --steps 10000 --target 0.985     as many as the tutoria
 import argparse
 
 import minicnn
-from minicnn.data.loader import Loader
+from minicnn import Loader
 
 parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
 parser.add_argument("--steps", type=int, default=400)

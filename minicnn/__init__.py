@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from minicnn.checks.gradcheck import gradient_check
     from minicnn.checks.numerical import numerical_gradient
     from minicnn.data import load_mnist
+    from minicnn.data.loader import Loader
     from minicnn.engine import reference
     from minicnn.engine.layers import (
         AveragePool2D,
@@ -37,6 +38,7 @@ _HOMES = {
     "checks.gradcheck": ["gradient_check"],
     "checks.numerical": ["numerical_gradient"],
     "data": ["load_mnist"],
+    "data.loader": ["Loader"],
     "engine.layers": [
         "AveragePool2D",
         "BatchNorm2D",
@@ -72,6 +74,7 @@ __all__ = [
     "Flatten",
     "GlobalAveragePool2D",
     "Layer",
+    "Loader",
     "MaxPool2D",
     "Parameter",
     "ReLU",
