@@ -19,6 +19,8 @@ from minicnn.checks.examples import small_layers
 from minicnn.checks.gradcheck import gradient_check
 
 LAYER_OF = {"conv2d": "Conv2D", "conv_relu_pool": "ConvReLUPool", "max_pool2d": "MaxPool2D"}
+LAYER_OF |= {"average_pool2d": "AveragePool2D", "batch_norm2d": "BatchNorm2D"}
+LAYER_OF |= {"global_average_pool2d": "GlobalAveragePool2D"}
 LAYER_OF |= {"relu": "ReLU", "dropout": "Dropout", "dense": "Dense", "batch_norm2d": "BatchNorm2D"}
 LAYER_OF |= {"average_pool2d": "AveragePool2D", "global_average_pool2d": "GlobalAveragePool2D"}
 
@@ -32,7 +34,7 @@ class Package:
 
     def __init__(self, modules, tier="reference", op=None):
         self.tier, self.op = tier, op
-        for name in ("reference", "kernels", "layers", "losses", "optimizers", "network"):
+        for name in ("reference", "kernels", "parameters", "layers", "losses", "optimizers", "network"):
             setattr(self, name, modules[name])
         self.ops = modules[tier]
 
@@ -141,7 +143,28 @@ def average_loops(ops):
     close(average, expected)
 
 
+def average_pool_loops(ops):
+    x = rng().standard_normal((2, 7, 5, 3))
+    for case in [(2, 2, "same"), (3, 2, "same"), (3, 1, "valid")]:
+        close(ops.average_pool2d_forward(x, *case)[0], naive.average_pool2d(x, *case))
+
+
+def global_average_pool_loops(ops):
+    x = rng().standard_normal((2, 7, 5, 3))
+    close(ops.global_average_pool2d_forward(x)[0], naive.global_average_pool2d(x))
+
+
+def batch_norm_loops(ops):
+    x, (scale, shift, mean) = rng().standard_normal((2, 4, 5, 3)), rng().standard_normal((3, 3))
+    for statistics in (None, None), (mean, np.array([0.5, 1.0, 2.0])):
+        y, _ = ops.batch_norm2d_forward(x, scale, shift, *statistics, 0.1)
+        close(y, naive.batch_norm2d(x, scale, shift, 0.1, *statistics))
+
+
 LOOPS = {
+    "average_pool2d": average_pool_loops,
+    "batch_norm2d": batch_norm_loops,
+    "global_average_pool2d": global_average_pool_loops,
     "conv2d": conv_loops,
     "conv_relu_pool": block_loops,
     "max_pool2d": pool_loops,
@@ -194,6 +217,11 @@ ODD = [  # of each operation, sizes that leave remainders in blocks, tiles and v
     ("conv_relu_pool", {"N": 1, "H": 7, "W": 15, "C": 1, "F": 35, "kh": 5}),
     ("max_pool2d", {}),
     ("max_pool2d", {"size": 3, "stride": 2, "padding": "valid"}),
+    ("average_pool2d", {}),
+    ("average_pool2d", {"size": 3, "stride": 2}),
+    ("global_average_pool2d", {}),
+    ("batch_norm2d", {"N": 9, "H": 11, "W": 11}),
+    ("batch_norm2d", {"constant": True}),
     ("dense", {"N": 17, "D": 40, "F": 19}),
     ("dense", {"N": 15, "D": 300, "F": 140}),
     ("relu", {}),
@@ -201,7 +229,7 @@ ODD = [  # of each operation, sizes that leave remainders in blocks, tiles and v
     ("dropout", {}),
     ("softmax_cross_entropy", {"reduction": "mean"}),
     ("softmax_cross_entropy", {"scale": 1000, "reduction": "sum"}),
-    ("softmax_cross_entropy", {"smoothing": 0.1}),
+    ("softmax_cross_entropy", {"label_smoothing": 0.1}),
     ("adam", {}),
     ("adam_product", {"N": 5, "D": 90, "F": 40}),
     ("sgd", {}),
@@ -297,7 +325,7 @@ def network(package):
     test = load_mnist().test
     digits = test.images[:3, ::2, ::2, None] / 255
     for reduction in "sum", "mean":
-        loss = package.losses.SoftmaxCrossEntropy(reduction, package.tier)
+        loss = package.losses.SoftmaxCrossEntropy(reduction, ops=package.tier)
         whole = WithLoss(package.network.Sequential(parts, (14, 14, 1)), loss)
         report = gradient_check(whole, digits, test.labels[:3], entries=40)
         assert not report.wrong, report
@@ -309,7 +337,7 @@ def optimizer(package):
         value, gradients = rng().standard_normal(5), rng().standard_normal((4, 5))
         expected = [test_reference.adam_by_hand(value[i], gradients[:, i], *settings) for i in range(5)]
         if package.op in (None, "adam"):
-            by_class = package.layers.Parameter("value", value.copy())
+            by_class = package.parameters.Parameter("value", value.copy())
             adam = package.optimizers.Adam([by_class], *settings, ops=package.tier)
             m, v, by_function = np.zeros(5), np.zeros(5), value.copy()
             for t, grad in enumerate(gradients, start=1):

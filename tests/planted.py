@@ -36,7 +36,7 @@ SOURCE = Path(minicnn.__file__).parent
 README = Path(__file__).with_name("README.md")
 BEGIN, END = "<!-- begin of the matrix -->", "<!-- end of the matrix -->"
 OPTIMISED = config.OPT
-MODULES = ("reference", "kernels", "layers", "losses", "optimizers", "network")
+MODULES = ("reference", "kernels", "parameters", "layers", "losses", "optimizers", "network")
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Bug:
 
     @property
     def tier(self) -> str:
-        return "kernels" if self.file.startswith("kernels") else "reference"
+        return "kernels" if self.file.startswith("engine/kernels") else "reference"
 
 
 def read_bugs(path: Path) -> list[Bug]:
@@ -99,10 +99,10 @@ def copy_package(bug: Bug, directory: Path) -> None:
 
 def untouched_kernels(bug: Bug) -> set[str]:
     """The kernel modules that do not import the file with the bug: what is compiled there can stay."""
-    pattern = r"from (minicnn\.kernels\.\w+) import"
+    pattern = r"from (minicnn\.engine\.kernels\.\w+) import"
     imported = {
         f"minicnn.engine.kernels.{path.stem}": set(re.findall(pattern, path.read_text()))
-        for path in (SOURCE / "kernels").glob("*.py")
+        for path in (SOURCE / "engine" / "kernels").glob("*.py")
         if path.stem != "__init__"
     }
     touched = {bug.module}
@@ -159,7 +159,7 @@ def spoiled(bug: Bug):
             del sys.modules[name]
         sys.path.insert(0, str(directory))
         importlib.invalidate_caches()
-        modules = {name: importlib.import_module(f"minicnn.{name}") for name in MODULES}
+        modules = {name: importlib.import_module(f"minicnn.engine.{name}") for name in MODULES}
         if bug.tier == "reference":
             modules["kernels"] = ours["minicnn.engine.kernels"]
         else:

@@ -25,6 +25,7 @@ LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
 # The same within the engine.
 ENGINE_LEVELS = [
     ["arguments", "workspace", "reference"],
+    ["profile"],
     ["kernels"],
     ["initializers", "ops"],
     ["parameters"],

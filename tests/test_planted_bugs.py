@@ -9,7 +9,7 @@ from planted import BEGIN, BUGS, END, MODULES, README, SOURCE, is_caught, spoil,
 
 
 def real(tier):
-    return links.Package({name: importlib.import_module(f"minicnn.{name}") for name in MODULES}, tier)
+    return links.Package({name: importlib.import_module(f"minicnn.engine.{name}") for name in MODULES}, tier)
 
 
 @pytest.mark.parametrize("tier", ["reference", "kernels"])
@@ -45,7 +45,9 @@ def test_the_real_package_is_back_after_a_bug():
 
 def test_text_that_is_gone_is_an_error_and_not_a_bug_that_nobody_caught():
     bug = dataclasses.replace(BUGS[0], changes=(("text that is not there", ""),))
-    with pytest.raises(AssertionError, match="expected 'text that is not there' once in reference.py, got 0"):
+    with pytest.raises(
+        AssertionError, match="expected 'text that is not there' once in engine/reference.py, got 0"
+    ):
         is_caught(bug, bug.caught_by)
 
 

@@ -101,12 +101,12 @@ class _Broken(Exception):  # noqa: N818
     pass
 
 
-def expect(condition: bool, expected: str, found: object) -> None:
+def _expect(condition: bool, expected: str, found: object) -> None:
     if not condition:
         raise _Broken(f"Expected {expected}, found {found}.")
 
 
-def expect_same(found: Results, expected: Results, than: str, rtol: float = 0.0) -> None:
+def _expect_same(found: Results, expected: Results, than: str, rtol: float = 0.0) -> None:
     """Raise unless the results are those of `than`: bit for bit, or up to rounding."""
     for name, array in expected.items():
         other = found[name]
@@ -121,7 +121,7 @@ def expect_same(found: Results, expected: Results, than: str, rtol: float = 0.0)
             )
 
 
-def expect_error(kind: type[Exception], what: str, function: Callable, *arguments: Any) -> None:
+def _expect_error(kind: type[Exception], what: str, function: Callable, *arguments: Any) -> None:
     try:
         function(*arguments)
     except kind:
@@ -133,47 +133,47 @@ def expect_error(kind: type[Exception], what: str, function: Callable, *argument
     raise _Broken(f"Expected {kind.__name__} for {what}, found no error.")
 
 
-def new(make: Make) -> Any:
+def _new(make: Make) -> Any:
     return make(np.float64)
 
 
-def train(layer: Any, x: np.ndarray) -> Results:
+def _train(layer: Any, x: np.ndarray) -> Results:
     """Copies of y, dx and the gradients of a training forward and its backward."""
     y = layer.forward(x, training=True).copy()
     dx = layer.backward(upstream(y)).copy()
-    return {"y": y, "dx": dx} | gradients(layer)
+    return {"y": y, "dx": dx} | _gradients(layer)
 
 
-def gradients(layer: Any) -> Results:
+def _gradients(layer: Any) -> Results:
     return {f"the gradient of {p.name}": p.grad.copy() for p in layer.parameters}
 
 
-def evaluate(layer: Any, x: np.ndarray) -> Results:
+def _evaluate(layer: Any, x: np.ndarray) -> Results:
     return {"the output in evaluation": layer.forward(x).copy()}
 
 
-def arrays_of(layer: Any) -> Results:
+def _arrays_of(layer: Any) -> Results:
     """Copies of all parameters and of the state that is arrays."""
     return {name: array.copy() for name, array in layer.arrays().items()}
 
 
-def random_states(layer: Any) -> list[Any]:
+def _random_states(layer: Any) -> list[Any]:
     return [copy.deepcopy(g.bit_generator.state) for g in layer.generators().values()]
 
 
-def same_start(layer: Any, other: Any) -> Any:
+def _same_start(layer: Any, other: Any) -> Any:
     """`other`, with the random numbers that `layer` will draw next."""
-    for g, state in zip(other.generators().values(), random_states(layer), strict=True):
+    for g, state in zip(other.generators().values(), _random_states(layer), strict=True):
         g.bit_generator.state = state
     return other
 
 
-def trained(make: Make, x: np.ndarray) -> Any:
+def _trained(make: Make, x: np.ndarray) -> Any:
     """A layer whose parameters and statistics are not the first ones."""
-    layer = new(make)
+    layer = _new(make)
     for p in layer.parameters:
         p.value = p.value + 0.125
-    train(layer, 2 * x + 1)
+    _train(layer, 2 * x + 1)
     return layer
 
 
@@ -183,12 +183,12 @@ def trained(make: Make, x: np.ndarray) -> Any:
 @promise
 def shapes_are_as_announced(make: Make, x: np.ndarray) -> None:
     """The output has the shape that `output_shape` announces, and every gradient that of its array."""
-    layer = new(make)
-    found = train(layer, x)
+    layer = _new(make)
+    found = _train(layer, x)
     shapes = {"y": (len(x), *layer.output_shape(x.shape[1:])), "dx": x.shape}
     shapes |= {f"the gradient of {p.name}": p.value.shape for p in layer.parameters}
     for name, shape in shapes.items():
-        expect(found[name].shape == shape, f"{name} of shape {list(shape)}", list(found[name].shape))
+        _expect(found[name].shape == shape, f"{name} of shape {list(shape)}", list(found[name].shape))
 
 
 @promise
@@ -196,46 +196,48 @@ def dtype_is_kept(make: Make, x: np.ndarray) -> None:
     """A layer computes in the dtype that it was made with: float32 to train, float64 to check."""
     for dtype in np.dtype(np.float32), np.dtype(np.float64):
         layer = make(dtype)
-        found = train(layer, x.astype(dtype)) | evaluate(layer, x.astype(dtype)) | arrays_of(layer)
+        found = _train(layer, x.astype(dtype)) | _evaluate(layer, x.astype(dtype)) | _arrays_of(layer)
         for name, array in found.items():
-            expect(array.dtype == dtype, f"{name} in {dtype}", array.dtype)
+            _expect(array.dtype == dtype, f"{name} in {dtype}", array.dtype)
 
 
 @promise
 def images_are_independent(make: Make, x: np.ndarray) -> None:
     """In evaluation the output for an image does not depend on the other images of the batch."""
-    layer = trained(make, x)
+    layer = _trained(make, x)
     together = layer.forward(x).copy()
     for n in range(len(x)):
         alone = {f"the output for image {n}": layer.forward(x[n : n + 1]).copy()}
-        expect_same(alone, {f"the output for image {n}": together[n : n + 1]}, "within the batch", CLOSE)
+        _expect_same(alone, {f"the output for image {n}": together[n : n + 1]}, "within the batch", CLOSE)
 
 
 @promise
 def evaluation_is_deterministic(make: Make, x: np.ndarray) -> None:
     """Until the next training forward or change of parameters, evaluation is one fixed function."""
-    layer = trained(make, x)
-    first = evaluate(layer, x)
-    evaluate(layer, x[::-1])
-    expect_same(evaluate(layer, x), first, "the first time")
+    layer = _trained(make, x)
+    first = _evaluate(layer, x)
+    _evaluate(layer, x[::-1])
+    _expect_same(_evaluate(layer, x), first, "the first time")
 
 
 @promise
 def equal_layers_give_equal_results(make: Make, x: np.ndarray) -> None:
     """Two layers with the same values and random numbers give the same results, in training too."""
-    first, second = new(make), new(make)
+    first, second = _new(make), _new(make)
     for _ in range(2):
-        expect_same(train(second, x), train(first, x), "from the other layer")
-    expect_same(evaluate(second, x), evaluate(first, x), "from the other layer")
+        _expect_same(_train(second, x), _train(first, x), "from the other layer")
+    _expect_same(_evaluate(second, x), _evaluate(first, x), "from the other layer")
 
 
 @promise
 def batch_size_may_change(make: Make, x: np.ndarray) -> None:
     """Nothing of a batch is left for the next one, whatever their sizes."""
-    layer = new(make)
+    layer = _new(make)
     for size in len(x), 1, len(x) - 1, len(x):
-        fresh = same_start(layer, new(make))
-        expect_same(train(layer, x[:size]), train(fresh, x[:size]), f"from a new layer, {size} images", CLOSE)
+        fresh = _same_start(layer, _new(make))
+        _expect_same(
+            _train(layer, x[:size]), _train(fresh, x[:size]), f"from a new layer, {size} images", CLOSE
+        )
 
 
 # --- the promises: arguments and memory ----------------------------------------------------------
@@ -244,19 +246,19 @@ def batch_size_may_change(make: Make, x: np.ndarray) -> None:
 @promise
 def arguments_are_not_modified(make: Make, x: np.ndarray) -> None:
     """Forward leaves x as it is, backward leaves dy, and neither moves a parameter."""
-    layer, given = new(make), x.copy()
+    layer, given = _new(make), x.copy()
     before = {p.name: p.value.copy() for p in layer.parameters}
     dy = upstream(layer.forward(given, training=True))
-    expect_same({"x": given}, {"x": x}, "it was given to forward")
+    _expect_same({"x": given}, {"x": x}, "it was given to forward")
     layer.backward(dy)
-    expect_same({"dy": dy}, {"dy": upstream(dy)}, "it was given to backward")
-    expect_same({p.name: p.value for p in layer.parameters}, before, "it was")
+    _expect_same({"dy": dy}, {"dy": upstream(dy)}, "it was given to backward")
+    _expect_same({p.name: p.value for p in layer.parameters}, before, "it was")
 
 
 @promise
 def any_memory_layout_is_accepted(make: Make, x: np.ndarray) -> None:
     """Transposed, strided and read-only arrays give the same results as contiguous ones."""
-    expected = train(new(make), x)
+    expected = _train(_new(make), x)
 
     def read_only(a: np.ndarray) -> np.ndarray:
         a = a.copy()
@@ -269,36 +271,36 @@ def any_memory_layout_is_accepted(make: Make, x: np.ndarray) -> None:
         "from writable arrays, not from read-only ones": read_only,
     }
     for than, layout in layouts.items():
-        layer = new(make)
+        layer = _new(make)
         y = layer.forward(layout(x), training=True).copy()
         dx = layer.backward(layout(upstream(y)))
-        expect_same({"y": y, "dx": dx} | gradients(layer), expected, than, CLOSE)
+        _expect_same({"y": y, "dx": dx} | _gradients(layer), expected, than, CLOSE)
 
 
 @promise
 def forward_gives_fresh_memory(make: Make, x: np.ndarray) -> None:
     """What forward and backward return is not overwritten later, when a layer is used on its own."""
-    layer = new(make)
+    layer = _new(make)
     y = layer.forward(x, training=True)
     dx = layer.backward(upstream(y))
     results = {"y": y, "dx": dx, "the output in evaluation": layer.forward(x)}
     before = {name: array.copy() for name, array in results.items()}
     for training in True, False:
         layer.backward(-2 * upstream(layer.forward(1 - 2 * x, training=training)))
-    expect_same(results, before, "it was returned")
+    _expect_same(results, before, "it was returned")
 
 
 @promise
 def empty_batches_are_refused(make: Make, x: np.ndarray) -> None:
     """A batch of no images is refused with ValueError."""
-    expect_error(ValueError, f"x of shape {[0, *x.shape[1:]]}", new(make).forward, x[:0])
+    _expect_error(ValueError, f"x of shape {[0, *x.shape[1:]]}", _new(make).forward, x[:0])
 
 
 @promise
 def other_types_are_refused(make: Make, x: np.ndarray) -> None:
     """An x that is no array of floats is refused with TypeError."""
-    expect_error(TypeError, "x of integers", new(make).forward, x.astype(np.int64))
-    expect_error(TypeError, "x as a list", new(make).forward, x.tolist())
+    _expect_error(TypeError, "x of integers", _new(make).forward, x.astype(np.int64))
+    _expect_error(TypeError, "x as a list", _new(make).forward, x.tolist())
 
 
 # --- the promises: backward ----------------------------------------------------------------------
@@ -307,75 +309,75 @@ def other_types_are_refused(make: Make, x: np.ndarray) -> None:
 @promise
 def backward_needs_a_forward(make: Make, x: np.ndarray) -> None:
     """Each backward belongs to a forward; without one left, it raises RuntimeError."""
-    layer = new(make)
-    dy = upstream(new(make).forward(x))
-    expect_error(RuntimeError, "backward before any forward", layer.backward, dy)
+    layer = _new(make)
+    dy = upstream(_new(make).forward(x))
+    _expect_error(RuntimeError, "backward before any forward", layer.backward, dy)
     layer.forward(x, training=True)
     layer.backward(dy)
-    expect_error(RuntimeError, "a second backward after one forward", layer.backward, dy)
+    _expect_error(RuntimeError, "a second backward after one forward", layer.backward, dy)
 
 
 @promise
 def other_dy_are_refused(make: Make, x: np.ndarray) -> None:
     """A dy of another shape or dtype than the output is refused with ValueError, and a later one accepted."""
-    layer = new(make)
+    layer = _new(make)
     dy = upstream(layer.forward(x, training=True))
-    expect_error(ValueError, "dy without the first image", layer.backward, dy[1:])
-    expect_error(ValueError, "dy in float32 for an output in float64", layer.backward, dy.astype(np.float32))
+    _expect_error(ValueError, "dy without the first image", layer.backward, dy[1:])
+    _expect_error(ValueError, "dy in float32 for an output in float64", layer.backward, dy.astype(np.float32))
     layer.backward(dy)
 
 
 @promise
 def gradients_are_overwritten(make: Make, x: np.ndarray) -> None:
     """Backward overwrites the gradients of the parameters; it does not add to what they hold."""
-    layer, fresh = new(make), new(make)
-    train(fresh, x)
-    train(layer, x)
+    layer, fresh = _new(make), _new(make)
+    _train(fresh, x)
+    _train(layer, x)
     for p in layer.parameters:
         p.grad[...] = np.nan
-    expect_same(train(layer, x), train(fresh, x), "without NaN in the gradients before")
+    _expect_same(_train(layer, x), _train(fresh, x), "without NaN in the gradients before")
 
 
 @promise
 def input_gradient_is_optional(make: Make, x: np.ndarray) -> None:
     """With input_gradient=False the gradients of the parameters are the same, bit for bit."""
-    layer, expected = new(make), train(new(make), x)
+    layer, expected = _new(make), _train(_new(make), x)
     layer.backward(upstream(layer.forward(x, training=True)), input_gradient=False)
-    found = gradients(layer)
-    expect_same(found, {name: expected[name] for name in found}, "with the input gradient")
+    found = _gradients(layer)
+    _expect_same(found, {name: expected[name] for name in found}, "with the input gradient")
 
 
 @promise
 def evaluation_does_not_disturb_backward(make: Make, x: np.ndarray) -> None:
     """An evaluation between a training forward and its backward changes nothing."""
-    layer, expected = new(make), train(new(make), x)
+    layer, expected = _new(make), _train(_new(make), x)
     y = layer.forward(x, training=True)
-    before, states = arrays_of(layer), random_states(layer)
+    before, states = _arrays_of(layer), _random_states(layer)
     layer.forward(1 - 2 * x)
-    expect_same(arrays_of(layer), before, "before the evaluation")
-    expect(random_states(layer) == states, "no random numbers drawn by the evaluation", "some")
-    found = {"y": y.copy(), "dx": layer.backward(upstream(y))} | gradients(layer)
-    expect_same(found, expected, "without an evaluation in between")
+    _expect_same(_arrays_of(layer), before, "before the evaluation")
+    _expect(_random_states(layer) == states, "no random numbers drawn by the evaluation", "some")
+    found = {"y": y.copy(), "dx": layer.backward(upstream(y))} | _gradients(layer)
+    _expect_same(found, expected, "without an evaluation in between")
 
 
 @promise
 def evaluation_does_not_disturb_gradients(make: Make, x: np.ndarray) -> None:
     """A gradient that is read after an evaluation is still that of the last backward."""
-    layer, expected = new(make), train(new(make), x)
+    layer, expected = _new(make), _train(_new(make), x)
     given = x.copy()
     dy = upstream(layer.forward(given, training=True))
     layer.backward(dy)
     given[...], dy[...] = 0, 0  # they belong to the caller, who may use their memory again
     layer.forward(1 - 2 * x)
-    found = gradients(layer)
-    expect_same(found, {name: expected[name] for name in found}, "without an evaluation in between")
+    found = _gradients(layer)
+    _expect_same(found, {name: expected[name] for name in found}, "without an evaluation in between")
 
 
 @promise
 def written_gradients_are_obeyed(make: Make, x: np.ndarray) -> None:
     """An optimizer's step obeys what was written into p.grad after backward: clipping, freezing."""
     for write in _assign, _write_in_place:
-        layer = new(make)
+        layer = _new(make)
         layer.backward(upstream(layer.forward(x, training=True)))
         expected = {}
         for k, p in enumerate(layer.parameters, start=1):
@@ -384,7 +386,7 @@ def written_gradients_are_obeyed(make: Make, x: np.ndarray) -> None:
         if layer.parameters:
             SGD(layer.parameters, learning_rate=0.5, ops="reference").step()
         found = {p.name: p.value for p in layer.parameters}
-        expect_same(found, expected, "its value - learning rate * the gradient written", CLOSE)
+        _expect_same(found, expected, "its value - learning rate * the gradient written", CLOSE)
 
 
 def _assign(p: Any, number: float) -> None:
@@ -400,16 +402,16 @@ def _write_in_place(p: Any, number: float) -> None:
 
 def _expect_twin(make: Make, x: np.ndarray, copied: Callable[[Any], Any], by: str) -> None:
     """Raise unless the copy of a trained layer evaluates and trains like it, and lives apart from it."""
-    layer = trained(make, x)
+    layer = _trained(make, x)
     twin = copied(layer)
-    expect(type(twin) is type(layer), f"a {type(layer).__name__} from {by}", type(twin).__name__)
-    expect_same(arrays_of(twin), arrays_of(layer), f"before {by}")
-    expect_same(evaluate(twin, x), evaluate(layer, x), f"before {by}")
-    expect_same(train(twin, x), train(layer, x), f"before {by}")
-    before = arrays_of(layer)
+    _expect(type(twin) is type(layer), f"a {type(layer).__name__} from {by}", type(twin).__name__)
+    _expect_same(_arrays_of(twin), _arrays_of(layer), f"before {by}")
+    _expect_same(_evaluate(twin, x), _evaluate(layer, x), f"before {by}")
+    _expect_same(_train(twin, x), _train(layer, x), f"before {by}")
+    before = _arrays_of(layer)
     for array in twin.arrays().values():
         array += 1
-    expect_same(arrays_of(layer), before, f"before the twin from {by} was changed")
+    _expect_same(_arrays_of(layer), before, f"before the twin from {by} was changed")
 
 
 @promise
@@ -417,12 +419,12 @@ def settings_and_arrays_are_the_layer(make: Make, x: np.ndarray) -> None:
     """`settings()`, the arrays and the generators are all there is: a layer built from them is the same."""
 
     def rebuilt(layer: Any) -> Any:
-        arrays = arrays_of(layer)
+        arrays = _arrays_of(layer)
         values = {"values": arrays} if arrays else {}
         twin = type(layer)(**copy.deepcopy(layer.settings()), **values, ops=layer.ops)
         names = [p.name for p in layer.parameters]
-        expect([p.name for p in twin.parameters] == names, f"parameters {names}", twin.parameters)
-        return same_start(layer, twin)
+        _expect([p.name for p in twin.parameters] == names, f"parameters {names}", twin.parameters)
+        return _same_start(layer, twin)
 
     _expect_twin(make, x, rebuilt, "building it from its settings and arrays")
 
@@ -445,4 +447,4 @@ def astype_keeps_the_layer(make: Make, x: np.ndarray) -> None:
     _expect_twin(make, x, lambda layer: layer.astype(np.float64), "astype")
     layer = make(np.float32)
     twin = layer.astype(np.float64)
-    expect_same(evaluate(twin, x), evaluate(layer, x.astype(np.float32)), "in float32", 1e-4)
+    _expect_same(_evaluate(twin, x), _evaluate(layer, x.astype(np.float32)), "in float32", 1e-4)

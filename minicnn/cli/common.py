@@ -64,7 +64,8 @@ def expect_place(option: str, file: str) -> None:
 def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
     """Use that many processor cores, and print a line before kernels are compiled.
 
-    Does nothing, and does not import Numba, if `ops` is "reference": NumPy chooses its threads. Raises UsageError where Numba is needed but missing.
+    Does nothing, and does not import Numba, if `ops` is "reference": NumPy chooses its threads.
+    Raises UsageError where Numba is needed but missing.
     """
     if ops == "reference":
         return

@@ -30,7 +30,7 @@ class Loader:
         self.batches = Batches(len(split), batch_size, seed)
         self._split, self._seed, self._augmentation = split, seed, augmentation
         self._memory = Workspace()
-        self._ops = find_ops(ops, Workspace())
+        self._ops = find_ops(ops, Workspace(), "augmentation")
         self._dtype = np.dtype(dtype)
 
     def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:

@@ -18,7 +18,12 @@ class MovingAverage:
     """
 
     def __init__(self, network: Sequential, model: Sequential, decay: float, ops: str = "kernels") -> None:
-        self.network, self.model, self.decay, self.ops = network, model, decay, find_ops(ops)
+        self.network, self.model, self.decay, self.ops = (
+            network,
+            model,
+            decay,
+            find_ops(ops, user="moving average"),
+        )
 
     def update(self, step: int) -> None:
         """Follow the model after its step number `step` = 1, 2, ..."""

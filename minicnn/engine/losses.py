@@ -32,7 +32,7 @@ class SoftmaxCrossEntropy:
         self.reduction = reduction
         wanted = "0 <= label_smoothing < 1"
         self.label_smoothing = number("label_smoothing", label_smoothing, wanted, low=0, high=BELOW_1)
-        self.ops = find_ops(ops)
+        self.ops = find_ops(ops, user="loss")
         self._cache = None
 
     def forward(self, logits: np.ndarray, labels: np.ndarray) -> float:

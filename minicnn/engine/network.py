@@ -114,8 +114,8 @@ class Sequential:
 
     def free_memory(self) -> None:
         """Give back the memory in which trainings and predictions work; the next one asks for new memory."""
-        self._training_memory = [OpsMemory() for _ in self.layers]
-        self._prediction_memory = [OpsMemory() for _ in self.layers]
+        self._training_memory = [OpsMemory(layer.name) for layer in self.layers]
+        self._prediction_memory = [OpsMemory(f"{layer.name}, predicting") for layer in self.layers]
 
     # --- forward and backward ---
 

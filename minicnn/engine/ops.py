@@ -6,7 +6,7 @@ from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
-from minicnn.engine import reference
+from minicnn.engine import profile, reference
 from minicnn.engine.workspace import FRESH, Workspace
 
 OPS = ("kernels", "reference")
@@ -19,16 +19,20 @@ def expect_ops(name: str) -> str:
     return name
 
 
-def find_ops(name: str, workspace: Workspace = FRESH) -> Any:
+def find_ops(name: str, workspace: Workspace = FRESH, user: str = "") -> Any:
     """All operations as attributes of one object: `find_ops("kernels").relu_forward(x)`.
 
     The kernels take the arrays that they return and work in from `workspace`: by default each call gets
     fresh memory; with a `Workspace` a call overwrites what the call before returned. The reference is
-    plain NumPy and always allocates. Numba is imported only for the kernels.
+    plain NumPy and always allocates. Numba is imported only for the kernels. `user` is the name under
+    which a profile lists what is computed, see `minicnn.engine.profile`.
     Raises ValueError for an unknown name, ImportError where Numba is missing.
     """
-    if expect_ops(name) == "reference":
-        return reference
+    ops = reference if expect_ops(name) == "reference" else _kernels(workspace)
+    return profile.profiled(ops, user) if user and profile.wanted() else ops
+
+
+def _kernels(workspace: Workspace) -> Any:
     try:
         from minicnn.engine import kernels
     except ImportError as error:
@@ -42,12 +46,12 @@ def find_ops(name: str, workspace: Workspace = FRESH) -> Any:
 class OpsMemory:
     """Memory of one user of operations, such as a layer in a network: reused from call to call."""
 
-    def __init__(self) -> None:
-        self.workspace = Workspace()
+    def __init__(self, user: str) -> None:
+        self.user, self.workspace = user, Workspace()
         self._bound: dict[str, Any] = {}
 
     def ops(self, name: str) -> Any:
-        """`find_ops(name, workspace)`, bound once."""
+        """`find_ops(name, workspace, user)`, bound once."""
         if name not in self._bound:
-            self._bound[name] = find_ops(name, self.workspace)
+            self._bound[name] = find_ops(name, self.workspace, self.user)
         return self._bound[name]

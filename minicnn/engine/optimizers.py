@@ -33,7 +33,7 @@ class Optimizer:
                 raise TypeError(f"parameters: expected Parameter objects, got {type(p).__name__}")
         self.learning_rate = number("learning_rate", learning_rate, "a number above 0", above=0)
         self.steps = 0
-        self.ops = find_ops(ops, Workspace())
+        self.ops = find_ops(ops, Workspace(), type(self).__name__)
         size, dtype = sum(p.value.size for p in self.parameters), common_dtype(self.parameters)
         self.state = {name: aligned_zeros(size, dtype) for name in self.remembers}
 

@@ -25,8 +25,9 @@ from minicnn.engine.reference import window_geometry
 
 @dataclass
 class Line:
-    """What one operation of one layer has taken so far."""
+    """What one operation of one layer has taken so far, after the first call, which may have compiled it."""
 
+    first: float = 0.0  # seconds
     calls: int = 0
     seconds: float = 0.0
     flop: float = 0.0
@@ -67,7 +68,10 @@ def _measured(op: Callable, layer: str, name: str) -> Callable:
         start = time.perf_counter()
         result = op(*args, **options)
         seconds = time.perf_counter() - start
-        line = _lines.setdefault((layer, name), Line())
+        line = _lines.get((layer, name))
+        if line is None:
+            _lines[layer, name] = Line(first=seconds)
+            return result
         line.calls += 1
         line.seconds += seconds
         line.flop += flop(*args, **options) if flop else 0
@@ -128,18 +132,19 @@ FLOP: dict[str, Callable[..., float]] = {
 
 
 def table() -> str:
-    """The lines, the longest time first.
+    """The lines, the longest time first. The first call of each, which may have compiled, stands apart.
 
     GFLOP/s as if nothing were skipped, where an operation is mainly arithmetic. GB/s: every array that goes
     in or comes out, once.
     """
     total = sum(line.seconds for line in _lines.values())
-    rows = [("layer", "operation", "calls", "ms a call", "seconds", "share", "GFLOP/s", "GB/s")]
+    rows = [("layer", "operation", "first ms", "calls", "ms a call", "seconds", "share", "GFLOP/s", "GB/s")]
     for (layer, name), line in sorted(_lines.items(), key=lambda item: -item[1].seconds):
-        each, rate = line.seconds / line.calls, max(line.seconds, 1e-12) * 1e9
+        each, rate = line.seconds / max(1, line.calls), max(line.seconds, 1e-12) * 1e9
         speed = f"{line.flop / rate:.1f}" if line.flop else ""
         numbers = f"{1000 * each:.3f}", f"{line.seconds:.2f}", f"{line.seconds / (total or 1):.0%}"
-        rows.append((layer, name, str(line.calls), *numbers, speed, f"{line.nbytes / rate:.1f}"))
+        calls = f"{1000 * line.first:.1f}", str(line.calls)
+        rows.append((layer, name, *calls, *numbers, speed, f"{line.nbytes / rate:.1f}"))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     return "\n".join(
         "  ".join(

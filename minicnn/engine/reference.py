@@ -445,6 +445,10 @@ def warp(images: Array, displacements: Array) -> Array:
     is interpolated linearly, and outside it is 0.
     """
     N, H, W = images.shape
+    expected = (N, len(spline_knots(H)), len(spline_knots(W)), 2)
+    if displacements.shape != expected:
+        got = list(displacements.shape)
+        raise ValueError(f"displacements: expected {list(expected)} for images {[N, H, W]}, got {got}")
     real = displacements.dtype.type
     rows, columns = spline_basis(H).astype(real), spline_basis(W).astype(real)
     moved = np.einsum("yi,nijk,xj->nyxk", rows, displacements, columns)  # [N, H, W, 2]
