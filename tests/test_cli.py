@@ -350,7 +350,7 @@ def test_the_reference_trains_and_evaluates_where_numba_is_not_installed(data):
 
 
 def test_kernels_without_numba_are_refused_in_one_line(capsys, data, monkeypatch):
-    monkeypatch.setitem(sys.modules, "minicnn.engine.kernels.jit", None)
+    monkeypatch.setitem(sys.modules, "minicnn.engine.kernels.dry_run", None)
     argv = options(data, "--run-dir", "r")
     argv[argv.index("reference")] = "kernels"
     assert_usage_error(run_main(capsys, *argv), "Numba cannot be imported", "--ops reference")

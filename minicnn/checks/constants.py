@@ -17,4 +17,5 @@ ROUNDING = 8 * np.finfo(np.float64).eps  # of each output, relative
 # Whether what backward claims on a kink is possible. See kinks.py.
 POINTS = 16  # how many points around a kink are looked at
 AROUND = 1e-12  # how far they are: thousands of roundings of a value, and nearer than any finite step
+SAME = 1e-6  # relative: two claims that differ by less are one, moved a little
 BESIDE = 1e-3  # how far away a kink is left behind: a hundred steps

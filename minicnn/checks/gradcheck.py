@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 from minicnn.checks.constants import BESIDE, FLOOR, STEP, TOLERANCE
-from minicnn.checks.kinks import Line, Move, Slope, Surroundings, is_possible, shaken
+from minicnn.checks.kinks import Claims, Line, Move, Slope, Surroundings, is_possible, shaken
 from minicnn.checks.report import ArrayReport, GradientReport
 from minicnn.checks.subjects import FunctionSubject, LayerSubject, Subject
 
@@ -115,9 +115,9 @@ class _Entry:
         """The slope of L along this line if `gradient` is the gradient."""
         return float(gradient[self.where])
 
-    def bounds(self, least: np.ndarray, greatest: np.ndarray) -> tuple[float, float]:
-        """Between which slopes `of` is, for gradients between `least` and `greatest`."""
-        return self.of(least), self.of(greatest)
+    def bounds(self, claims: Claims) -> tuple[float, float, bool]:
+        """Between which slopes `of` is for these claims, and whether it takes more than two values."""
+        return self.of(claims.least), self.of(claims.greatest), bool(claims.several[self.where])
 
     def mover(self, array: np.ndarray) -> Move:
         """A function that moves the array along this line, from where it is now."""
@@ -140,9 +140,11 @@ class _Direction:
     def of(self, gradient: np.ndarray) -> float:
         return float(np.sum(gradient * self.v))
 
-    def bounds(self, least: np.ndarray, greatest: np.ndarray) -> tuple[float, float]:
-        ends = least * self.v, greatest * self.v
-        return float(np.sum(np.minimum(*ends))), float(np.sum(np.maximum(*ends)))
+    def bounds(self, claims: Claims) -> tuple[float, float, bool]:
+        ends = claims.least * self.v, claims.greatest * self.v
+        kinks = np.count_nonzero(claims.least != claims.greatest)
+        several = bool(kinks > 1 or claims.several.any())
+        return float(np.sum(np.minimum(*ends))), float(np.sum(np.maximum(*ends))), several
 
     def mover(self, array: np.ndarray) -> Move:
         before = array.copy()
@@ -200,8 +202,7 @@ class _Comparison:
         size = max(abs(claimed), abs(slope.low), abs(slope.high), floor)
         allowed = self.tolerance * size + slope.rounding
         if slope.kind == "kink" and not slope.low - allowed <= claimed <= slope.high + allowed:
-            ranges = line.bounds(*(array[report.name] for array in self.around.range()))
-            if is_possible(claimed, slope, allowed, *ranges):
+            if is_possible(claimed, slope, allowed, *line.bounds(self.around.claims(report.name))):
                 self._compare_beside(report, line, step, floor)
             else:
                 nearest = min(max(claimed, slope.low), slope.high)

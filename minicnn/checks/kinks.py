@@ -20,10 +20,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from minicnn.checks.constants import AROUND, HALVINGS, POINTS, ROUNDING, STAYS
+from minicnn.checks.constants import AROUND, HALVINGS, POINTS, ROUNDING, SAME, STAYS
 from minicnn.checks.subjects import Arrays, Subject
 
 Move = Callable[[float], float]  # moves an array by about t from where it was, returns how far
@@ -103,31 +104,46 @@ class Line:
 # --- what backward may claim on a kink -----------------------------------------------------------
 
 
+class Claims(NamedTuple):
+    """What backward claims for each entry around a point, and whether it claims more than two values.
+
+    On a single kink there are two, that to the left and that to the right.
+    """
+
+    least: np.ndarray
+    greatest: np.ndarray
+    several: np.ndarray
+
+
 class Surroundings:
-    """What backward claims around the point of the check: the least and the greatest of each entry.
+    """What backward claims around the point of the check.
 
     Looked at when first asked for, which most checks never do.
     """
 
     def __init__(self, subject: Subject, dy: np.ndarray, seed: int) -> None:
         self._subject, self._dy, self._seed = subject, dy, seed
-        self._range: tuple[Arrays, Arrays] | None = None
+        self._claims: dict[str, Claims] = {}
 
-    def range(self) -> tuple[Arrays, Arrays]:
-        """By name of the array: the least and the greatest claim, entry by entry."""
-        if self._range is None:
+    def claims(self, name: str) -> Claims:
+        """The claims for the array of that name."""
+        if not self._claims:
             rng = np.random.default_rng(self._seed)
             for _ in range(POINTS):
                 with shaken(self._subject.arrays, AROUND, rng):
                     claimed = self._subject.gradients(self._dy)
-                if self._range is None:
-                    self._range = claimed, {name: a.copy() for name, a in claimed.items()}
-                least, greatest = self._range
-                for name, a in claimed.items():
-                    np.minimum(least[name], a, out=least[name])
-                    np.maximum(greatest[name], a, out=greatest[name])
-        assert self._range is not None
-        return self._range
+                if not self._claims:
+                    self._claims = {
+                        n: Claims(a, a.copy(), np.zeros(a.shape, bool)) for n, a in claimed.items()
+                    }
+                for n, a in claimed.items():
+                    least, greatest, several = self._claims[n]
+                    same = SAME * np.maximum(np.abs(least), np.abs(greatest))
+                    new = (np.abs(a - least) > same) & (np.abs(a - greatest) > same)
+                    several |= new & (greatest - least > same)
+                    np.minimum(least, a, out=least)
+                    np.maximum(greatest, a, out=greatest)
+        return self._claims[name]
 
 
 @contextmanager
@@ -143,18 +159,21 @@ def shaken(arrays: Arrays, size: float, rng: np.random.Generator) -> Iterator[No
             array[...] = before[name]
 
 
-def is_possible(claimed: float, kink: Slope, allowed: float, least: float, greatest: float) -> bool:
+def is_possible(
+    claimed: float, kink: Slope, allowed: float, least: float, greatest: float, several: bool
+) -> bool:
     """Whether backward may return `claimed` on a kink.
 
-    It may return anything between the slopes on either side. If those bounds also hold for all that it
-    returns around the kink, from `least` to `greatest`, nothing else is possible. If not, several kinks
-    meet here, each of which has been given a side of its own, and the sum may be outside: then it is
-    compared with the values around, which are such sums too, and may leave their range by its width.
+    It may return anything between the slopes on either side. If those bounds also hold for the one or two
+    values that it returns around the kink, from `least` to `greatest`, nothing else is possible. If they
+    do not, or it returns `several`, more than one kink meets here, each of which has been given a side of
+    its own, and the sum may be outside: then it is compared with the values around, which are such sums
+    too, and may leave their range by its width.
     """
     low, high = kink.low - allowed, kink.high + allowed
     if low <= claimed <= high:
         return True
-    if low <= least and greatest <= high:
+    if low <= least and greatest <= high and not several:
         return False
     width = greatest - least
     return least - width - allowed <= claimed <= greatest + width + allowed

@@ -1,7 +1,9 @@
 """The loss: softmax cross-entropy of integer labels.
 
-loss[n]      = log(sum over j of exp(z[n, j])) - z[n, label]
-dz[n, k]     = softmax(z)[n, k] - (1 if k is the label else 0)      (divided by N for the mean)
+For scores z [N, K], with one label for each n:
+
+    loss[n]      = log(sum over j of exp(z[n, j])) - z[n, label]
+    dz[n, k]     = softmax(z)[n, k] - (1 if k is the label else 0)      (divided by N for the mean)
 
 With label smoothing s, (1 - s if k is the label else 0) + s / K takes the place of (1 if k is the label
 else 0).

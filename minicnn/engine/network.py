@@ -139,10 +139,15 @@ class Sequential:
         With `input_gradient=False`, as in training, what lies below the first parameters is skipped,
         and None is returned.
         """
-        for layer in reversed(self.layers):
-            if layer is self._lowest_with_parameters and not input_gradient:
-                layer.backward(dy, input_gradient=False)
-                return None
+        lowest = self.layers.index(self._lowest_with_parameters)
+        for layer in reversed(self.layers[lowest + 1 :]):
+            dy = layer.backward(dy)
+        if not input_gradient:
+            self.layers[lowest].backward(dy, input_gradient=False)
+            for layer in self.layers[:lowest]:
+                layer.forget()
+            return None
+        for layer in reversed(self.layers[: lowest + 1]):
             dy = layer.backward(dy)
         return dy
 
@@ -278,8 +283,8 @@ def build(architecture: Mapping[str, Any], arrays: Mapping[str, Array], ops: str
                     "registers it first (minicnn.register_layer)"
                 )
             prefix = f"{settings['name']}."
-            own = {name for name in arrays if name.startswith(prefix) and "." not in name[len(prefix) :]}
-            used |= own
+            own = [name for name in arrays if name.startswith(prefix) and "." not in name[len(prefix) :]]
+            used.update(own)
             layers.append(build_layer(kind, settings, {n[len(prefix) :]: arrays[n] for n in own}, ops))
         _expect_names(arrays, used)
         network = Sequential(layers, tuple(architecture["input_shape"]), architecture["name"])

@@ -174,8 +174,13 @@ def cut_metrics(directory: Path, settings: Settings, step: int) -> None:
     first save.
     """
     path, text = directory / METRICS, ""
-    with contextlib.suppress(FileNotFoundError), open_regular(path) as file:
-        text = file.read().decode(errors="replace")
+    try:
+        with open_regular(path) as file:
+            text = file.read().decode(errors="replace")
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({reason(error)})") from None
     kept = [HEADER, *(line for line in text.split("\n")[1:-1] if _belongs(line, settings, step))]
     wanted = "\n".join(kept) + "\n"
     if wanted != text or step < settings.steps:

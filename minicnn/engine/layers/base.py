@@ -95,7 +95,7 @@ class Layer:
         if values is not None and set(given) != set(shapes):
             wanted, got = ", ".join(shapes), ", ".join(sorted(given)) or "none"
             raise ValueError(f"{self.name}: values: expected {wanted}, got {got}")
-        dtype = np.asarray(next(iter(given.values()))).dtype if given else dtype
+        dtype = np.asarray(given[next(iter(shapes))]).dtype if given else dtype
         dtype = floating(dtype)
         for name, value in given.items():
             self._expect_value(name, value, shapes[name], dtype)
@@ -175,6 +175,10 @@ class Layer:
             )
         self._forward_done = None
         return self.differentiate(done.ops, dy, done.cache, input_gradient)
+
+    def forget(self) -> None:
+        """Drop what the last forward left for backward."""
+        self._forward_done = None
 
     def arrays(self) -> dict[str, Array]:
         """Parameters and state that are arrays, by the names of `declare`: "weight", "running_mean"."""
