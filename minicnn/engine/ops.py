@@ -10,6 +10,7 @@ from minicnn.engine import profile, reference
 from minicnn.engine.workspace import FRESH, Workspace
 
 OPS = ("kernels", "reference")
+MODULES: dict[str, Any] = {"reference": reference}  # and the kernels, once they are asked for
 
 
 def expect_ops(name: str) -> str:
@@ -28,19 +29,22 @@ def find_ops(name: str, workspace: Workspace = FRESH, user: str = "") -> Any:
     which a profile lists what is computed, see `minicnn.engine.profile`.
     Raises ValueError for an unknown name, ImportError where Numba is missing.
     """
-    ops = reference if expect_ops(name) == "reference" else _kernels(workspace)
+    ops = _module(expect_ops(name))
+    if name == "kernels" and workspace is not FRESH:
+        bound = {op: partial(getattr(ops, op), workspace=workspace) for op in ops.__all__}
+        ops = SimpleNamespace(**bound)
     return profile.profiled(ops, user) if user and profile.wanted() else ops
 
 
-def _kernels(workspace: Workspace) -> Any:
-    try:
-        from minicnn.engine import kernels
-    except ImportError as error:
-        raise ImportError(f'the kernels need Numba ({error}); compute with ops="reference" instead') from None
-    if workspace is FRESH:
-        return kernels
-    bound = {op: partial(getattr(kernels, op), workspace=workspace) for op in kernels.__all__}
-    return SimpleNamespace(**bound)
+def _module(name: str) -> Any:
+    if name not in MODULES:
+        try:
+            from minicnn.engine import kernels
+        except ImportError as error:
+            wanted = 'compute with ops="reference" instead'
+            raise ImportError(f"the kernels need Numba ({error}); {wanted}") from None
+        MODULES[name] = kernels
+    return MODULES[name]
 
 
 class OpsMemory:
