@@ -13,6 +13,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from minicnn import load_mnist
+from minicnn.data import photo
 from minicnn.data.photo import FORMATS, ImageError, as_is, preprocess
 
 
@@ -277,3 +278,11 @@ def test_what_is_no_file_is_refused(tmp_path):
     refused(tmp_path / "pipe", "pipe", "not a regular file")
     refused(tmp_path, "not a regular file")
     refused(tmp_path / "nowhere.png", "nowhere.png", "No such file")
+
+
+@pytest.mark.parametrize("spread", [1e-3, 2e-3, 0.5])
+@pytest.mark.parametrize("base", [0.1, 1.0])
+def test_some_value_always_reaches_the_threshold(base, spread):
+    values = (base + spread * np.linspace(0, 1, 7) ** 8).astype(np.float32)
+    if np.ptp(values) > 0:
+        assert (values >= photo._otsu(values)).any()

@@ -256,7 +256,8 @@ def _otsu(values: np.ndarray) -> float:
     sums = np.cumsum(counts * middles)
     with np.errstate(invalid="ignore", divide="ignore"):
         between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
-    return float(edges[1 + np.nanargmax(between[:-1])])
+    # Edges are rounded: without the limit, none of almost equal values might reach the threshold.
+    return min(float(edges[1 + np.nanargmax(between[:-1])]), float(values.max()))
 
 
 # --- digit: the strokes alone ---
