@@ -75,5 +75,5 @@ def _step(settings: Settings) -> None:
     H, W, _ = network.input_shape
     network.predict(np.zeros((CHUNK, H, W), np.uint8))  # first: the training compiles this on its way
     blank = Split(np.zeros((settings.batch_size, H, W), np.uint8), np.zeros(settings.batch_size, np.uint8))
-    run = Run(dataclasses.replace(settings), Dataset(blank, blank, blank), "")
+    run = Run(settings, Dataset(blank, blank, blank), "")
     run.train_one_batch()
