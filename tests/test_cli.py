@@ -298,6 +298,7 @@ def test_evaluate_measures_what_training_measured(capsys, data):
     for digit in range(10):
         assert re.fullmatch(rf"class {digit}  accuracy \d\.\d{{4}} \(\d of 2\)", out[1 + digit])
     assert len(out) > 11
+    assert out.pop() == "measured after 3 of 3 steps"
     for line in out[11:]:
         assert re.fullmatch(r"class \d mistaken for \d: \d of 2", line)
 
@@ -393,7 +394,7 @@ def test_diverging_is_exit_code_1_and_one_line(capsys, data):
     assert main(["evaluate", "r"]) == 0
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
 def test_a_signal_saves_the_run(capsys, data, number, code):
     argv = options(data, "--steps", 1_000_000, "--log-every", 50, "--run-dir", "r")
     process = start(*argv)

@@ -603,7 +603,7 @@ def test_export_and_import_give_the_network_back(capsys, here, to, ending):
         ),
         (["import", "nowhere", "out"], "nowhere"),
         (["import", "n.safetensors", "out"], "no need"),
-        (["import", "n.safetensors", "n.safetensors"], "another file"),
+        (["import", "n.safetensors", "n.safetensors"], "being read"),
         (["import", "n.safetensors", ""], "OUTPUT"),
         (["import", "n.safetensors", "no/where"], "no is not a directory"),
     ],

@@ -10,7 +10,7 @@ from commands import assert_usage_error, options, run_main
 from PIL import Image
 
 from minicnn import Conv2D, Flatten, ReLU, Sequential, tutorial_network
-from minicnn.cli import main
+from minicnn.cli import main, predict
 
 ANSWERS = r"\d \(\d\.\d{4}\)  \d \(\d\.\d{4}\)  \d \(\d\.\d{4}\)"
 
@@ -102,14 +102,34 @@ def test_a_damaged_checkpoint_costs_one_warning(capsys, data, run, tmp_path):
     assert err[0].startswith("minicnn: warning: r/checkpoint.safetensors: ")
 
 
-def test_one_bad_image_is_one_line_and_nothing_is_done(capsys, run, tmp_path):
+def test_one_bad_image_is_one_line_and_exit_code_2_and_the_others_are_answered(capsys, run):
     Image.new("L", (50, 50), 255).save("blank.png")
-    draw("a.png")
+    images = [draw("a.png"), draw("b.png")]
     capsys.readouterr()
-    before = sorted(tmp_path.iterdir())
     for bad, word in (("blank.png", "blank"), ("no\nwhere.png", "no\\nwhere.png"), ("r", "regular")):
-        assert_usage_error(run_main(capsys, "predict", run, "a.png", bad, "--show"), word)
-    assert sorted(tmp_path.iterdir()) == before
+        code, out, err = run_main(capsys, "predict", run, images[0], bad, images[1])
+        assert code == 2
+        assert [line[:6] for line in out] == ["a.png:", "b.png:"]
+        assert len(err) == 1
+        assert word in err[0]
+
+
+def test_many_images_are_answered_in_their_order(capsys, run, monkeypatch):
+    monkeypatch.setattr(predict, "TOGETHER", 2)
+    images = [draw("a.png"), draw("b.png"), draw("c.png"), "a.png", draw("d.png")]
+    capsys.readouterr()
+    _, out, _ = run_main(capsys, "predict", run, *images)
+    assert [line[:5] for line in out] == images
+    assert out[0] == out[3]
+
+
+def test_a_picture_of_ones_own_is_not_replaced(capsys, run):
+    Image.new("L", (5, 5)).save("a-seen.png")
+    before = Path("a-seen.png").read_bytes()
+    for _ in range(2):  # the second time, minicnn's own is drawn again
+        assert run_main(capsys, "predict", run, draw("a.png"), "--show")[0] == 0
+    assert Path("a-seen.png").read_bytes() == before
+    assert sorted(path.name for path in Path().glob("a-*")) == ["a-seen-2.png", "a-seen.png"]
 
 
 def test_a_network_for_other_images_is_refused(capsys):

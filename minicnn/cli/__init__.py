@@ -3,7 +3,8 @@
     0           success
     1           training diverged, or a gradient is wrong
     2           bad usage, bad input, or a file that cannot be written: one line on stderr
-    130, 143    stopped by Ctrl-C or SIGTERM; the training is saved
+    70          an error that nobody foresaw: a fault of minicnn; one line on stderr names the file to report
+    130, 143    stopped by Ctrl-C or SIGTERM (129: the terminal was closed); the training is saved
     141         the reader of stdout has closed it
 
 Results go to stdout, a line each. The progress bar, warnings and errors, which are only for the person
@@ -22,16 +23,25 @@ from typing import NoReturn
 
 from minicnn._version import __version__
 from minicnn.cli import evaluate, gradcheck, interchange, predict, report, train
-from minicnn.cli.terminal import UsageError, abandon_stdout_if_broken, fail, in_the_shell
+from minicnn.cli.interrupts import answered
+from minicnn.cli.terminal import (
+    UsageError,
+    abandon_stdout_if_broken,
+    fail,
+    fail_unexpectedly,
+    in_the_shell,
+    tell,
+)
 
 COMMANDS = (train, evaluate, predict, report, interchange, gradcheck)  # in the order of the help
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. `argv` is without the program's name."""
-    with in_the_shell():
+    argv = sys.argv[1:] if argv is None else list(argv)
+    with in_the_shell(), answered(tell, lambda: "compiled code to return"):
         try:
-            code = _run(sys.argv[1:] if argv is None else list(argv))
+            code = _run(list(argv))
             if sys.stdout is not None:
                 sys.stdout.flush()
             return code
@@ -45,9 +55,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             where = f"{error.filename}: " if error.filename is not None else ""
             return fail(f"error: {where}{error.strerror or error}")
         except MemoryError as error:
-            return fail(f"error: out of memory ({error}); a smaller --batch-size needs less")
+            return fail(f"error: out of memory ({error})" if str(error) else "error: out of memory")
         except KeyboardInterrupt:
             return fail("interrupted", 128 + signal.SIGINT)
+        except Exception as error:
+            abandon_stdout_if_broken()
+            return fail_unexpectedly(error, argv)
 
 
 def _run(argv: list[str]) -> int:

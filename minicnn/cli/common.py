@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minicnn.cli.terminal import UsageError, tell, warn
+from minicnn.storage.outputs import expect_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -49,16 +50,22 @@ def expect_run(run: str, expected: str) -> None:
         raise UsageError(f"{run}: no such file or directory, expected {expected}")
 
 
-def expect_place(option: str, file: str) -> None:
-    """Raise UsageError, before anything is computed, if no file can be written under this name."""
+def expect_place(option: str, file: str, reading: Sequence[str]) -> None:
+    """Raise UsageError, before anything is computed, if no file may be written under this name.
+
+    `reading` are the runs and files that the command reads: none of them is replaced, nor are their pictures.
+    """
     expect_name(option, file)
     if os.path.isdir(file):
         raise UsageError(f"{option}: expected a file, got the directory {file}")
-    if os.path.exists(file) and not os.path.isfile(file):
-        raise UsageError(f"{option}: {file} is not a regular file")
     directory = os.path.dirname(file) or "."
     if not os.path.isdir(directory):
         raise UsageError(f"{option}: {directory} is not a directory")
+    files = [os.path.join(run, picture) for run in reading if os.path.isdir(run) for picture in PICTURES]
+    try:
+        expect_output(file, [*files, *(name for name in reading if not os.path.isdir(name))])
+    except OSError as error:
+        raise UsageError(f"{option}: {file} is {error.strerror}") from None
 
 
 def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
@@ -104,6 +111,15 @@ def open_network(run: str) -> Sequential:
         return read_network(run, warn) if os.path.isdir(run) else load_network(Path(run))
     except ValueError as error:
         raise UsageError(error) from None
+
+
+def open_classifier(run: str) -> Sequential:
+    """The trained network of a run or file, if its outputs are one number for each class."""
+    network = open_network(run)
+    if len(network.shapes[-1]) != 1:
+        got = list(network.shapes[-1])
+        raise UsageError(f"{run}: expected a network whose output is [N, classes], got [N, {str(got)[1:]}")
+    return network
 
 
 def result(labels: np.ndarray, probabilities: np.ndarray) -> str:

@@ -6,8 +6,8 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from minicnn.cli.common import RUN_OR_FILE, add_command, open_network, open_run, prepare_kernels, result
-from minicnn.cli.terminal import UsageError
+from minicnn.cli.common import RUN_OR_FILE, add_command, open_classifier, open_run, prepare_kernels, result
+from minicnn.cli.terminal import UsageError, say, warn
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +20,7 @@ def evaluate_command(args: argparse.Namespace) -> int:
     from minicnn.data import load_mnist
 
     if os.path.isfile(args.run):
-        network = open_network(args.run)
+        network = open_classifier(args.run)
         prepare_kernels(network.layers[0].ops)
         try:
             test = load_mnist(args.data).test
@@ -30,20 +30,26 @@ def evaluate_command(args: argparse.Namespace) -> int:
     else:
         run = open_run(args.run, args.data)
         _print_evaluation(run.data.test.labels, run.test_probabilities())
+        say(f"measured after {run.step} of {run.settings.steps} steps")
     return 0
 
 
 def _print_evaluation(labels: np.ndarray, probabilities: np.ndarray) -> None:
+    import numpy as np
+
     from minicnn.pictures import confusion_counts
 
-    print(result(labels, probabilities))
-    counts = confusion_counts(labels, probabilities.argmax(axis=1))  # [true, predicted]
+    if undefined := int((~np.isfinite(probabilities)).any(axis=1).sum()):
+        warn(f"the network's output is not finite for {undefined} of {len(labels)} images")
+    say(result(labels, probabilities))
+    classes = max(probabilities.shape[1], int(labels.max(initial=0)) + 1)
+    counts = confusion_counts(labels, probabilities.argmax(axis=1), classes)  # [true, predicted]
     for digit, row in enumerate(counts):
         if row.sum():
-            print(f"class {digit}  accuracy {row[digit] / row.sum():.4f} ({row[digit]} of {row.sum()})")
-    errors = [(counts[t, p], t, p) for t in range(10) for p in range(10) if t != p and counts[t, p]]
+            say(f"class {digit}  accuracy {row[digit] / row.sum():.4f} ({row[digit]} of {row.sum()})")
+    errors = [(counts[t, p], t, p) for t, p in np.argwhere(counts) if t != p]
     for count, true, predicted in sorted(errors, key=lambda e: (-e[0], e[1:]))[:CONFUSIONS]:
-        print(f"class {true} mistaken for {predicted}: {count} of {counts[true].sum()}")
+        say(f"class {true} mistaken for {predicted}: {count} of {counts[true].sum()}")
 
 
 def add_to(commands: Any) -> None:

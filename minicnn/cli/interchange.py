@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from minicnn.cli.common import RUN_OR_FILE, add_command, expect_name, expect_place, open_network
-from minicnn.cli.terminal import UsageError, one_line, program
+from minicnn.cli.terminal import UsageError, program, say
 
 ENDINGS = {"safetensors-torch": ".torch.safetensors", "onnx": ".onnx"}
 
@@ -18,7 +18,7 @@ def export_command(args: argparse.Namespace) -> int:
     from minicnn import interchange
 
     if args.output is not None:
-        expect_place("--output", args.output)
+        expect_place("--output", args.output, reading=[args.run])
     network = open_network(args.run)
     output = Path(args.output) if args.output else _default_output(args.run, ENDINGS[args.to])
     save = interchange.save_onnx if args.to == "onnx" else interchange.save_torch
@@ -26,11 +26,11 @@ def export_command(args: argparse.Namespace) -> int:
         save(network, output)
     except (ValueError, ImportError) as error:
         raise UsageError(error) from None
-    print(f"written: {one_line(str(output))}")
+    say(f"written: {output}")
     if args.to == "onnx":
-        print(f"input: images {_channels_first(network.input_shape)}, pixels / 255; output: logits")
+        say(f"input: images {_channels_first(network.input_shape)}, pixels / 255; output: logits")
     else:
-        print("read it with: model.load_state_dict(safetensors.torch.load_file(FILE))")
+        say("read it with: model.load_state_dict(safetensors.torch.load_file(FILE))")
     return 0
 
 
@@ -39,9 +39,7 @@ def import_command(args: argparse.Namespace) -> int:
     from minicnn import interchange
 
     expect_name("FILE", args.file)
-    expect_place("OUTPUT", args.output)
-    if os.path.exists(args.output) and os.path.samefile(args.file, args.output):
-        raise UsageError("OUTPUT: expected another file, got FILE itself")
+    expect_place("OUTPUT", args.output, reading=[args.file])
     load = interchange.load_onnx if args.file.lower().endswith(".onnx") else interchange.load_torch
     try:
         network = load(args.file)
@@ -49,14 +47,19 @@ def import_command(args: argparse.Namespace) -> int:
         raise UsageError(error) from None
     network.summary()
     network.save(args.output)
-    print(f"written: {one_line(args.output)}")
-    print(f"use it in place of a run: {program()} evaluate FILE, {program()} predict FILE IMAGE")
+    say(f"written: {args.output}")
+    say(f"use it in place of a run: {program()} evaluate FILE, {program()} predict FILE IMAGE")
     return 0
 
 
 def _default_output(run: str, ending: str) -> Path:
-    """A file in the run directory, or next to the network file."""
-    return Path(run) / f"network{ending}" if os.path.isdir(run) else Path(run).with_suffix(ending)
+    """A file in the run directory, or a new one next to the network file."""
+    if os.path.isdir(run):
+        return Path(run) / f"network{ending}"
+    output = Path(run).with_suffix(ending)
+    if output.exists():
+        raise UsageError(f"{output} exists; to replace it, name it with --output")
+    return output
 
 
 def _channels_first(shape: tuple[int, ...]) -> str:

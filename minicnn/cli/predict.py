@@ -7,61 +7,93 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from minicnn.cli.common import RUN_OR_FILE, add_command, open_network, prepare_kernels
-from minicnn.cli.terminal import UsageError, one_line
+from minicnn.cli.common import RUN_OR_FILE, add_command, open_classifier, prepare_kernels
+from minicnn.cli.terminal import UsageError, fail, say
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from minicnn.data.photo import Preprocessed
     from minicnn.engine.network import Sequential
 
 BEST = 3  # how many answers are printed
+TOGETHER = 32  # images at a time; what they looked like at each stage is some megabytes each
 
 
 def predict_command(args: argparse.Namespace) -> int:
-    """Print the most probable digits for every image. If one image is bad, do nothing."""
-    from minicnn.data.photo import SIDE, ImageError, as_is, preprocess
+    """Print the most probable digits for every image; the exit code is 2 if one cannot be read."""
+    from minicnn.data.photo import SIDE
 
-    network = open_network(args.run)
+    network = open_classifier(args.run)
     if network.input_shape != (SIDE, SIDE, 1):
         shape = list(network.input_shape)
         raise UsageError(
             f"{args.run}: expected a network for images [{SIDE}, {SIDE}, 1], got one for {shape}"
         )
     prepare_kernels(network.layers[0].ops)
-    images, stages = [], []
-    try:
-        for name in args.image:
-            preprocessed = as_is(name) if args.as_is else preprocess(name)
-            images.append(preprocessed.image)
-            stages.append(preprocessed if args.show else None)  # some megabytes each
-    except ImageError as error:
-        raise UsageError(error) from None
-
     pictures = _picture_names(args.image)
-    for name, seen, answer in zip(args.image, stages, network.predict(np.stack(images)), strict=True):
+    code = 0
+    for first in range(0, len(args.image), TOGETHER):
+        images, reasons = _read(args.image[first : first + TOGETHER], args.as_is)
+        for reason in reasons:
+            code = fail(f"error: {reason}")
+        _answer(network, images, pictures if args.show else None)
+    return code
+
+
+def _read(names: list[str], as_they_are: bool) -> tuple[list[tuple[str, Preprocessed]], list[str]]:
+    """The images that can be used, with their names, and for each of the others the reason why not."""
+    from minicnn.data.photo import ImageError, as_is, preprocess
+
+    images: list[tuple[str, Preprocessed]] = []
+    reasons = []
+    for name in names:
+        try:
+            images.append((name, as_is(name) if as_they_are else preprocess(name)))
+        except ImageError as error:
+            reasons.append(str(error))
+    return images, reasons
+
+
+def _answer(
+    network: Sequential, images: list[tuple[str, Preprocessed]], pictures: Iterator[Path] | None
+) -> None:
+    import numpy as np
+
+    if not images:
+        return
+    answers = network.predict(np.stack([image.image for _, image in images]))
+    for (name, image), answer in zip(images, answers, strict=True):
         best = np.argsort(-answer, kind="stable")[:BEST]
-        print(one_line(name) + ":", "  ".join(f"{digit} ({answer[digit]:.4f})" for digit in best))
-        if seen is not None:
+        say(f"{name}: " + "  ".join(f"{digit} ({answer[digit]:.4f})" for digit in best))
+        if pictures is not None:
             picture = next(pictures)
-            _show(network, seen, answer, picture, Path(name).name)
-            print(f"what the network saw: {one_line(str(picture))}", flush=True)
-    return 0
+            _show(network, image, answer, picture, Path(name).name)
+            say(f"what the network saw: {picture}")
 
 
 def _picture_names(images: list[str]) -> Iterator[Path]:
-    """A name in this directory for the picture of each image; all differ, also from those of the images."""
+    """A name in this directory for the picture of each image.
+
+    All differ, also from those of the images, and of files that are no picture of ours.
+    """
+    from minicnn.pictures import is_ours
+
     taken = {Path(image).resolve() for image in images}
     for image in images:
         stem, attempt = f"{Path(image).stem}-seen", 1
-        while (name := Path(f"{stem}.png" if attempt == 1 else f"{stem}-{attempt}.png")).resolve() in taken:
+        while True:
+            name = Path(f"{stem}.png" if attempt == 1 else f"{stem}-{attempt}.png")
+            if name.resolve() not in taken and (not name.exists() or is_ours(name)):
+                break
             attempt += 1
         taken.add(name.resolve())
         yield name
 
 
 def _show(network: Sequential, stages: Preprocessed, answer: np.ndarray, picture: Path, name: str) -> None:
+    import numpy as np
+
     from minicnn.data import to_float
     from minicnn.pictures import draw_seen
 

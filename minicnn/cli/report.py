@@ -14,7 +14,7 @@ from minicnn.cli.common import (
     open_run,
     result,
 )
-from minicnn.cli.terminal import UsageError, one_line
+from minicnn.cli.terminal import UsageError, say
 
 COMPARISON = "comparison.png"
 
@@ -24,7 +24,7 @@ def report_command(args: argparse.Namespace) -> int:
     from minicnn import pictures
     from minicnn.runs.directory import METRICS
 
-    expect_place("--output", args.output)
+    expect_place("--output", args.output, reading=args.run)
     if len({os.path.realpath(run) for run in args.run}) < len(args.run):
         raise UsageError("RUN: expected different runs, got one of them twice")
     runs = [open_run(directory) for directory in args.run]
@@ -34,11 +34,11 @@ def report_command(args: argparse.Namespace) -> int:
             probabilities = run.test_probabilities()
             draw_pictures(run, probabilities)
             accuracy = result(run.data.test.labels, probabilities)
-            print(f"{one_line(str(run.directory))}: step {run.step}  {accuracy}", flush=True)
-        print(f"drawn in each directory: {', '.join(PICTURES)}")
+            say(f"{run.directory}: step {run.step}  {accuracy}")
+        say(f"drawn in each directory: {', '.join(PICTURES)}")
         if len(runs) > 1:
             pictures.draw_comparison(dict(zip(args.run, metrics, strict=True)), args.output)
-            print(f"all runs in one picture: {one_line(args.output)}")
+            say(f"all runs in one picture: {args.output}")
     except ValueError as error:
         raise UsageError(error) from None
     return 0

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
 import sys
+import tempfile
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+
+from minicnn._version import __version__
+from minicnn.runs.signals import handled
+from minicnn.storage.names import printable
+
+INTERNAL_ERROR = 70  # the exit code: EX_SOFTWARE of sysexits.h
 
 
 class UsageError(Exception):
@@ -19,28 +28,41 @@ class UsageError(Exception):
 
 def program() -> str:
     """The program as the user called it, for hints that can be copied into the shell."""
-    return "minicnn" if Path(sys.argv[0]).name == "minicnn" else "python -m minicnn"
+    return "minicnn" if Path(sys.argv[0]).stem == "minicnn" else "python -m minicnn"
 
 
 @contextlib.contextmanager
 def in_the_shell() -> Iterator[None]:
-    """Print warnings as one line each and file names in any encoding; let SIGTERM exit in good order."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
+    """Print warnings as one line each and text in any encoding; let SIGTERM and SIGHUP exit in good order."""
+    streams: tuple[Any, Any] = (sys.stdout, sys.stderr)
+    for stream in streams:
+        with contextlib.suppress(AttributeError, OSError, ValueError):  # not a stream of Python's own
             stream.reconfigure(errors="backslashreplace")
     main_thread = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGTERM, _terminate) if main_thread else None
+    before: dict[int, Any] = {}
+    if main_thread:
+        ours = [number for number in handled() if number != signal.SIGINT]
+        before = {number: signal.signal(number, _terminate) for number in ours}
     with warnings.catch_warnings():
         warnings.showwarning = lambda message, *_, **__: warn(str(message))
         try:
             yield
         finally:
-            if main_thread:
-                signal.signal(signal.SIGTERM, before)
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _terminate(number: int, frame: object) -> NoReturn:
     sys.exit(128 + number)
+
+
+# --- printing: the only places from which the commands print ---
+
+
+def say(text: str = "") -> None:
+    """Print a result on stdout, as one line whatever is in it."""
+    with bar_hidden():
+        print(printable(text), flush=True)
 
 
 def fail(message: str, code: int = 2) -> int:
@@ -58,13 +80,8 @@ def tell(message: str) -> None:
     """Print the message as one line on stderr; if that fails, ignore it."""
     if sys.stderr is None:
         return
-    with contextlib.suppress(OSError), bar_hidden():
-        print(one_line(message), file=sys.stderr, flush=True)
-
-
-def one_line(text: str) -> str:
-    """The text, with every unprintable character escaped."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    with contextlib.suppress(OSError, ValueError), bar_hidden():
+        print(printable(message), file=sys.stderr, flush=True)
 
 
 @contextlib.contextmanager
@@ -75,11 +92,55 @@ def bar_hidden() -> Iterator[None]:
         yield
 
 
+def is_terminal(stream: Any) -> bool:
+    """Whether a stream, which need not be one of Python's own, says that a person reads it."""
+    try:
+        return bool(stream.isatty())
+    except (AttributeError, ValueError):  # None, or an object with little more than write(), or closed
+        return False
+
+
+def columns(stream: Any) -> int:
+    """How many characters fit into a line of the terminal; 0 if that cannot be known."""
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (AttributeError, OSError, ValueError):
+        return 0
+
+
 def abandon_stdout_if_broken() -> None:
     """Discard output that cannot be printed; otherwise Python would try again at exit and complain."""
+    if sys.stdout is None:
+        return
     try:
         sys.stdout.flush()
     except OSError:
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
-        os.close(nowhere)
+        with contextlib.suppress(AttributeError, OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+
+
+# --- the last resort ---
+
+
+def fail_unexpectedly(error: Exception, argv: list[str]) -> int:
+    """Print one line for an error that nobody foresaw, and keep what its report needs in a file."""
+    lines = [
+        f"minicnn {__version__}, Python {platform.python_version()}, {platform.platform()}",
+        f"arguments: {argv}",
+        "",
+        "".join(traceback.format_exception(error)),
+    ]
+    what = f"{type(error).__name__}: {error}"
+    if len(what) > 200:
+        what = f"{what[:200]}..."
+    try:
+        handle, report = tempfile.mkstemp(prefix="minicnn-error-", suffix=".txt")
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write("\n".join(lines))
+    except OSError:
+        return fail(f"internal error: {what}; this is a fault of minicnn, please report it", INTERNAL_ERROR)
+    return fail(
+        f"internal error: {what}; this is a fault of minicnn, please report it with {report}", INTERNAL_ERROR
+    )

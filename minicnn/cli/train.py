@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import math
 import os
 import shlex
 import signal
@@ -12,12 +13,24 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from minicnn._version import __version__
-from minicnn.cli.common import add_command, draw_pictures, expect_name, prepare_kernels, result
-from minicnn.cli.terminal import UsageError, bar_hidden, fail, program, warn
+from minicnn.cli.common import (
+    PICTURES,
+    RUN_OR_FILE,
+    add_command,
+    draw_pictures,
+    expect_name,
+    open_network,
+    prepare_kernels,
+    result,
+)
+from minicnn.cli.interrupts import answered
+from minicnn.cli.terminal import UsageError, columns, fail, is_terminal, program, say, tell, warn
 
 if TYPE_CHECKING:
-    from minicnn.runs.run import Run
+    from minicnn.runs.run import Measurement, Run
     from minicnn.runs.settings import Settings
+
+PATIENCE = 200  # steps in which a training may learn nothing before it is warned of
 
 
 def train_command(args: argparse.Namespace) -> int:
@@ -28,7 +41,8 @@ def train_command(args: argparse.Namespace) -> int:
 
     profile.enable()
     code = _train(args)
-    print(profile.table(), file=sys.stderr)
+    for line in profile.table().splitlines():
+        tell(line)
     return code
 
 
@@ -45,18 +59,22 @@ def _train(args: argparse.Namespace) -> int:
     resume = f"resume with: {program()} train --resume {directory}"
 
     try:
-        with _Screen(run, args.quiet) as screen, _warmup(run.settings):
+        with _Screen(run, args.quiet) as screen, _warmup(run.settings), answered(tell, screen.awaited):
             train(run, log=screen.log, progress=screen.progress)
         return _finish(run, args.quiet)
     except Diverged as error:
         rate = run.settings.learning_rate
-        return fail(f"{error}; try a --learning-rate below {rate:g}; {_saved(run)}", code=1)
+        lower = f"try a --learning-rate below {rate:g} in a new run"
+        return fail(f"{error}; {lower}; {_saved(run)}", code=1)
     except Stopped as stopped:
         return fail(f"{stopped}; {_saved(run)}; {resume}", 128 + stopped.signal_number)
     except KeyboardInterrupt:
         return fail(f"interrupted; {_saved(run)}; {resume}", 128 + signal.SIGINT)
     except RunError as error:
-        raise UsageError(error) from None
+        raise UsageError(f"{error}; {_saved(run)}; {resume}") from None
+    except MemoryError as error:
+        less = f"out of memory ({error}); a smaller --batch-size needs less"
+        raise UsageError(f"{less}; {_saved(run)}; {resume}") from None
 
 
 def _warmup(settings: Settings) -> contextlib.AbstractContextManager[None]:
@@ -70,15 +88,27 @@ def _warmup(settings: Settings) -> contextlib.AbstractContextManager[None]:
 
 def _begin(args: argparse.Namespace) -> Run:
     from minicnn.data import load_mnist
-    from minicnn.runs.run import Run
+    from minicnn.runs.run import Run, Start
     from minicnn.runs.settings import settings_for
 
     settings = settings_for(**given_settings(args))
     expect_name("--run-dir", args.run_dir)
+    if args.run_dir is not None:
+        _expect_no_pictures(args.run_dir)
     prepare_kernels(settings.ops, args.threads)
-    run = Run.create(settings, load_mnist(settings.data), args.run_dir)
+    start = None
+    if args.start is not None:
+        start = Start(open_network(args.start), os.path.abspath(args.start))
+    run = Run.create(settings, load_mnist(settings.data), args.run_dir, start)
     _print_start(run, args.quiet)
     return run
+
+
+def _expect_no_pictures(directory: str) -> None:
+    """Raise UsageError if the pictures of a run would replace files that are there."""
+    for name in PICTURES:
+        if os.path.lexists(os.path.join(directory, name)):
+            raise UsageError(f"{directory}: already holds a {name}; choose another directory")
 
 
 def _resume(args: argparse.Namespace) -> Run:
@@ -87,6 +117,8 @@ def _resume(args: argparse.Namespace) -> Run:
 
     if args.run_dir is not None:
         raise UsageError("--run-dir and --resume cannot be combined: a run stays in its directory")
+    if args.start is not None:
+        raise UsageError("--from and --resume cannot be combined: a resumed run has weights")
     expect_name("--resume", args.resume)
     settings, version = _continued_settings(args)
     prepare_kernels(settings.ops, args.threads)
@@ -129,22 +161,23 @@ def _print_start(run: Run, quiet: bool) -> None:
         return
     settings, data = run.settings, run.data
     source = "MNIST" if settings.data is None else settings.data
-    print(f"minicnn {__version__}: {len(data.train)} training and {len(data.test)} test images of {source}")
+    say(f"minicnn {__version__}: {len(data.train)} training and {len(data.test)} test images of {source}")
     constant = settings.schedule == "constant"
     varies = not constant or settings.warmup
-    print(
+    say(
         f"{settings.steps} steps of {settings.batch_size} images, {settings.optimizer} with learning rate "
         f"{'up to ' if varies else ''}{settings.learning_rate:g}, seed {settings.seed}"
     )
     if run.finished:
         more = "; continue with --steps N" if constant else ""
-        print(f"{run.directory}: all {settings.steps} steps are done{more}")
+        say(f"{run.directory}: all {settings.steps} steps are done{more}")
     elif run.step:
-        print(f"resuming {run.directory} at step {run.step}")
+        say(f"resuming {run.directory} at step {run.step}")
     else:
-        print(f"writing to {run.directory}")
+        say(f"writing to {run.directory}")
     run.network.summary()
-    print(end="" if run.finished else "\n", flush=True)
+    if not run.finished:
+        say()
 
 
 def _finish(run: Run, quiet: bool) -> int:
@@ -157,14 +190,16 @@ def _finish(run: Run, quiet: bool) -> int:
         draw_pictures(run, probabilities)
         if not quiet:
             directory = shlex.quote(str(run.directory))
-            print(f"\nweights, metrics and pictures are in {run.directory}")
-            print(f"see which digits are confused:  {program()} evaluate {directory}")
-            print(f"recognize your own digit:       {program()} predict {directory} IMAGE --show")
-            print(f"redraw the pictures:            {program()} report {directory}\n")
+            say()
+            say(f"weights, metrics and pictures are in {run.directory}")
+            say(f"see which digits are confused:  {program()} evaluate {directory}")
+            say(f"recognize your own digit:       {program()} predict {directory} IMAGE --show")
+            say(f"redraw the pictures:            {program()} report {directory}")
+            say()
     except (OSError, ValueError) as error:
         raise RunError(f"{run.directory}: no pictures ({error})") from None
     finally:
-        print(result(run.data.test.labels, probabilities), flush=True)
+        say(result(run.data.test.labels, probabilities))
     return 0
 
 
@@ -181,13 +216,14 @@ class _Screen:
     def __init__(self, run: Run, quiet: bool) -> None:
         self.run, self.quiet = run, quiet
         self._bar: Any = None
+        self._first_step, self._hinted = run.step, False
 
     def __enter__(self) -> _Screen:
         steps, images = self.run.settings.steps, self.run.settings.batch_size
-        if not self.quiet and sys.stderr is not None and sys.stderr.isatty() and not self.run.finished:
+        if not self.quiet and is_terminal(sys.stderr) and not self.run.finished:
             from tqdm import tqdm
 
-            known = os.get_terminal_size(sys.stderr.fileno()).columns > 0
+            known = columns(sys.stderr) > 0
             size: Any = {"dynamic_ncols": True} if known else {"ncols": 80, "nrows": 24}
             self._bar = tqdm(
                 total=steps * images,
@@ -212,11 +248,23 @@ class _Screen:
                 self._bar.unpause()  # the first step may include compilation, so it does not count
             self._bar.update(images)
 
-    def log(self, measurement: object) -> None:
-        """Print a log line."""
+    def log(self, measurement: Measurement) -> None:
+        """Print a log line, and once a hint if nothing is being learned."""
         if not self.quiet:
-            with bar_hidden():
-                print(measurement, flush=True)
+            say(str(measurement))
+        classes = self.run.network.shapes[-1][0]
+        guessing = measurement.loss > 0.97 * math.log(classes) and measurement.test_accuracy < 1.5 / classes
+        if guessing and measurement.step >= PATIENCE and not self._hinted:
+            self._hinted = True
+            rate = self.run.settings.learning_rate
+            slower = f"try a --learning-rate below {rate:g}"
+            warn(f"no better than guessing after {measurement.step} steps; {slower}")
+
+    def awaited(self) -> str:
+        """What a training that was asked to stop is still busy with."""
+        if self.run.step == self._first_step:
+            return "its first step, which may compile kernels"
+        return f"step {self.run.step + 1} to end and to be saved"
 
 
 def add_to(commands: Any) -> None:
@@ -226,6 +274,7 @@ def add_to(commands: Any) -> None:
         "  minicnn train --steps 400                         take a first look\n"
         "  minicnn train --seed 1 --run-dir runs/second      the tutorial, with other random numbers\n"
         "  minicnn train --resume runs/second --steps 20000  train the same run for longer\n"
+        "  minicnn train --from runs/second --learning-rate 1e-5  a new run, from its weights\n"
         "  minicnn train --recipe fast                       as accurate, in a fraction of the time\n"
         "  minicnn train --model softmax                     the baseline without convolutions"
     )
@@ -253,6 +302,9 @@ def add_to(commands: Any) -> None:
     around = parser.add_argument_group("this run")
     around.add_argument("--run-dir", metavar="DIR", help="directory for the files (a new one in runs/)")
     around.add_argument("--resume", metavar="DIR", help="resume the run in DIR, with its settings")
+    around.add_argument(
+        "--from", dest="start", metavar="RUN", help=f"begin with the weights of {RUN_OR_FILE}"
+    )
     around.add_argument("--threads", type=int, metavar="N", help="processor cores to use (all)")
     around.add_argument("--profile", action="store_true", help="print how long each operation took")
     around.add_argument("--quiet", action="store_true", help="print only the result")

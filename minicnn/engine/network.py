@@ -22,6 +22,8 @@ from minicnn.engine.parameters import (
     values_of,
 )
 from minicnn.storage.checksummed import read_checksummed, write_checksummed
+from minicnn.storage.names import printable
+from minicnn.storage.outputs import expect_output
 
 CHUNK = 200  # images that predict works on at once: their feature maps still fit a processor's cache
 
@@ -209,7 +211,7 @@ class Sequential:
         """Print a table of the layers: name and type, output shape, number of parameters."""
         rows = []
         for layer, shape in zip(self.layers, self.shapes[1:], strict=True):
-            label = f"{layer.name} ({type(layer).__name__})"
+            label = f"{printable(layer.name)} ({type(layer).__name__})"
             count = sum(p.value.size for p in layer.parameters)
             rows.append((label, f"(N, {', '.join(map(str, shape))})", f"{count:,}"))
         head = ("Layer (type)", "Output shape", "Parameters")
@@ -221,7 +223,11 @@ class Sequential:
 
         count = sum(p.value.size for p in self.parameters())
         total = f"Total parameters: {count:,} ({count * self.dtype.itemsize / 1e6:.1f} MB)"
-        print("\n".join([f"Network: {self.name}", line, show(head), line, *map(show, rows), line, total]))
+        print(
+            "\n".join(
+                [f"Network: {printable(self.name)}", line, show(head), line, *map(show, rows), line, total]
+            )
+        )
 
     # --- copies ---
 
@@ -243,8 +249,9 @@ class Sequential:
 
         Arrays are stored under their names, the architecture in the metadata; see
         `minicnn.storage.checksummed`. Raises ValueError for a layer whose class is not registered, OSError
-        if the file cannot be written; a file that was there is untouched.
+        if the file cannot be written (a file of a run never is); a file that was there is untouched.
         """
+        expect_output(path)
         write_checksummed(path, self.arrays(), {"minicnn": json.dumps(self.architecture())})
 
     def architecture(self) -> dict:

@@ -16,7 +16,8 @@ from minicnn.engine.layers.base import Layer, Shape
 from minicnn.engine.network import Sequential
 from minicnn.engine.reference import window_geometry
 from minicnn.interchange.torch import TWINS, expect_equivalents, to_torch
-from minicnn.storage.files import PathLike, write_whole
+from minicnn.storage.files import PathLike
+from minicnn.storage.outputs import write_output
 
 if TYPE_CHECKING:
     import onnx
@@ -126,7 +127,7 @@ def _channels_first(shape: Shape) -> Shape:
 
 def save_onnx(network: Sequential, path: PathLike) -> None:
     """Write the network as an ONNX file: see `to_onnx`. Raises ValueError, ImportError or OSError."""
-    write_whole(path, to_onnx(network).SerializeToString())
+    write_output(path, to_onnx(network).SerializeToString())
 
 
 def import_onnx() -> Any:

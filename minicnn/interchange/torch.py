@@ -19,7 +19,8 @@ import safetensors.numpy
 from minicnn.engine import layers
 from minicnn.engine.layers.base import REGISTERED, Array, Layer, Shape, build_layer
 from minicnn.engine.network import Sequential
-from minicnn.storage.files import PathLike, open_regular, write_whole
+from minicnn.storage.files import PathLike, open_regular
+from minicnn.storage.outputs import write_output
 from minicnn.tutorial import softmax_regression, tutorial_network
 
 ARCHITECTURE = "minicnn.architecture"  # the metadata that describes the network of the weights
@@ -208,7 +209,7 @@ def save_torch(network: Sequential, path: PathLike) -> None:
     """
     state = to_torch(network)
     metadata = {"format": "pt", ARCHITECTURE: json.dumps(network.architecture())}
-    write_whole(path, safetensors.numpy.save(state, metadata))
+    write_output(path, safetensors.numpy.save(state, metadata))
 
 
 def load_torch(path: PathLike, network: Sequential | None = None) -> Sequential:

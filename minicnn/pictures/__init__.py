@@ -9,6 +9,7 @@ from .curves import draw_comparison, draw_curves, read_metrics
 from .filters import draw_filters
 from .mistakes import confident_mistakes, draw_mistakes
 from .seen import draw_seen
+from .style import is_ours
 
 __all__ = [
     "confident_mistakes",
@@ -19,5 +20,6 @@ __all__ = [
     "draw_filters",
     "draw_mistakes",
     "draw_seen",
+    "is_ours",
     "read_metrics",
 ]

@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from minicnn.storage.files import PathLike, write_whole
+from minicnn._version import __version__
+from minicnn.storage.files import PathLike, open_regular
+from minicnn.storage.outputs import write_output
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,6 +31,8 @@ INK, SOFT, LINE, PALE = "#1b2433", "#667085", "#d9dde3", "#e4e7ec"
 NAVY, ORANGE, PEACH = "#12396b", "#e8842c", "#f8d3ae"
 ERRORS = ("#ffffff", "#fbdcb8", "#f2a65a", "#d2691e", "#7f3310")  # white to brown: few to many
 SIGNED = ("#0a2342", "#2f6196", "#a6abb0", "#f2ae58", "#fff3cf")  # navy < grey 0 < orange, light
+
+SOFTWARE = f"minicnn {__version__}"  # in every PNG, so that no other picture is taken for one of ours
 
 STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib
@@ -82,8 +86,19 @@ def picture(path: PathLike, title: str, facts: str, width: float, height: float)
             yield figure
             _write_heading(figure, title, facts, width)
             png = io.BytesIO()
-            figure.savefig(png, format="png")
-    write_whole(path, png.getbuffer())
+            figure.savefig(png, format="png", metadata={"Software": SOFTWARE})
+    write_output(path, png.getbuffer())
+
+
+def is_ours(path: PathLike) -> bool:
+    """Whether the file is a picture that minicnn drew, and may draw again."""
+    from PIL import Image
+
+    try:
+        with open_regular(path) as file, Image.open(file, formats=["PNG"]) as found:
+            return str(found.info.get("Software", "")).startswith("minicnn ")
+    except (OSError, ValueError, SyntaxError):  # what Pillow raises for files that are no PNG
+        return False
 
 
 @contextmanager

@@ -27,9 +27,7 @@ import numpy as np
 
 from minicnn.storage.checksummed import read_checksummed, write_checksummed
 from minicnn.storage.files import PathLike, sync_directory
-
-NEWEST = "checkpoint.safetensors"
-PREVIOUS = "checkpoint.previous.safetensors"
+from minicnn.storage.outputs import NEWEST, PREVIOUS
 
 FORMAT = "minicnn checkpoint 2"
 

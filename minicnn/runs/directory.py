@@ -25,10 +25,8 @@ from minicnn.engine.network import Sequential, load_network
 from minicnn.runs import checkpoint
 from minicnn.runs.settings import Settings, from_config
 from minicnn.storage.files import PathLike, make_directory, open_regular, remove_leftovers, write_whole
+from minicnn.storage.outputs import CONFIG, METRICS, RUN_FILES
 
-CONFIG = "config.json"
-METRICS = "metrics.csv"
-STATE = (CONFIG, METRICS, checkpoint.NEWEST, checkpoint.PREVIOUS)
 HEADER = "step,loss,training_accuracy,test_accuracy,seconds"
 
 PATIENCE = 0.5  # seconds to wait for a run directory that another process holds
@@ -73,7 +71,7 @@ def _make_default_directory(settings: Settings) -> Path:
 def expect_no_run(directory: Path) -> None:
     """Raise RunError if there is a file of a run in the directory."""
     with writing(directory):
-        if any((directory / name).exists() for name in STATE):
+        if any((directory / name).exists() for name in RUN_FILES):
             raise RunError(
                 f"{directory}: already holds a run; continue it with --resume, or choose another directory"
             )
@@ -83,7 +81,7 @@ def remove_run(directory: Path, and_directory: bool) -> None:
     """Remove the files of a run that was not begun after all, as far as possible."""
     with contextlib.suppress(OSError):
         remove_run_leftovers(directory)
-        for name in STATE:
+        for name in RUN_FILES:
             (directory / name).unlink(missing_ok=True)
         if and_directory:
             directory.rmdir()
@@ -91,7 +89,7 @@ def remove_run(directory: Path, and_directory: bool) -> None:
 
 def remove_run_leftovers(directory: Path) -> None:
     """Remove what a killed process left half-written."""
-    for name in STATE:
+    for name in RUN_FILES:
         remove_leftovers(directory / name)
 
 

@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -33,6 +33,7 @@ from minicnn.engine.losses import SoftmaxCrossEntropy
 from minicnn.engine.network import Sequential
 from minicnn.engine.optimizers import SGD, Adam, Optimizer
 from minicnn.runs import checkpoint
+from minicnn.runs.clock import Clock
 from minicnn.runs.directory import (
     HEADER,
     METRICS,
@@ -70,7 +71,7 @@ class Measurement:
     loss: float
     training_accuracy: float
     test_accuracy: float
-    seconds: float  # since the beginning of the run, without pauses between stop and resume
+    seconds: float  # since the beginning of the run, without compiling and without pauses until a resume
 
     def __str__(self) -> str:
         return (
@@ -82,6 +83,13 @@ class Measurement:
         """The line of metrics.csv."""
         loss, *accuracies = (f"{x:.9g}" for x in (self.loss, self.training_accuracy, self.test_accuracy))
         return ",".join([str(self.step), loss, *accuracies, f"{self.seconds:.2f}"])
+
+
+class Start(NamedTuple):
+    """A trained network whose weights are the first ones of a run, and where it comes from."""
+
+    network: Sequential
+    name: str
 
 
 class Run:
@@ -105,7 +113,8 @@ class Run:
         self.step = 0  # steps made so far
         self._steps: Iterator[tuple[int, float]] | None = None  # the loop, once it has begun
 
-        self._started = time.monotonic()
+        self.started_from: str | None = None  # the run or file whose weights were the first ones
+        self._clock = Clock(settings.ops)
         self._loaded_from: Path | None = None
         self._saved: tuple[int, float] | None = None  # step and time of the last checkpoint
         self._save_cost = 0.0  # seconds
@@ -123,8 +132,8 @@ class Run:
 
     @property
     def seconds(self) -> float:
-        """How long the run has taken so far."""
-        return time.monotonic() - self._started
+        """How long the run has taken so far, without compiling."""
+        return self._clock.seconds()
 
     # --- training and measuring ---
 
@@ -156,12 +165,22 @@ class Run:
     # --- the directory ---
 
     @classmethod
-    def create(cls, settings: Settings, data: Dataset, directory: PathLike | None = None) -> Run:
+    def create(
+        cls,
+        settings: Settings,
+        data: Dataset,
+        directory: PathLike | None = None,
+        start: Start | None = None,
+    ) -> Run:
         """Begin a run in a new or run-less directory; None makes one under `runs/`.
 
-        Raises RunError, leaving nothing behind, if it holds a run already or cannot be written.
+        Its first weights are those of `start`, if given, otherwise drawn from the seed. Raises RunError,
+        leaving nothing behind, if they do not fit, or if the directory holds a run already or cannot be
+        written.
         """
         run = cls(settings, data, directory or "")
+        if start is not None:
+            run._start_from(start)
         with contextlib.ExitStack() as lock:
             with StopSignals() as stop:
                 with writing(directory or "runs"):
@@ -195,13 +214,16 @@ class Run:
         does not depend on it. `warn` gets a line if something had to be made up for. Raises RunError or
         checkpoint.CheckpointError.
         """
-        begun = read_config(directory)[0]
+        begun, config = read_config(directory)
         if settings.schedule != "constant" and settings.steps != begun.steps:
             falls = f"its learning rate falls until step {begun.steps}"
             raise RunError(f"{directory}: {falls}; for more steps, begin a new run")
         run = cls(settings, data, directory)
+        run.started_from = config.get("started_from")
         if checkpoint.exists(directory):
             run._restore(checkpoint.load(directory, run._arrays(), warn))
+        elif "started_from" in config:
+            raise RunError(f"{directory}: no checkpoint, and its first weights are not those of its seed")
         else:
             warn(f"{run.directory}: no checkpoint; the run is as it was before its first step")
         return run
@@ -213,7 +235,10 @@ class Run:
         """
         settings, config = read_config(self.directory)
         if config.get("data_sha256") != self._data_digest:
-            raise RunError(f"{self.directory}: this run was trained on other data; name its --data")
+            used = "MNIST, so leave out --data" if settings.data is None else "other data; name its --data"
+            if settings.data is None and self.settings.data is None:
+                used = "another edition of MNIST than the one that is built in"
+            raise RunError(f"{self.directory}: this run was trained on {used}")
         with writing(self.directory):
             remove_run_leftovers(self.directory)
             if self._loaded_from is not None:
@@ -254,6 +279,15 @@ class Run:
         self.network.free_memory()
         with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
             ctypes.CDLL(None).malloc_trim(0)
+
+    def _start_from(self, start: Start) -> None:
+        values = start.network.arrays()
+        try:
+            self.model.load_values(values)
+            self.network.load_values(values)
+        except ValueError as error:
+            raise RunError(f"{start.name}: not a network that this run could train ({error})") from None
+        self.started_from = start.name
 
     def _arrays(self) -> dict[str, np.ndarray]:
         """Views of all arrays of the state under their names in the checkpoint."""
@@ -296,12 +330,14 @@ class Run:
         for name, generator in self._generators().items():
             generator.bit_generator.state = random[name]
         self.step = self.optimizer.steps = step
-        self._started = time.monotonic() - seconds
+        self._clock = Clock(self.settings.ops, seconds)
         self._saved = step, time.monotonic()
         self._loaded_from = found.path
 
     def _config(self) -> dict[str, Any]:
         facts = {"minicnn": __version__, "data_sha256": self._data_digest}
+        if self.started_from is not None:
+            facts["started_from"] = self.started_from
         return facts | dataclasses.asdict(self.settings)
 
     @functools.cached_property

@@ -72,7 +72,7 @@ def settings_for(model: str = "cnn", recipe: str = "tutorial", **changes: Any) -
     return Settings(**(dataclasses.asdict(values) | {"model": model, "recipe": recipe} | changes))
 
 
-FACTS = ("minicnn", "data_sha256")  # in a config.json, besides the settings
+FACTS = ("minicnn", "data_sha256", "started_from")  # in a config.json, besides the settings
 
 
 def from_config(config: dict[str, Any]) -> Settings:

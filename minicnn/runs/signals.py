@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM: noted while something must not be left half done."""
+"""Ctrl-C, SIGTERM and SIGHUP: noted while something must not be left half done."""
 
 from __future__ import annotations
 
@@ -7,9 +7,19 @@ import threading
 from types import FrameType
 from typing import Any
 
+# What asks a program to stop: Ctrl-C, the system, and a terminal that was closed (unknown to Windows).
+STOPPING = tuple(
+    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
+)
+
+
+def handled() -> list[signal.Signals]:
+    """The stop signals that arrive here: not those that `nohup` or a shell told this process to ignore."""
+    return [number for number in STOPPING if signal.getsignal(number) != signal.SIG_IGN]
+
 
 class StopSignals:
-    """While in use, the first Ctrl-C or SIGTERM is noted in `received` instead of ending the process.
+    """While in use, the first stop signal is noted in `received` instead of ending the process.
 
     The second does what it always did. Outside the main thread, where Python allows no handlers,
     signals are left alone.
@@ -21,7 +31,7 @@ class StopSignals:
 
     def __enter__(self) -> StopSignals:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            for number in handled():
                 self._before[number] = signal.signal(number, self._note)
         return self
 

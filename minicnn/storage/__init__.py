@@ -1,1 +1,1 @@
-"""Files that survive a crash, and files that detect a changed byte."""
+"""Files that survive a crash, files that detect a changed byte, and names of files."""

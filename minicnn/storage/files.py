@@ -42,8 +42,10 @@ def write_whole(path: PathLike, *pieces: bytes | memoryview, previous: PathLike 
         if previous is not None and target.exists():
             _also_name(target, Path(previous))
         os.replace(temporary, target)
-    except BaseException:
+    except BaseException as error:
         temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError):  # the user knows the file by this name only
+            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
         raise
     sync_directory(target.parent)
 

@@ -8,6 +8,7 @@ waited 19 s (`minicnn/runs/warmup.py`).
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -65,6 +66,32 @@ class _FirstCompilation(event.Listener):
 def on_first_compilation(callback: Callable[[], None]) -> None:
     """Call `callback` once, just before the first kernel that is not in the cache is compiled."""
     event.register("numba:compile", _FirstCompilation(callback))
+
+
+class _Stopwatch(event.Listener):
+    """Adds up the time of compilations; those that another one needs are part of it."""
+
+    def __init__(self) -> None:
+        self.seconds, self._depth, self._began = 0.0, 0, 0.0
+
+    def on_start(self, _: Any) -> None:
+        if self._depth == 0:
+            self._began = time.monotonic()
+        self._depth += 1
+
+    def on_end(self, _: Any) -> None:
+        self._depth -= 1
+        if self._depth == 0:
+            self.seconds += time.monotonic() - self._began
+
+
+_stopwatch = _Stopwatch()
+event.register("numba:compile", _stopwatch)
+
+
+def compile_seconds() -> float:
+    """How long this process has compiled so far."""
+    return _stopwatch.seconds
 
 
 def has_cache() -> bool:

@@ -1,0 +1,50 @@
+"""Files that a user names for output: what a writer may replace, and what it must not."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from minicnn.storage.files import PathLike, write_whole
+
+# The files of a run. Only the run itself writes them: see `minicnn.runs.directory`.
+CONFIG, METRICS = "config.json", "metrics.csv"
+NEWEST, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
+RUN_FILES = (CONFIG, METRICS, NEWEST, PREVIOUS)
+
+
+def write_output(path: PathLike, *pieces: bytes | memoryview) -> None:
+    """Write a file that the user named, whole or not at all. Raises OSError as `expect_output` does."""
+    expect_output(path)
+    write_whole(path, *pieces)
+
+
+def expect_output(path: PathLike, reading: Iterable[PathLike] = ()) -> None:
+    """Raise OSError unless a file may be written under this name.
+
+    It may if nothing is there, or a regular file that is neither part of a run nor one of those that are
+    being read. Symbolic links are followed.
+    """
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise _refusal(errno.EISDIR, "a directory", path)
+    if target.exists() and not target.is_file():
+        raise _refusal(errno.EEXIST, "not a regular file", path)
+    if not target.parent.is_dir():
+        raise _refusal(errno.ENOENT, "not in a directory that exists", path)
+    if target.name in RUN_FILES and (target.parent / CONFIG).exists():
+        raise _refusal(errno.EEXIST, "a file of a run, which is never replaced; choose another name", path)
+    if any(_same(target, source) for source in reading):
+        raise _refusal(errno.EEXIST, "the file that is being read; choose another name", path)
+
+
+def _same(target: Path, source: PathLike) -> bool:
+    if target.exists() and os.path.exists(source):
+        return target.samefile(source)  # also by another name of it
+    return target == Path(os.path.realpath(source))
+
+
+def _refusal(number: int, reason: str, path: PathLike) -> OSError:
+    return OSError(number, reason, os.fspath(path))
