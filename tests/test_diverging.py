@@ -143,7 +143,8 @@ def test_the_command_names_the_step_and_what_to_try(tmp_path, capfd):
     assert main(["train", *new, "--learning-rate", "1e38", "--data", str(data), "--run-dir", run]) == 1
     error = capfd.readouterr().err
     assert re.fullmatch(
-        r"minicnn: training diverged at step \d+: .*; try a --learning-rate below 1e\+38; .*\n", error
+        r"minicnn: training diverged at step \d+: .*; try a --learning-rate below 1e\+38 in a new run; .*\n",
+        error,
     )
     assert main(["evaluate", run]) == 0
 

@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import re
 import resource
 from contextlib import redirect_stderr
 
@@ -52,7 +53,11 @@ def test_a_disk_that_fills_up_anywhere_in_a_run_is_one_line_and_costs_no_checkpo
         child = start_child(work)
         os.close(writer)
         with open(reader) as pipe:
-            assert pipe.read() == f"minicnn: error: {tmp_path / 'r'}: cannot be written (File too large)\n"
+            saved = (
+                f"{tmp_path / 'r'} contains the state after step 4; resume with: .* --resume {tmp_path / 'r'}"
+            )
+            expected = rf"minicnn: error: {tmp_path / 'r'}: cannot be written \(File too large\); {saved}\n"
+            assert re.fullmatch(expected, pipe.read())
         assert exit_code(child) == 2
         assert (tmp_path / "r" / NEWEST).read_bytes() == before
     assert main(goes_on) == 0

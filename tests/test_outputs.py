@@ -1,4 +1,4 @@
-"""No output replaces what it must not: a device, a named pipe, a file of a run, the file that is being read."""
+"""No output replaces a device, a named pipe, a file of a run, or the file that is being read."""
 
 import errno
 import os

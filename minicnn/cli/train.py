@@ -257,8 +257,8 @@ class _Screen:
         if guessing and measurement.step >= PATIENCE and not self._hinted:
             self._hinted = True
             rate = self.run.settings.learning_rate
-            slower = f"try a --learning-rate below {rate:g}"
-            warn(f"no better than guessing after {measurement.step} steps; {slower}")
+            why = f"the learning rate {rate:g} may be too high or too low"
+            warn(f"no better than guessing after {measurement.step} steps; {why}")
 
     def awaited(self) -> str:
         """What a training that was asked to stop is still busy with."""

@@ -22,6 +22,7 @@ from minicnn.pictures.style import (
 )
 from minicnn.runs.directory import HEADER
 from minicnn.storage.files import PathLike, open_regular
+from minicnn.storage.names import printable
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ LINES = (  # of several runs: they differ in lightness and dashes too
     (SOFT, "-"), (NAVY, ":"), (ORANGE, ":"), (SOFT, "--"),
 )  # fmt: skip
 FEW = 20  # measurements: each is drawn as a dot
+GUESSING = math.log(10)  # the loss of a network that gives each of the ten digits the same probability
 
 
 def read_metrics(path: PathLike) -> dict[str, np.ndarray]:
@@ -107,10 +109,17 @@ def draw_curves(metrics: Mapping[str, np.ndarray], path: PathLike, title: str = 
             _plot_batches(left, step, loss, np.exp(smooth(np.log(loss))))
             _write_caption(left, "Loss, logarithmic", loss)
         else:
-            left.set_ylim(0, 1.08 * positive.max() if len(positive) else 1)
+            highest = [*positive, GUESSING] if len(step) < FEW else positive  # a few dots need a measure
+            left.set_ylim(0, 1.08 * max(highest, default=1))
             left.yaxis.set_major_formatter(lambda value, _: f"{value:.4g}")
             _plot_batches(left, step, loss, smooth(loss))
             _write_caption(left, "Loss", loss)
+            if len(step) < FEW and len(positive):
+                left.axhline(GUESSING, color=SOFT, lw=1, ls=":")
+                left.annotate(
+                    "guessing", (1, GUESSING), (0, -4), xycoords=("axes fraction", "data"),
+                    textcoords="offset points", ha="right", va="top", color=SOFT, fontsize=9,
+                )  # fmt: skip
 
         floor = _accuracy_floor(training, test)
         right.set_ylim(floor, 1 + 0.03 * (1 - floor))
@@ -191,7 +200,8 @@ def draw_comparison(runs: Mapping[str, Mapping[str, np.ndarray]], path: PathLike
         for name in ranking:
             steps = runs[name]["step"]
             reached = plural(int(steps[-1]), "step") if len(steps) else "no measurements yet"
-            short = name if len(name) <= 90 else f"{name[:44]}…{name[-45:]}"
+            shown_name = printable(name)
+            short = shown_name if len(shown_name) <= 90 else f"{shown_name[:44]}…{shown_name[-45:]}"
             labels.append(f"{percent(last[name])} after {reached}:  {short}")
         figure.legend(
             panels[0].get_lines(), labels, loc="upper left", bbox_to_anchor=(0, -0.2), handlelength=3,

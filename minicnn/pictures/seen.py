@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 WIDTH, STAGE, GAP = 9.7, 1.75, 0.45  # inches: of the picture, of a stage, between rows
 LARGEST = 0.9  # inches: the width of a map
+BARS = 12  # classes whose probabilities are drawn
 
 
 def draw_seen(
@@ -84,15 +85,22 @@ def _as_tiles(values: np.ndarray) -> tuple[np.ndarray, int, float, float]:
 
 
 def _draw_bars(axes: Axes, probabilities: np.ndarray, best: int) -> None:
-    """Draw the probability of each class as a bar; that of the prediction is dark."""
+    """Draw the probability of each class as a bar; that of the prediction is dark.
+
+    Of more classes than there is room for, the most probable ones, in falling order.
+    """
     classes = np.arange(len(probabilities))
-    axes.barh(classes, 1, height=0.72, color=PALE)
+    if len(classes) > BARS:
+        classes = np.argsort(-probabilities, kind="stable")[:BARS]
+    rows = np.arange(len(classes))
+    axes.barh(rows, 1, height=0.72, color=PALE)
     colours = [NAVY if index == best else SOFT for index in classes]
-    axes.barh(classes, np.nan_to_num(probabilities), height=0.72, color=colours)
-    for index, probability in enumerate(probabilities):
-        colour, text = INK if index == best else SOFT, percent(float(probability), 1)
-        axes.text(1, index, text, transform=axes.get_yaxis_transform(), ha="right", va="center", color=colour,
+    axes.barh(rows, np.nan_to_num(probabilities[classes]), height=0.72, color=colours)
+    for row, index in enumerate(classes):
+        colour, text = INK if index == best else SOFT, percent(float(probabilities[index]), 1)
+        axes.text(1, row, text, transform=axes.get_yaxis_transform(), ha="right", va="center", color=colour,
                   fontsize=9)  # fmt: skip
-    axes.set(xlim=(0, 1.4), ylim=(len(classes) - 0.5, -0.5), xticks=[], yticks=classes)
+    axes.set(xlim=(0, 1.4), ylim=(len(classes) - 0.5, -0.5), xticks=[])
+    axes.set_yticks(rows, [str(index) for index in classes])
     axes.grid(False)
     axes.spines[:].set_visible(False)

@@ -13,6 +13,9 @@ from __future__ import annotations
 import io
 import logging
 import math
+import os
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -21,6 +24,7 @@ import numpy as np
 
 from minicnn._version import __version__
 from minicnn.storage.files import PathLike, open_regular
+from minicnn.storage.names import printable
 from minicnn.storage.outputs import write_output
 
 if TYPE_CHECKING:
@@ -35,7 +39,6 @@ SIGNED = ("#0a2342", "#2f6196", "#a6abb0", "#f2ae58", "#fff3cf")  # navy < grey 
 SOFTWARE = f"minicnn {__version__}"  # in every PNG, so that no other picture is taken for one of ours
 
 STYLE: Any = {
-    "font.family": "DejaVu Sans",  # comes with matplotlib
     "text.color": INK,
     "text.parse_math": False,  # a $ in a name is a $
     "axes.spines.left": False,
@@ -67,11 +70,19 @@ STYLE: Any = {
 }  # fmt: skip
 
 
+# DejaVu Sans comes with matplotlib; the others have Chinese, Japanese and Korean characters, where installed.
+FONTS = (
+    "DejaVu Sans", "Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans SC", "Source Han Sans SC",
+    "WenQuanYi Micro Hei", "WenQuanYi Zen Hei", "Droid Sans Fallback", "Microsoft YaHei", "SimHei",
+    "PingFang SC", "Hiragino Sans GB", "Heiti SC", "Arial Unicode MS",
+)  # fmt: skip
+
+
 @contextmanager
 def picture(path: PathLike, title: str, facts: str, width: float, height: float) -> Iterator[Figure]:
     """An empty figure, in inches; it gets its heading and is saved as a PNG when it has been drawn."""
-    with _quiet():
-        import matplotlib
+    with _quiet(), _one_warning_for_missing_glyphs():
+        matplotlib = _import_matplotlib()
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
 
@@ -79,7 +90,7 @@ def picture(path: PathLike, title: str, facts: str, width: float, height: float)
         defaults = {
             name: value for name, value in matplotlib.rcParamsDefault.items() if "backend" not in name
         }
-        with matplotlib.rc_context(defaults | STYLE):
+        with matplotlib.rc_context(defaults | STYLE | {"font.family": _installed_fonts()}):
             figure = Figure(figsize=(width, height))
             FigureCanvasAgg(figure)
             figure.subplots_adjust(left=0, right=1, bottom=0, top=1)
@@ -101,23 +112,62 @@ def is_ours(path: PathLike) -> bool:
         return False
 
 
+def _import_matplotlib() -> Any:
+    """The package, also where the user's settings of it are broken: no picture here needs them."""
+    try:
+        import matplotlib
+    except (ValueError, OSError):  # from MPLBACKEND or a matplotlibrc, which are read on import
+        for name in [name for name in sys.modules if name.split(".")[0] == "matplotlib"]:
+            del sys.modules[name]  # half imported
+        settings = {name: os.environ.pop(name, None) for name in ("MPLBACKEND", "MATPLOTLIBRC")}
+        os.environ["MATPLOTLIBRC"] = os.devnull
+        try:
+            import matplotlib
+        finally:
+            del os.environ["MATPLOTLIBRC"]
+            os.environ.update({name: value for name, value in settings.items() if value is not None})
+    return matplotlib
+
+
+def _installed_fonts() -> list[str]:
+    from matplotlib.font_manager import fontManager
+
+    installed = {font.name for font in fontManager.ttflist}
+    return [name for name in FONTS if name in installed]
+
+
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep matplotlib from reporting that it cannot write its own cache, which is no concern of the user."""
+    """Keep matplotlib from reporting that it cannot write its own cache, or read the user's settings."""
     logger = logging.getLogger("matplotlib")
     level = logger.level
-    logger.setLevel(logging.ERROR)
+    logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
         logger.setLevel(level)
 
 
+@contextmanager
+def _one_warning_for_missing_glyphs() -> Iterator[None]:
+    """Replace matplotlib's warning for each character that no font has by a single one."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    missing = [str(warning.message) for warning in caught if "missing from font" in str(warning.message)]
+    for warning in caught:
+        if str(warning.message) not in missing:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)
+    if missing:
+        characters = "no installed font has all characters of this picture, which are drawn as boxes"
+        warnings.warn(f"{characters}; Noto Sans CJK would have most", stacklevel=4)
+
+
 def _write_heading(figure: Figure, title: str, facts: str, width: float) -> None:
     """Write a bold title, and facts below it, above everything that has been drawn."""
     width = max(width, 5.0)
     top = figure.get_tightbbox(figure.canvas.get_renderer()).y1  # type: ignore[attr-defined]
-    lines = ((facts, 10.5, SOFT, "normal"), (" ".join(title.split()), 16.0, INK, "bold"))
+    lines = ((facts, 10.5, SOFT, "normal"), (printable(" ".join(title.split())), 16.0, INK, "bold"))
     for index, (text, size, colour, weight) in enumerate(lines):
         letters = 100 * width / size  # that fit: a letter is about 0.7 of its height wide
         if len(text) > 1.6 * letters:

@@ -235,10 +235,9 @@ class Run:
         """
         settings, config = read_config(self.directory)
         if config.get("data_sha256") != self._data_digest:
-            used = "MNIST, so leave out --data" if settings.data is None else "other data; name its --data"
-            if settings.data is None and self.settings.data is None:
-                used = "another edition of MNIST than the one that is built in"
-            raise RunError(f"{self.directory}: this run was trained on {used}")
+            what_to_do = "name its --data" if settings.data else "leave out --data"
+            hint = f"; {what_to_do}" if settings.data or self.settings.data else ""
+            raise RunError(f"{self.directory}: this run was trained on other data{hint}")
         with writing(self.directory):
             remove_run_leftovers(self.directory)
             if self._loaded_from is not None:

@@ -45,7 +45,7 @@ def write_whole(path: PathLike, *pieces: bytes | memoryview, previous: PathLike 
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):  # the user knows the file by this name only
-            raise OSError(error.errno, error.strerror, os.fspath(path)) from error
+            raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
         raise
     sync_directory(target.parent)
 

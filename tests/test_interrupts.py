@@ -1,0 +1,108 @@
+"""Stop signals: an answer at once even while compiled code runs, an end at the second, and nothing lost."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from minicnn.cli.interrupts import answered
+from minicnn.cli.terminal import in_the_shell
+from minicnn.runs.signals import STOPPING, StopSignals
+
+# A main thread that is in compiled code for a minute: no Python handler runs there.
+BUSY = """
+import hashlib
+from minicnn.cli.interrupts import answered
+from minicnn.cli.terminal import in_the_shell, say
+with in_the_shell(), answered(say, lambda: "the digest"):
+    say("begun")
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+"""
+SIGNALS = pytest.mark.parametrize("number", STOPPING)
+
+
+@SIGNALS
+def test_compiled_code_delays_neither_the_answer_nor_the_end_at_the_second_signal(number):
+    with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True) as busy:
+        assert busy.stdout.readline() == "begun\n"
+        busy.send_signal(number)
+        answer = busy.stdout.readline()
+        assert answer == "stopping: waiting for the digest; once more stops at once\n"
+        busy.send_signal(number)
+        assert busy.wait(30) == 128 + number
+
+
+def test_a_main_thread_that_leaves_by_itself_is_not_announced():
+    lines = []
+    with pytest.raises(KeyboardInterrupt), answered(lines.append, lambda: "nothing"):
+        signal.raise_signal(signal.SIGINT)
+    assert lines == []
+
+
+def test_the_wakeup_pipe_of_others_is_put_back():
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    signal.set_wakeup_fd(writer)
+    try:
+        with answered(print, lambda: "nothing"), answered(print, lambda: "nothing"):
+            pass
+        assert signal.set_wakeup_fd(-1) == writer
+    finally:
+        signal.set_wakeup_fd(-1)
+        os.close(reader)
+        os.close(writer)
+
+
+def test_what_nohup_ignores_stays_ignored():
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with in_the_shell(), StopSignals() as stop:
+            signal.raise_signal(signal.SIGHUP)
+        assert stop.received is None
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+@SIGNALS
+def test_the_first_signal_is_noted_and_the_second_does_what_it_did(number):
+    second = []
+    before = signal.signal(number, lambda *_: second.append(number))
+    try:
+        with StopSignals() as stop:
+            signal.raise_signal(number)
+            assert (stop.received, second) == (number, [])
+            signal.raise_signal(number)
+            assert second == [number]
+    finally:
+        signal.signal(number, before)
+
+
+def test_ctrl_c_while_python_imports_the_commands_is_no_traceback():
+    code = """
+import signal, sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "minicnn.cli":
+            signal.raise_signal(signal.SIGINT)
+sys.meta_path.insert(0, Interrupt())
+from minicnn.__main__ import run
+sys.exit(run())
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.long
+def test_a_training_that_compiles_answers_and_is_saved(tmp_path):
+    run = tmp_path / "r"
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    argv = [sys.executable, "-m", "minicnn", "train", "--steps", "1000", "--run-dir", str(run)]
+    with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment) as training:
+        assert "compiling kernels" in training.stderr.readline()
+        training.send_signal(signal.SIGINT)
+        assert "stopping: waiting for its first step" in training.stderr.readline()
+        assert "stopped at step 1; " in training.stderr.readline()
+        assert training.wait(60) == 130
+    assert (run / "checkpoint.safetensors").exists()
