@@ -21,7 +21,8 @@ from minicnn.pictures.style import (
     write_note,
 )
 from minicnn.runs.directory import HEADER
-from minicnn.storage.files import PathLike, open_regular
+from minicnn.storage import limits
+from minicnn.storage.files import PathLike, read_regular
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,10 +39,10 @@ FEW = 20  # measurements: each is drawn as a dot
 def read_metrics(path: PathLike) -> dict[str, np.ndarray]:
     """Return the columns of a metrics.csv by name: `step` as int64, the others as float64 [rows].
 
-    Raises ValueError, with one line that names file and line, for anything malformed.
+    Raises ValueError, with one line that names file and line, for anything malformed, OSError for a file
+    that cannot be read.
     """
-    with open_regular(path) as file:
-        header, *lines = file.read().decode(errors="replace").splitlines() or [""]
+    header, *lines = read_regular(path, limits.METRICS).decode(errors="replace").splitlines() or [""]
     if header != HEADER:
         raise ValueError(f"{path}, line 1: expected the header {HEADER}, got {header[:80]!r}")
     rows = []
