@@ -18,4 +18,4 @@ GZIP_RATIO = 100  # decompressed bytes for each compressed one, beyond the first
 GZIP_FREE = 16 * MIB
 
 IMAGE = 256 * MIB  # bytes of an image file
-PIXELS = 256 * MIB  # bytes of its pixels while they are decoded: 67 megapixels in colour, 268 in grey
+PIXELS = 384 * MIB  # bytes of its pixels while they are decoded: 100 megapixels in colour
