@@ -61,9 +61,7 @@ def write_checksummed(
     write_whole(path, header, *payload, previous=previous)
 
 
-def read_checksummed(
-    path: PathLike, max_bytes: int = ARRAYS
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_checksummed(path: PathLike, max_bytes: int = ARRAYS) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays and texts of a checksummed file, verified to the last byte.
 
     Raises ValueError if it cannot be read, has more than `max_bytes` of arrays, fails the checksum, or

@@ -21,17 +21,15 @@ def open_regular(path: PathLike, limit: int) -> BinaryIO:
     pipe could block forever, a device may never end, and a file may claim any size.
     """
     _expect_regular(path)  # before it is opened: opening alone can move a tape
-    file = open(path, "rb", opener=_without_waiting)
-    try:
+    with contextlib.ExitStack() as closing:
+        file = closing.enter_context(open(path, "rb", opener=_without_waiting))
         status = os.fstat(file.fileno())  # of what was opened, whatever the name points to by now
         if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
         if status.st_size > limit:
             wrong = f"too large: expected at most {limit:,} bytes, got {status.st_size:,}"
             raise OSError(errno.EFBIG, wrong, os.fspath(path))
-    except BaseException:
-        file.close()
-        raise
+        closing.pop_all()  # the caller closes it
     return file
 
 

@@ -13,7 +13,7 @@ HEADER = MIB  # bytes of the header of a safetensors file; a real one has about 
 ARRAYS = 1024 * MIB  # bytes of the arrays of a network or checkpoint: 268 million float32 numbers
 ONNX = 1024 * MIB  # bytes of an ONNX model, and of a file beside it that holds its weights
 
-IDX = 1024 * MIB  # bytes of an array, decompressed; EMNIST by class, the largest relative of MNIST, has 547 MB
+IDX = 1024 * MIB  # bytes of an array, decompressed: twice the largest relative of MNIST
 GZIP_RATIO = 100  # decompressed bytes for each compressed one, beyond the first GZIP_FREE; MNIST's: 6
 GZIP_FREE = 16 * MIB
 

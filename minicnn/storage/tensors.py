@@ -16,6 +16,11 @@ import safetensors.numpy
 
 from minicnn.storage.limits import HEADER
 
+# What a file that is not one leads to; NumPy has no name for some types of numbers.
+_UNREADABLE = (
+    safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
+)  # fmt: skip
+
 
 def parse_tensors(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays and the metadata in the bytes of a safetensors file.
@@ -26,9 +31,8 @@ def parse_tensors(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     try:
         arrays = safetensors.numpy.load(data)
         texts = dict(json.loads(data[8 : 8 + length]).get("__metadata__") or {})
-    except (safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as e:
-        # NumPy has no name for some types of numbers.
-        raise ValueError(f"not a safetensors file that can be read ({e!r})") from None
+    except _UNREADABLE as error:
+        raise ValueError(f"not a safetensors file that can be read ({error!r})") from None
     expect_finite(arrays)
     return arrays, texts
 
