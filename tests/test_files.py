@@ -1,11 +1,19 @@
 """Files: only regular ones are read and replaced, symbolic links are followed, writing is all or nothing."""
 
+import errno
 import os
 import stat
 
 import pytest
 
-from minicnn.storage.files import open_regular, remove_leftovers, write_whole
+from minicnn.storage import files
+from minicnn.storage.files import (
+    make_directory,
+    open_regular,
+    read_regular,
+    remove_leftovers,
+    write_whole,
+)
 
 
 @pytest.fixture
@@ -25,7 +33,7 @@ ODD = ["pipe", "directory", "link", "null"]
 @pytest.mark.parametrize("name", ODD)
 def test_only_regular_files_are_opened(odd, name):
     with pytest.raises(OSError, match="not a regular file") as caught:
-        open_regular(odd / name)
+        open_regular(odd / name, 100)
     assert caught.value.filename == str(odd / name)
 
 
@@ -33,8 +41,35 @@ def test_a_regular_file_is_opened_for_reading_also_through_a_link(tmp_path):
     (tmp_path / "file").write_bytes(b"text")
     (tmp_path / "link").symlink_to("file")
     for name in ("file", "link"):
-        with open_regular(str(tmp_path / name)) as file:
+        with open_regular(str(tmp_path / name), 4) as file:
             assert file.read() == b"text"
+        assert read_regular(tmp_path / name, 4) == b"text"
+
+
+def test_a_file_with_more_bytes_than_the_limit_is_not_opened(tmp_path):
+    with open(tmp_path / "sparse", "wb") as file:
+        file.truncate(5 << 30)
+    with pytest.raises(OSError, match="too large: expected at most 1,000 bytes, got 5,368,709,120"):
+        read_regular(tmp_path / "sparse", 1000)
+
+
+def test_what_becomes_a_pipe_between_the_look_and_the_opening_is_not_waited_for(tmp_path, monkeypatch):
+    os.mkfifo(tmp_path / "pipe")
+    monkeypatch.setattr(files, "_expect_regular", lambda path: None)  # it was a file when it was looked at
+    with pytest.raises(OSError, match="not a regular file"):
+        open_regular(tmp_path / "pipe", 100)
+
+
+def test_of_a_file_that_grows_meanwhile_no_more_is_read_than_the_limit(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"text")
+
+    def open_and_grow(path, limit):
+        file = open_regular(path, limit)
+        os.truncate(path, 1 << 20)
+        return file
+
+    monkeypatch.setattr(files, "open_regular", open_and_grow)
+    assert read_regular(tmp_path / "file", 10) == b"text" + bytes(6)
 
 
 @pytest.mark.parametrize("name", [*ODD, "loop"])
@@ -83,3 +118,54 @@ def test_leftovers_are_removed_where_a_link_points_to(tmp_path):
         (tmp_path / "elsewhere" / name).touch()
     remove_leftovers(tmp_path / "link")
     assert [path.name for path in (tmp_path / "elsewhere").iterdir()] == [".other.0123abcd"]
+
+
+# --- file systems that cannot flush the names in a directory ---
+
+
+@pytest.fixture(params=["EINVAL", "ENOTSUP", "EBADF", "EACCES", "EPERM", "ENOSYS", "EIO"])
+def no_directory_fsync(request, monkeypatch):
+    """A file system on which fsync of a directory fails with this error."""
+    number, fsync, calls = getattr(errno, request.param), os.fsync, []
+
+    def fsync_files_only(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            calls.append(handle)
+            raise OSError(number, os.strerror(number))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync_files_only)
+    yield
+    assert calls
+
+
+@pytest.mark.usefixtures("no_directory_fsync")
+def test_where_directories_cannot_be_flushed_files_are_written_all_the_same(tmp_path):
+    make_directory(tmp_path / "a" / "b")
+    for text in (b"first", b"second"):
+        write_whole(tmp_path / "a" / "b" / "file", text, previous=tmp_path / "a" / "b" / "previous")
+    assert {path.name: path.read_text() for path in (tmp_path / "a" / "b").iterdir()} == {
+        "file": "second",
+        "previous": "first",
+    }
+
+
+def test_into_a_directory_that_cannot_be_opened_files_are_written_all_the_same(tmp_path, monkeypatch):
+    def refuse(path, *arguments, opened=os.open, **more):
+        if os.path.isdir(path):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, *arguments, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    write_whole(tmp_path / "file", b"text")
+    assert (tmp_path / "file").read_text() == "text"
+
+
+@pytest.mark.usefixtures("no_directory_fsync")
+def test_where_directories_cannot_be_flushed_a_run_begins_and_is_saved(tmp_path):
+    from runs import new_run, reopen
+
+    run = new_run(tmp_path / "runs" / "r", steps=2)
+    run.train_one_batch()
+    run.save()
+    assert reopen(run.directory).step == 1

@@ -2,11 +2,13 @@
 
 import gzip
 import os
+import shutil
 
 import numpy as np
 import pytest
 from commands import assert_usage_error, options, run_main
 from PIL import Image
+from runs import write_data
 
 from minicnn import cli
 from minicnn.cli import main
@@ -61,6 +63,26 @@ def test_what_cannot_be_reported_is_one_line(capsys, data, tmp_path, monkeypatch
         assert_usage_error(run_main(capsys, "report", *argv), word)
     (tmp_path / "a" / "metrics.csv").write_text("nonsense")
     assert_usage_error(run_main(capsys, "report", "a"), "a/metrics.csv", "line 1")
+
+
+def test_a_data_set_that_has_moved_is_named(capsys, data, tmp_path, monkeypatch):
+    shutil.copytree(data, tmp_path / "before")
+    train(tmp_path / "before", "a", monkeypatch)
+    (tmp_path / "before").rename("now")
+    capsys.readouterr()
+    for command in ("report", "evaluate"):
+        assert_usage_error(run_main(capsys, command, "a"), "has moved, name its directory with --data")
+    code, out, _ = run_main(capsys, "report", "a", "--data", "now")
+    assert code == 0
+    assert out[0].startswith("a: step 4  test accuracy ")
+
+
+def test_pictures_of_a_run_are_not_drawn_from_other_data(capsys, data, tmp_path, monkeypatch):
+    train(data, "a", monkeypatch)
+    (tmp_path / "other").mkdir()
+    write_data(tmp_path / "other", training=40)
+    capsys.readouterr()
+    assert_usage_error(run_main(capsys, "report", "a", "--data", "other"), "a: this run was trained on other")
 
 
 def garments(count, rng):

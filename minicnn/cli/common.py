@@ -88,7 +88,7 @@ def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
 
 def open_run(directory: str, data: str | None = None) -> Run:
     """The run in a directory, with its own data or that of another directory, ready to compute."""
-    from minicnn.data import load_mnist
+    from minicnn.data import DataError, load_mnist
     from minicnn.runs.directory import read_config
     from minicnn.runs.run import Run
 
@@ -97,6 +97,10 @@ def open_run(directory: str, data: str | None = None) -> Run:
         settings, _ = read_config(directory)
         prepare_kernels(settings.ops)
         return Run.open(settings, load_mnist(settings.data if data is None else data), directory, warn)
+    except DataError as error:
+        moved = data is None and settings.data is not None and not os.path.isdir(settings.data)
+        hint = "; if the data set of this run has moved, name its directory with --data" if moved else ""
+        raise UsageError(f"{error}{hint}") from None
     except ValueError as error:
         raise UsageError(error) from None
 

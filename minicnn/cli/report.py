@@ -27,8 +27,10 @@ def report_command(args: argparse.Namespace) -> int:
     expect_place("--output", args.output, reading=args.run)
     if len({os.path.realpath(run) for run in args.run}) < len(args.run):
         raise UsageError("RUN: expected different runs, got one of them twice")
-    runs = [open_run(directory) for directory in args.run]
+    runs = [open_run(directory, args.data) for directory in args.run]
     try:
+        for run in runs if args.data is not None else []:
+            run.expect_own_data()
         metrics = [pictures.read_metrics(run.directory / METRICS) for run in runs]
         for run in runs:
             probabilities = run.test_probabilities()
@@ -50,6 +52,7 @@ def add_to(commands: Any) -> None:
     example = "examples:\n  minicnn report runs/second\n  minicnn report runs/* --output all.png"
     parser = add_command(commands, "report", report_command, about, example)
     parser.add_argument("run", metavar="RUN", nargs="+", help="a run directory")
+    parser.add_argument("--data", metavar="DIR", help="where the data set of the runs is now (where it was)")
     parser.add_argument(
         "--output", metavar="FILE", default=COMPARISON,
         help=f"the file for the picture that compares the runs ({COMPARISON})",

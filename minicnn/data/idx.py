@@ -16,6 +16,7 @@ files and does not know what the arrays mean.
 from __future__ import annotations
 
 import math
+import os
 import struct
 import zlib
 from pathlib import Path
@@ -24,11 +25,11 @@ from typing import BinaryIO, Protocol
 import numpy as np
 
 from minicnn.storage.files import PathLike, open_regular
-
-MAX_BYTES = 1 << 30  # twice the largest relative of MNIST (EMNIST by class: 547 MB)
+from minicnn.storage.limits import GZIP_FREE, GZIP_RATIO, IDX
 
 _CHUNK = 1 << 18  # bytes read or inflated at a time
 _MAX_DIMENSIONS = 32  # supported by every version of NumPy
+_MOST_HEADER = 1 << 20  # more bytes than the headers of IDX and gzip have
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -44,16 +45,16 @@ class DataError(ValueError):
         return cls(f"{name}: {wrong}, expected {expected}, got {got}")
 
 
-def read_idx(path: PathLike, max_bytes: int = MAX_BYTES) -> np.ndarray:
+def read_idx(path: PathLike, max_bytes: int = IDX) -> np.ndarray:
     """Return the array in the IDX file `path`: uint8, with the shape in the header.
 
     Memory grows only with the bytes that are actually read, whatever size the header claims, and a
-    claim of more than `max_bytes` is refused at once. Every fault of the file, from "not found"
-    to a wrong checksum, raises `DataError`.
+    claim of more than `max_bytes` is refused at once, and so is a gzip that grows like no data set does.
+    Every fault of the file, from "not found" to a wrong checksum, raises `DataError`.
     """
     path = Path(path)
     try:
-        with open_regular(path) as file:
+        with open_regular(path, max_bytes + _MOST_HEADER) as file:
             compressed = file.read(2) == _GZIP_MAGIC
             file.seek(0)
             return _parse(_GzipMember(file, path) if compressed else file, path, max_bytes)
@@ -121,6 +122,8 @@ class _GzipMember:
     def __init__(self, file: BinaryIO, path: Path) -> None:
         self._file = file
         self._path = path
+        self._inflated = 0
+        self._most = max(GZIP_FREE, GZIP_RATIO * os.fstat(file.fileno()).st_size)
         self._inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header
 
     def read(self, size: int, /) -> bytes:
@@ -133,6 +136,10 @@ class _GzipMember:
             except zlib.error as error:
                 wrong = "corrupt gzip"
                 raise DataError.about(self._path, wrong, "a valid stream", error) from error
+            self._inflated += len(data)
+            if self._inflated > self._most:
+                wrong, got = "gzip bomb", f"{self._inflated:,} or more"
+                raise DataError.about(self._path, wrong, f"at most {self._most:,} bytes in it", got)
             if data:
                 return data
             if not packed:

@@ -114,7 +114,9 @@ def _load(directory: Path, name: str, shipped: bool) -> tuple[np.ndarray, Path]:
 def _find(directory: Path, name: str) -> Path:
     dotted = name.replace("-idx", ".idx")
     candidates = [name, f"{name}.gz", dotted, f"{dotted}.gz"]
-    for candidate in candidates:
-        if os.path.exists(directory / candidate):
-            return directory / candidate
+    # A directory may have the name, too, where an archive was unpacked into one: a file comes first.
+    for there in (os.path.isfile, os.path.exists):
+        for candidate in candidates:
+            if there(directory / candidate):
+                return directory / candidate
     raise DataError.about(directory, "missing file", " or ".join(candidates), "none of them")

@@ -13,24 +13,18 @@ mass within half a pixel of (14, 14), and a network trained on them expects the 
 
 from __future__ import annotations
 
-import os
-import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minicnn.storage.files import PathLike, open_regular
+from minicnn.data.image_file import ImageError, lightness_of, resized
+from minicnn.storage.files import PathLike
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# What cameras, scanners, browsers and drawing programs write. Pillow reads more, but EPS, for example,
-# is a program: Pillow has Ghostscript run it.
-FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
-
 SIDE, BOX, MIDDLE = 28, 20, 14
-LARGEST = 640  # larger images are scaled down to this many pixels a side: 32 times what is needed
 FINE = 160  # pixels of the longest side while the stroke width is corrected
 
 # The stroke width in pixels of the box of 20: 98 % of MNIST's digits lie between these two. A width
@@ -41,10 +35,6 @@ THIN, THICK = 2.2, 3.6
 SPECK = 5  # cells of the 64 x 64 grid: anything smaller is not a digit if there is something larger
 
 FAINTEST = 8 / 255  # the lowest contrast that counts as ink
-
-
-class ImageError(ValueError):
-    """An image that cannot be used. The message is one line: which file, and what is wrong."""
 
 
 @dataclass(frozen=True)
@@ -58,14 +48,14 @@ class Preprocessed:
 
 
 def preprocess(source: PathLike | Image) -> Preprocessed:
-    """Preprocess an image file in one of the `FORMATS`, or a Pillow image, as MNIST was.
+    """Preprocess an image file in a format that cameras and browsers write, or a Pillow image, as MNIST was.
 
     Raises ImageError if the file cannot be read, the image is too large, or it is blank.
     """
-    name, grey = _read(source)
+    name, grey = lightness_of(source)
     ink = _ink(grey)
     if ink is None:
-        raise ImageError(f"{name}: the image is blank")
+        raise ImageError(f"{name}: the image is blank, or shows nothing but noise")
     ink = _without_desk(grey, ink)
     digit = _correct_stroke_width(_crop(ink))
     return Preprocessed(grey, ink, digit, _like_mnist(digit))
@@ -76,95 +66,9 @@ def as_is(source: PathLike | Image) -> Preprocessed:
 
     For networks trained on something other than digits. Raises ImageError like `preprocess`.
     """
-    _, grey = _read(source)
-    pixels = _resized(grey, (SIDE, SIDE))
+    _, grey = lightness_of(source)
+    pixels = resized(grey, (SIDE, SIDE))
     return Preprocessed(grey, grey, grey, np.rint(255 * pixels).astype(np.uint8))
-
-
-# --- grey: from a file to lightness ---
-
-
-def _read(source: PathLike | Image) -> tuple[str, np.ndarray]:
-    """The name of an image for error messages, and its lightness, 0 to 1."""
-    from PIL import Image, UnidentifiedImageError
-
-    if isinstance(source, Image.Image):
-        return "image", _lightness(source)
-    name = os.fspath(source)
-    try:
-        with open_regular(source) as file, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about metadata, which does not matter here
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            Image.init()  # which formats this build of Pillow supports
-            formats = [known for known in FORMATS if known in Image.OPEN]
-            with Image.open(file, formats=formats) as image:
-                return name, _lightness(image)
-    except UnidentifiedImageError:
-        raise ImageError(f"{name}: not an image, or not one of {', '.join(FORMATS)}") from None
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-        limit = f"{Image.MAX_IMAGE_PIXELS:,}"
-        raise ImageError(f"{name}: image too large: more than {limit} pixels") from None
-    except Exception as error:  # Pillow's decoders raise all kinds of exceptions for damaged files
-        if isinstance(error, OSError) and error.strerror:
-            raise ImageError(f"{name}: cannot be read ({error.strerror})") from None
-        raise ImageError(f"{name}: damaged, or not an image ({error or type(error).__name__})") from None
-
-
-def _lightness(image: Image) -> np.ndarray:
-    """The lightness of an image, float32 from 0 to 1, upright, scaled down if it is large."""
-    from PIL import ImageOps
-
-    image.draft("RGB", (LARGEST, LARGEST))  # lets the JPEG decoder skip detail that is not needed
-    image = ImageOps.exif_transpose(image)
-    if image.mode in ("I", "F") or image.mode.startswith("I;"):  # more than 8 bits of grey
-        values = np.asarray(image.convert("F"), np.float32)
-        values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-        low, high = float(values.min()), float(values.max())
-        return _shrunk((values - low) / max(high - low, 1e-30))
-    if image.mode == "LAB":
-        return _shrunk(_as_float(image.getchannel("L")))
-    if image.has_transparency_data:
-        return _shrunk(_on_paper(image.convert("RGBA")))
-    grey = _shrunk(_as_float(image.convert("L")))
-    if image.mode in ("1", "L"):
-        return grey
-    # Red ink may be just as light as green paper, for example: then a single colour channel shows it.
-    colours = [_shrunk(_as_float(channel)) for channel in image.convert("RGB").split()]
-    best = max(colours, key=np.ptp)
-    return best if np.ptp(best) > 2 * np.ptp(grey) else grey
-
-
-def _as_float(channel: Image) -> np.ndarray:
-    return np.asarray(channel, np.float32) / 255
-
-
-def _on_paper(image: Image) -> np.ndarray:
-    """The lightness of an image with transparency, on white or black paper, whichever shows it better."""
-    grey = _as_float(image.convert("RGB").convert("L"))
-    alpha = _as_float(image.getchannel("A"))
-    shown = float((alpha * grey).sum()) / max(float(alpha.sum()), 1e-6)
-    paper = 1.0 if shown < 0.5 else 0.0
-    return alpha * grey + (1 - alpha) * paper
-
-
-def _shrunk(grey: np.ndarray) -> np.ndarray:
-    H, W = grey.shape
-    scale = LARGEST / max(H, W)
-    if scale >= 1:
-        return grey
-    return _resized(grey, (max(1, round(scale * H)), max(1, round(scale * W))))
-
-
-def _resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Values resampled to another shape; when scaling down, pixels are averaged, not skipped."""
-    from PIL import Image
-
-    if values.shape == shape:
-        return values
-    smaller = shape[0] < values.shape[0]
-    how = Image.Resampling.BOX if smaller else Image.Resampling.BICUBIC
-    image = Image.fromarray(np.ascontiguousarray(values, np.float32))
-    return np.clip(np.asarray(image.resize((shape[1], shape[0]), how)), 0, 1)
 
 
 # --- ink: everything that is not paper ---
@@ -327,7 +231,7 @@ def _correct_stroke_width(digit: np.ndarray) -> np.ndarray:
     """The digit with strokes as wide as MNIST's, if they are much thinner or thicker."""
     H, W = digit.shape
     scale = FINE / max(H, W)
-    fine = _resized(digit, (max(1, round(scale * H)), max(1, round(scale * W))))
+    fine = resized(digit, (max(1, round(scale * H)), max(1, round(scale * W))))
     fine = fine / fine.max()
     width = _stroke_width(fine)
     if THINNEST <= width * BOX / FINE <= THICKEST:
@@ -374,7 +278,7 @@ def _like_mnist(digit: np.ndarray) -> np.ndarray:
     """Longest side 20, centre of mass in the middle of 28 x 28, full ink 255."""
     H, W = digit.shape
     scale = BOX / max(H, W)
-    small = _resized(digit, (max(1, round(scale * H)), max(1, round(scale * W))))
+    small = resized(digit, (max(1, round(scale * H)), max(1, round(scale * W))))
     small = small / small.max()
     image = np.zeros((SIDE, SIDE), np.uint8)
     top, left = (_place(small.sum(axis=axis)) for axis in (1, 0))

@@ -280,7 +280,12 @@ def build(architecture: Mapping[str, Any], arrays: Mapping[str, Array], ops: str
     description, or for arrays that do not fit it.
     """
     try:
-        layers, used = [], set()
+        of_layer: dict[str, dict[str, Array]] = {}
+        for name, array in arrays.items():
+            layer_name, _, own = name.rpartition(".")
+            of_layer.setdefault(layer_name, {})[own] = array
+        layers: list[Layer] = []
+        used: set[str] = set()
         for described in architecture["layers"]:
             settings = dict(described)
             kind = REGISTERED.get(settings.pop("type"))
@@ -289,10 +294,9 @@ def build(architecture: Mapping[str, Any], arrays: Mapping[str, Array], ops: str
                     f"architecture: unknown layer type {described['type']!r}; import the module that "
                     "registers it first (minicnn.register_layer)"
                 )
-            prefix = f"{settings['name']}."
-            own = [name for name in arrays if name.startswith(prefix) and "." not in name[len(prefix) :]]
-            used.update(own)
-            layers.append(build_layer(kind, settings, {n[len(prefix) :]: arrays[n] for n in own}, ops))
+            values = of_layer.get(settings["name"], {})
+            used.update(f"{settings['name']}.{own}" for own in values)
+            layers.append(build_layer(kind, settings, values, ops))
         _expect_names(arrays, used)
         network = Sequential(layers, tuple(architecture["input_shape"]), architecture["name"])
         if network.dtype.name != architecture["dtype"]:

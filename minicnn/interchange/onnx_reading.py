@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,7 +20,8 @@ from minicnn.engine.layers.base import Layer
 from minicnn.engine.network import Sequential
 from minicnn.interchange.onnx import import_onnx, windows
 from minicnn.interchange.torch import TWINS, Builder
-from minicnn.storage.files import PathLike, open_regular
+from minicnn.storage import limits
+from minicnn.storage.files import PathLike, open_regular, read_regular
 
 PLAIN_NAME = re.compile(r"[A-Za-z]\w*(\.\w+)*")
 
@@ -32,8 +35,8 @@ def load_onnx(path: PathLike, fused: bool = True) -> Sequential:
     """
     onnx = import_onnx()
     try:
-        with open_regular(path) as file:
-            model = onnx.load(file)
+        model = onnx.load_model_from_string(read_regular(path, limits.ONNX))
+        _read_external(model.graph, Path(path).parent)
         onnx.checker.check_model(model)
         return _Graph(onnx, model.graph).network(fused)
     except OSError as error:
@@ -46,6 +49,30 @@ def load_onnx(path: PathLike, fused: bool = True) -> Sequential:
 
 class _NoEquivalentError(ValueError):
     """Something in a graph that has no equivalent in minicnn."""
+
+
+def _read_external(graph: Any, directory: Path) -> None:
+    """Fetch the weights that lie in a file of their own beside the model, as PyTorch writes them.
+
+    The package would open any kind of file. Raises ValueError for a name that leads out of the directory.
+    """
+    room = limits.ONNX
+    for tensor in graph.initializer:
+        place = {entry.key: entry.value for entry in tensor.external_data}
+        if not place:
+            continue
+        name, offset, length = (place.get(key, "0") for key in ("location", "offset", "length"))
+        if name in ("", ".", "..") or "/" in name or os.sep in name or (directory / name).is_symlink():
+            raise _NoEquivalentError(f"{tensor.name}: expected weights in a file beside it, got {name!r}")
+        with open_regular(directory / name, limits.ONNX) as file:
+            size = int(length) or os.fstat(file.fileno()).st_size - int(offset)
+            room -= size
+            if int(offset) < 0 or size < 0 or room < 0:
+                raise _NoEquivalentError(f"{tensor.name}: expected at most {limits.ONNX:,} bytes of weights")
+            file.seek(int(offset))
+            tensor.raw_data = file.read(size)
+        tensor.data_location = 0  # TensorProto.DEFAULT: here
+        del tensor.external_data[:]
 
 
 class _Node:
@@ -79,7 +106,11 @@ class _Graph:
     """Reads a graph node by node as a sequence of layers."""
 
     def __init__(self, onnx: Any, graph: Any) -> None:
-        to_array = onnx.numpy_helper.to_array
+        def to_array(tensor: Any) -> np.ndarray:
+            if tensor.external_data:  # of a constant; the package would open any file
+                raise _NoEquivalentError(f"{tensor.name}: expected the constant in the model itself")
+            return onnx.numpy_helper.to_array(tensor)
+
         constants = {tensor.name: to_array(tensor) for tensor in graph.initializer}
         self.name = graph.name or "network"
         self.pooled = False  # whether a global average, [N, C, 1, 1], still has to be flattened
@@ -94,6 +125,8 @@ class _Graph:
         if dtype not in FLOATS:
             raise _NoEquivalentError(f"expected images of float32 or float64, got {dtype}")
         self.builder = Builder((sizes[2], sizes[3], sizes[1]), dtype)
+        self._taken: set[str] = set()  # names of layers
+        self._numbers: Counter[str] = Counter()  # of names made here, the last one
 
         value, finished = inputs[0].name, False
         for proto in graph.node:
@@ -132,6 +165,7 @@ class _Graph:
         """Add the layer that a node computes; `tensors` are its arrays, in the order of ONNX."""
         names = [twin.name for twin in TWINS[kind].values()]
         settings["name"] = self._free_name(node, kind)
+        self._taken.add(settings["name"])
         try:
             self.builder.add(kind, settings, dict(zip(names, tensors or [], strict=True)))
         except ValueError as error:
@@ -139,17 +173,17 @@ class _Graph:
 
     def _free_name(self, node: _Node, kind: type[Layer]) -> str:
         """A name for a layer: that of its weights (conv1 for conv1.weight), of its node, or a number."""
-        taken = {layer.name for layer in self.builder.layers}
         weights, _, end = (node.inputs[1] if TWINS[kind] else "").rpartition(".")
         for name in (weights if end == "weight" else "", node.name):
-            if PLAIN_NAME.fullmatch(name) and name not in taken:
+            if PLAIN_NAME.fullmatch(name) and name not in self._taken:
                 return name
-        numbers = range(1, len(taken) + 2)
-        if kind in DEFAULT_NAMES:  # conv1, conv2, ...
-            names = [f"{DEFAULT_NAMES[kind]}{number}" for number in numbers]
-        else:  # relu, relu2, ...
-            names = [f"{node.op.lower()}{number if number > 1 else ''}" for number in numbers]
-        return next(name for name in names if name not in taken)
+        start = DEFAULT_NAMES.get(kind, node.op.lower())
+        while True:
+            self._numbers[start] += 1
+            number = self._numbers[start]
+            name = start if number == 1 and kind not in DEFAULT_NAMES else f"{start}{number}"
+            if name not in self._taken:  # conv1, conv2, ...; relu, relu2, ...
+                return name
 
     def geometry(self, node: _Node, kernel: tuple[int, ...]) -> tuple[int, str]:
         """The stride and padding of windows, as minicnn describes them."""

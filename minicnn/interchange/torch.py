@@ -13,14 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import safetensors
 import safetensors.numpy
 
 from minicnn.engine import layers
 from minicnn.engine.layers.base import REGISTERED, Array, Layer, Shape, build_layer
 from minicnn.engine.network import Sequential
-from minicnn.storage.files import PathLike, open_regular
+from minicnn.storage import limits
+from minicnn.storage.files import PathLike, read_regular
 from minicnn.storage.outputs import write_output
+from minicnn.storage.tensors import expect_finite, parse_tensors
 from minicnn.tutorial import softmax_regression, tutorial_network
 
 ARCHITECTURE = "minicnn.architecture"  # the metadata that describes the network of the weights
@@ -183,6 +184,9 @@ def from_torch(state: Mapping[str, np.ndarray], network: Sequential) -> None:
 def _expect_floats(name: str, value: np.ndarray | None) -> np.ndarray:
     if value is None or value.dtype.kind != "f":
         raise ValueError(f"{name}: expected floats, got {'nothing' if value is None else value.dtype}")
+    if not value.size:  # of shape [1000000000, 0], say: an output of that size has no weights in the file
+        raise ValueError(f"{name}: expected numbers, got an array of shape {list(value.shape)}")
+    expect_finite({name: value})
     return value
 
 
@@ -221,9 +225,7 @@ def load_torch(path: PathLike, network: Sequential | None = None) -> Sequential:
     """
     name = os.fspath(path)
     try:
-        with open_regular(path), safetensors.safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        state, metadata = parse_tensors(read_regular(path, 8 + limits.HEADER + limits.ARRAYS))
         if "minicnn" in metadata:
             raise ValueError("already a minicnn file, no need to convert it")
         if network is None and ARCHITECTURE in metadata:
@@ -234,10 +236,7 @@ def load_torch(path: PathLike, network: Sequential | None = None) -> Sequential:
         return network
     except OSError as error:
         raise ValueError(f"{name}: {error.strerror or error}") from None
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"{name}: not a safetensors file ({error})") from None
-    except (ValueError, TypeError, AttributeError, RecursionError) as error:
-        # NumPy has no name for some types of numbers, and JSON may be nested arbitrarily deep.
+    except (ValueError, TypeError, RecursionError) as error:  # JSON may be nested arbitrarily deep
         raise ValueError(f"{name}: {error}") from None
 
 

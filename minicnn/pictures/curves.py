@@ -21,7 +21,8 @@ from minicnn.pictures.style import (
     write_note,
 )
 from minicnn.runs.directory import HEADER
-from minicnn.storage.files import PathLike, open_regular
+from minicnn.storage import limits
+from minicnn.storage.files import PathLike, read_regular
 from minicnn.storage.names import printable
 
 if TYPE_CHECKING:
@@ -40,10 +41,10 @@ GUESSING = math.log(10)  # the loss of a network that gives each of the ten digi
 def read_metrics(path: PathLike) -> dict[str, np.ndarray]:
     """Return the columns of a metrics.csv by name: `step` as int64, the others as float64 [rows].
 
-    Raises ValueError, with one line that names file and line, for anything malformed.
+    Raises ValueError, with one line that names file and line, for anything malformed, OSError for a file
+    that cannot be read.
     """
-    with open_regular(path) as file:
-        header, *lines = file.read().decode(errors="replace").splitlines() or [""]
+    header, *lines = read_regular(path, limits.METRICS).decode(errors="replace").splitlines() or [""]
     if header != HEADER:
         raise ValueError(f"{path}, line 1: expected the header {HEADER}, got {header[:80]!r}")
     rows = []

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from minicnn._version import __version__
+from minicnn.storage import limits
 from minicnn.storage.files import PathLike, open_regular
 from minicnn.storage.names import printable
 from minicnn.storage.outputs import write_output
@@ -106,7 +107,7 @@ def is_ours(path: PathLike) -> bool:
     from PIL import Image
 
     try:
-        with open_regular(path) as file, Image.open(file, formats=["PNG"]) as found:
+        with open_regular(path, limits.IMAGE) as file, Image.open(file, formats=["PNG"]) as found:
             return str(found.info.get("Software", "")).startswith("minicnn ")
     except (OSError, ValueError, SyntaxError):  # what Pillow raises for files that are no PNG
         return False

@@ -24,7 +24,8 @@ from typing import Any
 from minicnn.engine.network import Sequential, load_network
 from minicnn.runs import checkpoint
 from minicnn.runs.settings import Settings, from_config
-from minicnn.storage.files import PathLike, make_directory, open_regular, remove_leftovers, write_whole
+from minicnn.storage import limits
+from minicnn.storage.files import PathLike, make_directory, read_regular, remove_leftovers, write_whole
 from minicnn.storage.outputs import CONFIG, METRICS, RUN_FILES
 
 HEADER = "step,loss,training_accuracy,test_accuracy,seconds"
@@ -135,8 +136,7 @@ def read_config(directory: PathLike) -> tuple[Settings, dict[str, Any]]:
     """
     path = Path(directory) / CONFIG
     try:
-        with open_regular(path) as file:
-            config = json.loads(file.read(1 << 20))  # a real one has about 500 bytes
+        config = json.loads(read_regular(path, limits.CONFIG))
         if not isinstance(config, dict):
             raise ValueError("expected names and values")
         return from_config(config), config
@@ -173,8 +173,7 @@ def cut_metrics(directory: Path, settings: Settings, step: int) -> None:
     """
     path, text = directory / METRICS, ""
     try:
-        with open_regular(path) as file:
-            text = file.read().decode(errors="replace")
+        text = read_regular(path, limits.METRICS).decode(errors="replace")
     except FileNotFoundError:
         pass
     except OSError as error:

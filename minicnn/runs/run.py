@@ -228,16 +228,21 @@ class Run:
             warn(f"{run.directory}: no checkpoint; the run is as it was before its first step")
         return run
 
-    def prepare_directory(self) -> None:
-        """Make the files fit the state: what a later, unsaved part of the run wrote is removed.
-
-        Raises RunError if they cannot be written, or if the data is not what the run began with.
-        """
+    def expect_own_data(self) -> None:
+        """Raise RunError if the data is not what the run began with."""
         settings, config = read_config(self.directory)
         if config.get("data_sha256") != self._data_digest:
             what_to_do = "name its --data" if settings.data else "leave out --data"
             hint = f"; {what_to_do}" if settings.data or self.settings.data else ""
             raise RunError(f"{self.directory}: this run was trained on other data{hint}")
+
+    def prepare_directory(self) -> None:
+        """Make the files fit the state: what a later, unsaved part of the run wrote is removed.
+
+        Raises RunError if they cannot be written, or if the data is not what the run began with.
+        """
+        self.expect_own_data()
+        settings, _ = read_config(self.directory)
         with writing(self.directory):
             remove_run_leftovers(self.directory)
             if self._loaded_from is not None:

@@ -22,13 +22,10 @@ from collections.abc import Mapping
 from typing import BinaryIO
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from minicnn.storage.files import PathLike, open_regular, write_whole
-
-MAX_HEADER = 1 << 20  # bytes; a real one has about 5,000
-MAX_BYTES = 1 << 32  # of arrays
+from minicnn.storage.limits import ARRAYS, HEADER
+from minicnn.storage.tensors import expect_finite, header_length, parse_tensors
 
 _ZEROS = b"0" * 64
 _DIGEST = re.compile(rb'"sha256":"([0-9a-f]{64})"')
@@ -43,12 +40,18 @@ def write_checksummed(
 ) -> None:
     """Write a checksummed file with `write_whole`: durable on return, and the old file kept as `previous`.
 
-    Arrays are integers or floats. Raises TypeError for others, OSError if the file cannot be written.
+    Arrays are integers or floats. Raises TypeError for others, ValueError for what would not be read
+    again (numbers that are not finite, too many bytes), OSError if the file cannot be written.
     """
+    expect_finite(arrays)
     # The widest types come first, so that every array is aligned to its item size.
     names = sorted(arrays, key=lambda name: (-arrays[name].itemsize, name))
     stored = {name: _as_stored(arrays[name]) for name in names}
     header = _header(stored, texts)
+    size = sum(array.nbytes for array in stored.values())
+    if len(header) > 8 + HEADER or size > ARRAYS:
+        got = f"got {size:,} and {len(header):,}"
+        raise ValueError(f"expected at most {ARRAYS:,} bytes of arrays and {HEADER:,} of names, {got}")
     payload = [array.reshape(-1).view(np.uint8).data for array in stored.values()]
     digest = hashlib.sha256(header)
     for piece in payload:
@@ -58,26 +61,24 @@ def write_checksummed(
     write_whole(path, header, *payload, previous=previous)
 
 
-def read_checksummed(
-    path: PathLike, max_bytes: int = MAX_BYTES
-) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+def read_checksummed(path: PathLike, max_bytes: int = ARRAYS) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays and texts of a checksummed file, verified to the last byte.
 
-    Raises ValueError if it cannot be read, has more than `max_bytes` of arrays, or fails the checksum.
-    The message is one line without the name of the file. Memory grows with the arrays only after the
-    file has been verified.
+    Raises ValueError if it cannot be read, has more than `max_bytes` of arrays, fails the checksum, or
+    has numbers that are not finite. The message is one line without the name of the file. Memory grows
+    with the arrays only after the file has been verified.
     """
     try:
-        with open_regular(path) as file:
+        with open_regular(path, 8 + HEADER + max_bytes) as file:
             size = os.fstat(file.fileno()).st_size
-            if size > 8 + MAX_HEADER + max_bytes:
-                raise ValueError(f"too large: expected at most {max_bytes:,} bytes of arrays, got {size:,}")
-            header = _verified_header(file, size)
+            _verify(file, size)
             file.seek(0)
             data = file.read(size)
     except OSError as error:
         raise ValueError(f"cannot be read ({error.strerror or error})") from None
-    return _arrays(data), _texts(header)
+    arrays, texts = parse_tensors(data)
+    texts.pop("sha256", None)
+    return arrays, texts
 
 
 def _as_stored(array: np.ndarray) -> np.ndarray:
@@ -100,39 +101,16 @@ def _header(arrays: Mapping[str, np.ndarray], texts: Mapping[str, str]) -> bytes
     return len(text).to_bytes(8, "little") + text
 
 
-def _verified_header(file: BinaryIO, size: int) -> bytes:
-    """The JSON header of a file of `size` bytes, once its digest has been verified."""
-    length = int.from_bytes(file.read(8), "little")
-    if length > min(MAX_HEADER, size - 8):
-        raise ValueError(f"damaged: the header claims to have {length:,} bytes")
-    header = file.read(length)
+def _verify(file: BinaryIO, size: int) -> None:
+    """Raise ValueError unless a file of `size` bytes has the digest that it contains."""
+    start = file.read(8)
+    header = file.read(header_length(start, size))
     place = _DIGEST.search(header)
     if place is None:
         raise ValueError("not saved by minicnn, or damaged: no SHA-256 in it")
-    digest = hashlib.sha256(length.to_bytes(8, "little"))
+    digest = hashlib.sha256(start)
     digest.update(header[: place.start(1)] + _ZEROS + header[place.end(1) :])
     while piece := file.read(_CHUNK):
         digest.update(piece)
     if digest.hexdigest().encode() != place.group(1):
         raise ValueError("damaged: SHA-256 mismatch")
-    return header
-
-
-# The checksum matched, so whatever is still wrong below was put there on purpose.
-
-
-def _arrays(data: bytes) -> dict[str, np.ndarray]:
-    try:
-        return safetensors.numpy.load(data)
-    except (safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError) as error:
-        # NumPy has no name for some types of numbers.
-        raise ValueError(f"not a safetensors file that can be read ({error!r})") from None
-
-
-def _texts(header: bytes) -> dict[str, str]:
-    try:
-        texts = dict(json.loads(header)["__metadata__"])
-    except (ValueError, TypeError, RecursionError) as error:
-        raise ValueError(f"not a safetensors file that can be read ({error!r})") from None
-    del texts["sha256"]
-    return texts

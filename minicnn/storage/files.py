@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import glob
 import os
@@ -13,14 +14,29 @@ from typing import BinaryIO
 PathLike = str | os.PathLike[str]
 
 
-def open_regular(path: PathLike) -> BinaryIO:
-    """Open a regular file, or a symbolic link to one, for reading.
+def open_regular(path: PathLike, limit: int) -> BinaryIO:
+    """Open a regular file of at most `limit` bytes, or a symbolic link to one, for reading.
 
-    Raises OSError for everything else: opening a named pipe could block forever, and a device may
-    never end.
+    Every file that minicnn reads is opened here. Raises OSError for everything else: opening a named
+    pipe could block forever, a device may never end, and a file may claim any size.
     """
-    _expect_regular(path)
-    return open(path, "rb")
+    _expect_regular(path)  # before it is opened: opening alone can move a tape
+    with contextlib.ExitStack() as closing:
+        file = closing.enter_context(open(path, "rb", opener=_without_waiting))
+        status = os.fstat(file.fileno())  # of what was opened, whatever the name points to by now
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", os.fspath(path))
+        if status.st_size > limit:
+            wrong = f"too large: expected at most {limit:,} bytes, got {status.st_size:,}"
+            raise OSError(errno.EFBIG, wrong, os.fspath(path))
+        closing.pop_all()  # the caller closes it
+    return file
+
+
+def read_regular(path: PathLike, limit: int) -> bytes:
+    """The bytes of a regular file, at most `limit` of them. Raises OSError like `open_regular`."""
+    with open_regular(path, limit) as file:
+        return file.read(min(os.fstat(file.fileno()).st_size, limit))
 
 
 def write_whole(path: PathLike, *pieces: bytes | memoryview, previous: PathLike | None = None) -> None:
@@ -48,6 +64,10 @@ def write_whole(path: PathLike, *pieces: bytes | memoryview, previous: PathLike 
             raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
         raise
     sync_directory(target.parent)
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0))
 
 
 def _expect_regular(path: PathLike) -> None:
@@ -96,12 +116,14 @@ def make_directory(path: PathLike) -> None:
 
 
 def sync_directory(directory: PathLike) -> None:
-    """Flush the names in a directory to disk."""
-    handle = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno != errno.EINVAL:  # some network file systems do not support it, nor need it
-            raise
-    finally:
-        os.close(handle)
+    """Flush the names in a directory to disk, where its file system can.
+
+    Many cannot: encrypted, network and user-space file systems answer with all kinds of errors. None is
+    raised, because the file has its name already: nothing can be taken back.
+    """
+    with contextlib.suppress(OSError):
+        handle = os.open(directory, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

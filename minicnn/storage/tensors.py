@@ -1,0 +1,62 @@
+"""The arrays and texts in a safetensors file, a claim of which is never believed.
+
+Read by the package safetensors, which checks that every array lies within the file. Checked here: that
+the header has a usual size, and that the numbers are numbers.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from minicnn.storage.limits import HEADER
+
+# What a file that is not one leads to; NumPy has no name for some types of numbers.
+_UNREADABLE = (
+    safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
+)  # fmt: skip
+
+
+def parse_tensors(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the arrays and the metadata in the bytes of a safetensors file.
+
+    Raises ValueError if they are none, or if a number in them is not finite. The message is one line.
+    """
+    length = header_length(data[:8], len(data))
+    try:
+        arrays = safetensors.numpy.load(data)
+        texts = dict(json.loads(data[8 : 8 + length]).get("__metadata__") or {})
+    except _UNREADABLE as error:
+        raise ValueError(f"not a safetensors file that can be read ({error!r})") from None
+    expect_finite(arrays)
+    return arrays, texts
+
+
+def header_length(start: bytes, size: int) -> int:
+    """The length of the header of a safetensors file of `size` bytes, from its first 8.
+
+    Raises ValueError for a file that cannot have such a header, or should not.
+    """
+    length = int.from_bytes(start, "little")
+    if len(start) < 8 or length > size - 8:
+        raise ValueError(f"not a safetensors file, or damaged: its header claims to have {length:,} bytes")
+    if length > HEADER:
+        raise ValueError(f"too large a header: expected at most {HEADER:,} bytes, got {length:,}")
+    return length
+
+
+def expect_finite(arrays: Mapping[str, np.ndarray]) -> None:
+    """Raise ValueError, naming the array, if one of them has a number that is NaN or infinite."""
+    for name, array in arrays.items():
+        if not is_finite_array(array):
+            raise ValueError(f"{name}: expected finite numbers, got NaN or infinite ones")
+
+
+def is_finite_array(array: np.ndarray) -> bool:
+    """Whether all numbers of an array are finite; takes no memory."""
+    return array.size == 0 or (array.min() > -math.inf and array.max() < math.inf)  # false for NaN, too
