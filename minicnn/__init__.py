@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from minicnn.checks.contract import check_layer
     from minicnn.checks.gradcheck import gradient_check
     from minicnn.checks.numerical import numerical_gradient
-    from minicnn.data import load_mnist
+    from minicnn.data import load_data, load_mnist
     from minicnn.data.loader import Loader
     from minicnn.engine import reference
     from minicnn.engine.layers import (
@@ -37,7 +37,7 @@ _HOMES = {
     "checks.contract": ["check_layer"],
     "checks.gradcheck": ["gradient_check"],
     "checks.numerical": ["numerical_gradient"],
-    "data": ["load_mnist"],
+    "data": ["load_data", "load_mnist"],
     "data.loader": ["Loader"],
     "engine.layers": [
         "AveragePool2D",
@@ -83,6 +83,7 @@ __all__ = [
     "__version__",
     "check_layer",
     "gradient_check",
+    "load_data",
     "load_mnist",
     "load_network",
     "numerical_gradient",

@@ -48,9 +48,13 @@ def tutorial_network(
     fused: bool = True,
     ops: str = "kernels",
     init: str = "tutorial",
+    input_shape: tuple[int, int, int] = IMAGE,
+    classes: int = 10,
 ) -> Sequential:
     """The tutorial's network, 3,274,634 parameters, with fresh weights drawn from `seed`.
 
+    For images of another `input_shape`, or another number of `classes`, it has the same layers, and fc1 and
+    fc2 have as many inputs and outputs as that needs.
     Weights are truncated normal with stddev 0.1, biases 0.1; with `init` "he" weights have the stddev
     that keeps the scale from layer to layer, and biases are 0. With `fused`, convolution, ReLU and
     pool are one layer; without, three: the same parameters, the same results. `dtype` is float32 to
@@ -61,16 +65,18 @@ def tutorial_network(
     rng = as_generator(seed)
     common = {"rng": rng, "dtype": dtype, "ops": ops, **INITIALIZATIONS[init]}
     block = _fused_block if fused else _plain_block
+    H, W, C = input_shape
+    pooled = math.ceil(H / 4) * math.ceil(W / 4) * 64  # 7 * 7 * 64 = 3136
     layers = [
-        *block("conv1", 1, 32, common),  # 28 x 28 x 1  -> 14 x 14 x 32
+        *block("conv1", C, 32, common),  # 28 x 28 x 1  -> 14 x 14 x 32
         *block("conv2", 32, 64, common),  # 14 x 14 x 32 -> 7 x 7 x 64
-        Flatten(ops=ops),  # 7 * 7 * 64 = 3136
-        Dense(7 * 7 * 64, 1024, name="fc1", **common),
+        Flatten(ops=ops),
+        Dense(pooled, 1024, name="fc1", **common),
         ReLU(name="relu", ops=ops),
         Dropout(keep_prob, rng=rng.spawn(1)[0], ops=ops),
-        Dense(1024, 10, name="fc2", **common),
+        Dense(1024, classes, name="fc2", **common),
     ]
-    return Sequential(layers, IMAGE, "tutorial")
+    return Sequential(layers, input_shape, "tutorial")
 
 
 def _fused_block(name: str, C: int, F: int, common: dict) -> list[Layer]:
@@ -86,7 +92,11 @@ def _plain_block(name: str, C: int, F: int, common: dict) -> list[Layer]:
 
 
 def softmax_regression(
-    seed: int = 0, dtype: np.dtype | type = np.float32, ops: str = "kernels"
+    seed: int = 0,
+    dtype: np.dtype | type = np.float32,
+    ops: str = "kernels",
+    input_shape: tuple[int, int, int] = IMAGE,
+    classes: int = 10,
 ) -> Sequential:
     """The baseline: ten scores, each a weighted sum of the 784 pixels. 7,850 parameters.
 
@@ -94,8 +104,11 @@ def softmax_regression(
     `seed` is accepted for symmetry and changes nothing.
     """
     zero = constant(0)
-    dense = Dense(784, 10, name="fc", weight_init=zero, bias_init=zero, rng=seed, dtype=dtype, ops=ops)
-    return Sequential([Flatten(ops=ops), dense], IMAGE, "softmax")
+    pixels = math.prod(input_shape)
+    dense = Dense(
+        pixels, classes, name="fc", weight_init=zero, bias_init=zero, rng=seed, dtype=dtype, ops=ops
+    )
+    return Sequential([Flatten(ops=ops), dense], input_shape, "softmax")
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ SOFTMAX = {"model": "softmax", "ops": "reference", "batch_size": 4, "log_every":
 CNN = {"model": "cnn", "ops": "reference", "batch_size": 4, "log_every": 2}
 
 
-def small_network(settings):
+def small_network(settings, *_):
     """Every kind of layer that has a state or parameters, but few of them."""
     if settings.model == "softmax":
         return softmax_regression(ops=settings.ops)

@@ -65,6 +65,10 @@ def test_the_first_lines_describe_the_run(capsys, data, tmp_path):
     printed = "\n".join(out[:12])
     for words in (str(data), "55 training", "20 test", "7,850", "2 steps of 5 images", "writing to here"):
         assert words in printed
+    assert out[1].startswith(
+        "found IDX files: 55 + 5 + 20 images of 28 x 28, 10 classes; validation held out "
+    )
+    del out[1]
     assert out[1].startswith("2 steps of 5 images")
 
 
@@ -372,7 +376,7 @@ def test_a_profile_is_printed_on_request(capsys, data, monkeypatch):
     monkeypatch.setitem(sys.modules, "minicnn.engine.profile", profile)
     monkeypatch.setattr(engine, "profile", profile, raising=False)
     build = run_module.build_network
-    monkeypatch.setattr(run_module, "build_network", lambda s: (calls.append("built"), build(s))[1])
+    monkeypatch.setattr(run_module, "build_network", lambda *s: (calls.append("built"), build(*s))[1])
     code, out, err = run_main(capsys, *options(data, "--steps", 2, "--profile"))
     assert (code, err) == (0, ["operation  seconds", "conv2d     1.0"])
     assert calls[:2] == ["enabled", "built"]

@@ -51,7 +51,7 @@ PARAMETERS = [p.name for p in network(True, "reference").parameters()]
 def run(request, monkeypatch):
     """A run after its first step."""
     ops = request.param.split(",")[0]
-    monkeypatch.setattr(run_module, "build_network", lambda _: network("fused" in request.param, ops))
+    monkeypatch.setattr(run_module, "build_network", lambda *_: network("fused" in request.param, ops))
     made = Run(settings_for(**{**CNN, "ops": ops}), DATA, "nowhere")
     made.train_one_batch()
     return made

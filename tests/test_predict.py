@@ -9,9 +9,10 @@ import pytest
 from commands import assert_usage_error, options, run_main
 from PIL import Image
 
-from minicnn import Conv2D, Flatten, ReLU, Sequential, tutorial_network
+from minicnn import Conv2D, Dense, Flatten, ReLU, Sequential, tutorial_network
 from minicnn.cli import main, predict
 
+ONLY_SCALED = r"trained on .*: images are only scaled; --digits prepares them as MNIST's digits were"
 ANSWERS = r"\d \(\d\.\d{4}\)  \d \(\d\.\d{4}\)  \d \(\d\.\d{4}\)"
 
 
@@ -39,7 +40,7 @@ def draw(name, digit=3):
 def test_a_line_for_each_image_contains_the_three_best_answers(capsys, run):
     images = [draw("a.png", 3), draw("two words.png", 4)]
     capsys.readouterr()
-    code, out, err = run_main(capsys, "predict", run, *images)
+    code, out, err = run_main(capsys, "predict", run, *images, "--digits")
     assert (code, err) == (0, [])
     assert len(out) == 2
     for line, name in zip(out, images, strict=True):
@@ -96,7 +97,7 @@ def test_a_damaged_checkpoint_costs_one_warning(capsys, data, run, tmp_path):
     main(["train", "--resume", run, "--steps", "4", "--quiet"])
     capsys.readouterr()
     (tmp_path / run / "checkpoint.safetensors").write_bytes(b"nonsense")
-    code, out, err = run_main(capsys, "predict", run, draw("a.png"))
+    code, out, err = run_main(capsys, "predict", run, draw("a.png"), "--digits")
     assert code == 0
     assert len(out) == len(err) == 1
     assert err[0].startswith("minicnn: warning: r/checkpoint.safetensors: ")
@@ -107,7 +108,7 @@ def test_one_bad_image_is_one_line_and_exit_code_2_and_the_others_are_answered(c
     images = [draw("a.png"), draw("b.png")]
     capsys.readouterr()
     for bad, word in (("blank.png", "blank"), ("no\nwhere.png", "no\\nwhere.png"), ("r", "regular")):
-        code, out, err = run_main(capsys, "predict", run, images[0], bad, images[1])
+        code, out, err = run_main(capsys, "predict", run, images[0], bad, images[1], "--digits")
         assert code == 2
         assert [line[:6] for line in out] == ["a.png:", "b.png:"]
         assert len(err) == 1
@@ -132,11 +133,17 @@ def test_a_picture_of_ones_own_is_not_replaced(capsys, run):
     assert sorted(path.name for path in Path().glob("a-*")) == ["a-seen-2.png", "a-seen.png"]
 
 
-def test_a_network_for_other_images_is_refused(capsys):
-    Sequential([Conv2D(3, 4), ReLU(), Flatten()], (8, 8, 3)).save("n.safetensors")
-    assert_usage_error(
-        run_main(capsys, "predict", "n.safetensors", draw("a.png")), "[28, 28, 1]", "[8, 8, 3]"
-    )
+def test_a_network_for_images_of_another_shape_gets_them_scaled(capsys):
+    Sequential([Conv2D(3, 4), ReLU(), Flatten(), Dense(256, 12)], (8, 8, 3)).save("n.safetensors")
+    code, out, err = run_main(capsys, "predict", "n.safetensors", draw("a.png"), "--show")
+    assert (code, err) == (0, [])
+    assert re.match(r"a.png: \d+ \(", out[0])
+    assert_usage_error(run_main(capsys, "predict", "n.safetensors", "a.png", "--digits"), "--digits")
+
+
+def test_a_network_for_what_is_no_picture_is_refused(capsys):
+    Sequential([Dense(7, 3)], (7,)).save("n.safetensors")
+    assert_usage_error(run_main(capsys, "predict", "n.safetensors", draw("a.png")), "[H, W, 1]", "[7]")
 
 
 @pytest.mark.parametrize(

@@ -179,9 +179,16 @@ def test_a_network_that_ends_in_maps_is_refused_in_one_line(capsys):
         assert err == [f"minicnn: error: n.safetensors: {expected}"]
 
 
-@pytest.mark.parametrize("classes", [3, 12])
-def test_a_network_with_more_or_fewer_than_ten_classes_is_evaluated(capsys, data, classes):
-    layers = [Flatten(), Dense(784, classes, rng=0, ops="reference")]
+def test_test_images_of_classes_that_the_network_does_not_know_are_refused(capsys, data):
+    layers = [Flatten(), Dense(784, 3, rng=0, ops="reference")]
+    Sequential(layers, (28, 28, 1)).save("n.safetensors")
+    code, out, err = run_main(capsys, "evaluate", "n.safetensors", "--data", data)
+    assert (code, out) == (2, [])
+    assert err == [f"minicnn: error: {data}: class 3 is none of the 3 classes of the network"]
+
+
+def test_a_network_with_more_than_ten_classes_is_evaluated(capsys, data):
+    layers = [Flatten(), Dense(784, 12, rng=0, ops="reference")]
     Sequential(layers, (28, 28, 1)).save("n.safetensors")
     code, out, err = run_main(capsys, "evaluate", "n.safetensors", "--data", data)
     assert (code, err) == (0, [])

@@ -126,7 +126,9 @@ def test_seeds_differ(tmp_path):
 
 def test_the_model_is_the_tutorials():
     for changes in ({"plain": True}, {"plain": False}):
-        network = BUILD_NETWORK(settings_for(**changes, seed=3, keep_prob=0.7, ops="reference"))
+        network = BUILD_NETWORK(
+            settings_for(**changes, seed=3, keep_prob=0.7, ops="reference"), (28, 28, 1), 10
+        )
         wanted = tutorial_network(3, 0.7, fused=not changes["plain"])
         np.testing.assert_array_equal(network.values, wanted.values)
         assert network.architecture() == wanted.architecture()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from minicnn.storage.outputs import expect_output
 if TYPE_CHECKING:
     import numpy as np
 
+    from minicnn.data import Dataset
     from minicnn.engine.network import Sequential
     from minicnn.runs.run import Run
 
@@ -86,19 +88,44 @@ def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
     on_first_compilation(lambda: tell("compiling kernels (first run only, about 20 s)"))
 
 
+ORIENTATION: dict[str, Any] = {"size": None, "transpose": False, "invert": False}  # options, and defaults
+
+
+def add_orientation(parser: Any) -> None:
+    """Add the options that tell how the images of `--data` lie, without defaults."""
+    suppressed = {"default": argparse.SUPPRESS}
+    parser.add_argument(
+        "--size", type=int, metavar="N", help="scale pictures in folders to N x N pixels", **suppressed
+    )
+    parser.add_argument(
+        "--transpose", action="store_true", help="swap rows and columns (EMNIST's files)", **suppressed
+    )
+    parser.add_argument(
+        "--invert", action="store_true", help="the images are dark on light: invert them", **suppressed
+    )
+
+
+def remarks(data: Dataset) -> list[str]:
+    """What looks wrong in a data set, though it may be right: for warnings."""
+    from minicnn.data.remarks import look
+
+    return look(data)
+
+
 def open_run(directory: str, data: str | None = None) -> Run:
-    """The run in a directory, with its own data or that of another directory, ready to compute."""
-    from minicnn.data import DataError, load_mnist
+    """The run in a directory, with its own data, which may be somewhere else by now, ready to compute."""
+    from minicnn.data import DataError
     from minicnn.runs.directory import read_config
-    from minicnn.runs.run import Run
+    from minicnn.runs.run import Run, load_dataset
 
     expect_run(directory, "a run directory")
     try:
         settings, _ = read_config(directory)
         prepare_kernels(settings.ops)
-        return Run.open(settings, load_mnist(settings.data if data is None else data), directory, warn)
+        where = settings if data is None else dataclasses.replace(settings, data=data)
+        return Run.open(settings, load_dataset(where), directory, warn)
     except DataError as error:
-        moved = data is None and settings.data is not None and not os.path.isdir(settings.data)
+        moved = data is None and settings.data is not None and not os.path.exists(settings.data)
         hint = "; if the data set of this run has moved, name its directory with --data" if moved else ""
         raise UsageError(f"{error}{hint}") from None
     except ValueError as error:
@@ -126,6 +153,40 @@ def open_classifier(run: str) -> Sequential:
     return network
 
 
+def open_data(args: argparse.Namespace) -> Dataset:
+    """The data set that `--data` and the options beside it name, or MNIST. Raises DataError."""
+    from minicnn.data import load_data, load_mnist
+
+    if args.data is None:
+        return load_mnist()
+    oriented = {name: getattr(args, name, default) for name, default in ORIENTATION.items()}
+    return load_data(args.data, **oriented)
+
+
+def class_names(run: str, classes: int) -> tuple[str, ...]:
+    """The names of the classes of a run; those of a network file are numbers."""
+    from minicnn.runs.directory import read_config
+
+    if os.path.isdir(run):
+        try:
+            names = tuple(map(str, read_config(run)[1].get("classes", ())))
+        except (ValueError, TypeError):
+            names = ()
+        if len(names) == classes:
+            return names
+    return tuple(map(str, range(classes)))
+
+
+def other_images(run: str) -> str | None:
+    """What a run was trained on, if its images are not prepared as MNIST's are; None for a network file."""
+    from minicnn.runs.directory import read_config
+
+    if not os.path.isdir(run):
+        return None
+    settings, config = read_config(run)
+    return None if settings.data is None or config.get("like_mnist") else settings.data
+
+
 def result(labels: np.ndarray, probabilities: np.ndarray) -> str:
     """The line with the test accuracy, as every command prints it."""
     correct = int((probabilities.argmax(axis=1) == labels).sum())
@@ -140,6 +201,7 @@ def draw_pictures(run: Run, probabilities: np.ndarray) -> None:
     directory, test = run.directory, run.data.test
     curves, confusion, filters, mistakes = (directory / name for name in PICTURES)
     pictures.draw_curves(pictures.read_metrics(directory / METRICS), curves)
-    pictures.draw_confusion(test.labels, probabilities.argmax(axis=1), confusion)
-    pictures.draw_filters(run.network.parameters()[0].value, filters)
-    pictures.draw_mistakes(test.images, test.labels, probabilities, mistakes)
+    classes = run.data.classes
+    pictures.draw_confusion(test.labels, probabilities.argmax(axis=1), confusion, classes=classes)
+    pictures.draw_filters(run.network.parameters()[0].value, filters, shape=run.data.shape)
+    pictures.draw_mistakes(test.images, test.labels, probabilities, mistakes, classes=classes)

@@ -6,35 +6,60 @@ import argparse
 import os
 from typing import TYPE_CHECKING, Any
 
-from minicnn.cli.common import RUN_OR_FILE, add_command, open_classifier, open_run, prepare_kernels, result
+from minicnn.cli.common import (
+    RUN_OR_FILE,
+    add_command,
+    add_orientation,
+    class_names,
+    open_classifier,
+    open_data,
+    open_run,
+    prepare_kernels,
+    result,
+)
 from minicnn.cli.terminal import UsageError, say, warn
 
 if TYPE_CHECKING:
     import numpy as np
+
+    from minicnn.data import Dataset
 
 CONFUSIONS = 5  # how many of the most frequent ones are printed
 
 
 def evaluate_command(args: argparse.Namespace) -> int:
     """Measure a trained network on the test images of its run, or of another data set."""
-    from minicnn.data import load_mnist
-
-    if os.path.isfile(args.run):
-        network = open_classifier(args.run)
-        prepare_kernels(network.layers[0].ops)
-        try:
-            test = load_mnist(args.data).test
-            _print_evaluation(test.labels, network.predict(test.images))
-        except ValueError as error:
-            raise UsageError(error) from None
-    else:
-        run = open_run(args.run, args.data)
-        _print_evaluation(run.data.test.labels, run.test_probabilities())
+    if args.data is None and os.path.isdir(args.run):
+        run = open_run(args.run)
+        _print_evaluation(run.data.test.labels, run.test_probabilities(), run.data.classes)
         say(f"measured after {run.step} of {run.settings.steps} steps")
+        return 0
+    network = open_classifier(args.run)
+    prepare_kernels(network.layers[0].ops)
+    classes = class_names(args.run, network.shapes[-1][0])
+    try:
+        data = open_data(args)
+        labels = _known_labels(data, classes, args.data or "MNIST")
+        _print_evaluation(labels, network.predict(data.test.images), classes)
+    except ValueError as error:
+        raise UsageError(error) from None
     return 0
 
 
-def _print_evaluation(labels: np.ndarray, probabilities: np.ndarray) -> None:
+def _known_labels(data: Dataset, classes: tuple[str, ...], source: str) -> np.ndarray:
+    """The labels of the test images as numbers of the network's classes: of the same names, or order."""
+    import numpy as np
+
+    if len(data.classes) == len(classes):
+        return data.test.labels
+    unknown = [name for name in data.classes if name not in classes]
+    if unknown:
+        count = f"the {len(classes)} classes of the network"
+        raise UsageError(f"{source}: class {unknown[0]} is none of {count}")
+    return np.array([classes.index(name) for name in data.classes])[data.test.labels]
+
+
+def _print_evaluation(labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> None:
     import numpy as np
 
     from minicnn.pictures import confusion_counts
@@ -42,14 +67,15 @@ def _print_evaluation(labels: np.ndarray, probabilities: np.ndarray) -> None:
     if undefined := int((~np.isfinite(probabilities)).any(axis=1).sum()):
         warn(f"the network's output is not finite for {undefined} of {len(labels)} images")
     say(result(labels, probabilities))
-    classes = max(probabilities.shape[1], int(labels.max(initial=0)) + 1)
-    counts = confusion_counts(labels, probabilities.argmax(axis=1), classes)  # [true, predicted]
-    for digit, row in enumerate(counts):
+    counts = confusion_counts(labels, probabilities.argmax(axis=1), len(classes))  # [true, predicted]
+    for index, row in enumerate(counts):
         if row.sum():
-            say(f"class {digit}  accuracy {row[digit] / row.sum():.4f} ({row[digit]} of {row.sum()})")
+            say(
+                f"class {classes[index]}  accuracy {row[index] / row.sum():.4f} ({row[index]} of {row.sum()})"
+            )
     errors = [(counts[t, p], t, p) for t, p in np.argwhere(counts) if t != p]
     for count, true, predicted in sorted(errors, key=lambda e: (-e[0], e[1:]))[:CONFUSIONS]:
-        say(f"class {true} mistaken for {predicted}: {count} of {counts[true].sum()}")
+        say(f"class {classes[true]} mistaken for {classes[predicted]}: {count} of {counts[true].sum()}")
 
 
 def add_to(commands: Any) -> None:
@@ -58,4 +84,5 @@ def add_to(commands: Any) -> None:
     example = "examples:\n  minicnn evaluate runs/second\n  minicnn evaluate runs/second --data fashion"
     parser = add_command(commands, "evaluate", evaluate_command, about, example)
     parser.add_argument("run", metavar="RUN", help=RUN_OR_FILE)
-    parser.add_argument("--data", metavar="DIR", help="a directory with other test images (those of the run)")
+    parser.add_argument("--data", metavar="PATH", help="a data set with other test images (that of the run)")
+    add_orientation(parser)

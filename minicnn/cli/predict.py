@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minicnn.cli.common import RUN_OR_FILE, add_command, open_classifier, prepare_kernels
-from minicnn.cli.terminal import UsageError, fail, say
+from minicnn.cli.common import (
+    RUN_OR_FILE,
+    add_command,
+    class_names,
+    open_classifier,
+    other_images,
+    prepare_kernels,
+)
+from minicnn.cli.terminal import UsageError, fail, say, tell
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,42 +29,61 @@ TOGETHER = 32  # images at a time; what they looked like at each stage is some m
 
 
 def predict_command(args: argparse.Namespace) -> int:
-    """Print the most probable digits for every image; the exit code is 2 if one cannot be read."""
-    from minicnn.data.photo import SIDE
-
+    """Print the most probable classes for every image; the exit code is 2 if one cannot be read."""
     network = open_classifier(args.run)
-    if network.input_shape != (SIDE, SIDE, 1):
-        shape = list(network.input_shape)
-        raise UsageError(
-            f"{args.run}: expected a network for images [{SIDE}, {SIDE}, 1], got one for {shape}"
-        )
+    read = _reader(args, network)
     prepare_kernels(network.layers[0].ops)
-    pictures = _picture_names(args.image)
+    classes = class_names(args.run, network.shapes[-1][0])
+    pictures = _picture_names(args.image) if args.show else None
     code = 0
     for first in range(0, len(args.image), TOGETHER):
-        images, reasons = _read(args.image[first : first + TOGETHER], args.as_is)
+        images, reasons = _read(args.image[first : first + TOGETHER], read)
         for reason in reasons:
             code = fail(f"error: {reason}")
-        _answer(network, images, pictures if args.show else None)
+        _answer(network, classes, images, pictures)
     return code
 
 
-def _read(names: list[str], as_they_are: bool) -> tuple[list[tuple[str, Preprocessed]], list[str]]:
+def _reader(args: argparse.Namespace, network: Sequential) -> Callable[[str], Preprocessed]:
+    """How an image becomes the network's input: prepared as MNIST's digits were, or only scaled."""
+    from minicnn.data.photo import SIDE, as_is, preprocess
+
+    shape = network.input_shape
+    if len(shape) != 3 or shape[2] not in (1, 3):
+        expected = "[H, W, 1] or [H, W, 3]"
+        raise UsageError(f"{args.run}: expected a network for images {expected}, got one for {list(shape)}")
+    digits = shape == (SIDE, SIDE, 1)
+    if args.digits and not digits:
+        raise UsageError(f"--digits: {args.run} is not for digits of {SIDE} x {SIDE} pixels")
+    other = other_images(args.run)
+    if args.digits or (digits and other is None and not args.as_is):
+        return preprocess
+    if digits and other is not None and not args.as_is:
+        tell(f"trained on {other}: images are only scaled; --digits prepares them as MNIST's digits were")
+    return functools.partial(as_is, shape=(shape[0], shape[1], shape[2]))
+
+
+def _read(
+    names: list[str], read: Callable[[str], Preprocessed]
+) -> tuple[list[tuple[str, Preprocessed]], list[str]]:
     """The images that can be used, with their names, and for each of the others the reason why not."""
-    from minicnn.data.photo import ImageError, as_is, preprocess
+    from minicnn.data.photo import ImageError
 
     images: list[tuple[str, Preprocessed]] = []
     reasons = []
     for name in names:
         try:
-            images.append((name, as_is(name) if as_they_are else preprocess(name)))
+            images.append((name, read(name)))
         except ImageError as error:
             reasons.append(str(error))
     return images, reasons
 
 
 def _answer(
-    network: Sequential, images: list[tuple[str, Preprocessed]], pictures: Iterator[Path] | None
+    network: Sequential,
+    classes: tuple[str, ...],
+    images: list[tuple[str, Preprocessed]],
+    pictures: Iterator[Path] | None,
 ) -> None:
     import numpy as np
 
@@ -65,10 +92,10 @@ def _answer(
     answers = network.predict(np.stack([image.image for _, image in images]))
     for (name, image), answer in zip(images, answers, strict=True):
         best = np.argsort(-answer, kind="stable")[:BEST]
-        say(f"{name}: " + "  ".join(f"{digit} ({answer[digit]:.4f})" for digit in best))
+        say(f"{name}: " + "  ".join(f"{classes[k]} ({answer[k]:.4f})" for k in best))
         if pictures is not None:
             picture = next(pictures)
-            _show(network, image, answer, picture, Path(name).name)
+            _show(network, classes, image, answer, picture, Path(name).name)
             say(f"what the network saw: {picture}")
 
 
@@ -91,21 +118,28 @@ def _picture_names(images: list[str]) -> Iterator[Path]:
         yield name
 
 
-def _show(network: Sequential, stages: Preprocessed, answer: np.ndarray, picture: Path, name: str) -> None:
+def _show(
+    network: Sequential,
+    classes: tuple[str, ...],
+    stages: Preprocessed,
+    answer: np.ndarray,
+    picture: Path,
+    name: str,
+) -> None:
     import numpy as np
 
     from minicnn.data import to_float
     from minicnn.pictures import draw_seen
 
     x = to_float(stages.image[None], network.dtype)
-    image, outputs = x[0, ..., 0], []
+    image, outputs = x[0] if x.shape[3] == 3 else x[0, ..., 0], []
     for layer in network.layers:
         y = layer.forward(x)
         if y.size != x.size or not np.array_equal(y.ravel(), x.ravel()):  # not Flatten and Dropout
             outputs.append((layer.name, y[0]))
         x = y
     seen = [("as read", stages.grey), ("ink", stages.ink), ("digit", stages.digit)]
-    draw_seen([*seen, ("network input", image)], outputs, answer, picture, name)
+    draw_seen([*seen, ("network input", image)], outputs, answer, picture, name, classes)
 
 
 def add_to(commands: Any) -> None:
@@ -128,5 +162,9 @@ def add_to(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--as-is", action="store_true",
-        help="do not preprocess the images, which are light on dark (for data sets other than digits)",
+        help="only scale the images, which are light on dark (the default unless trained on MNIST)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--digits", action="store_true",
+        help="prepare the images as MNIST's digits were (the default if trained on MNIST)",
     )  # fmt: skip

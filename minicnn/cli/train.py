@@ -17,10 +17,12 @@ from minicnn.cli.common import (
     PICTURES,
     RUN_OR_FILE,
     add_command,
+    add_orientation,
     draw_pictures,
     expect_name,
     open_network,
     prepare_kernels,
+    remarks,
     result,
 )
 from minicnn.cli.interrupts import answered
@@ -59,7 +61,7 @@ def _train(args: argparse.Namespace) -> int:
     resume = f"resume with: {program()} train --resume {directory}"
 
     try:
-        with _Screen(run, args.quiet) as screen, _warmup(run.settings), answered(tell, screen.awaited):
+        with _Screen(run, args.quiet) as screen, _warmup(run), answered(tell, screen.awaited):
             train(run, log=screen.log, progress=screen.progress)
         return _finish(run, args.quiet)
     except Diverged as error:
@@ -77,18 +79,17 @@ def _train(args: argparse.Namespace) -> int:
         raise UsageError(f"{less}; {_saved(run)}; {resume}") from None
 
 
-def _warmup(settings: Settings) -> contextlib.AbstractContextManager[None]:
+def _warmup(run: Run) -> contextlib.AbstractContextManager[None]:
     """Compile kernels in a second process, if there are kernels."""
-    if settings.ops == "reference":
+    if run.settings.ops == "reference":
         return contextlib.nullcontext()
     from minicnn.runs.warmup import compiling_ahead
 
-    return compiling_ahead(settings)
+    return compiling_ahead(run.settings, run.data)
 
 
 def _begin(args: argparse.Namespace) -> Run:
-    from minicnn.data import load_mnist
-    from minicnn.runs.run import Run, Start
+    from minicnn.runs.run import Run, Start, load_dataset
     from minicnn.runs.settings import settings_for
 
     settings = settings_for(**given_settings(args))
@@ -99,7 +100,7 @@ def _begin(args: argparse.Namespace) -> Run:
     start = None
     if args.start is not None:
         start = Start(open_network(args.start), os.path.abspath(args.start))
-    run = Run.create(settings, load_mnist(settings.data), args.run_dir, start)
+    run = Run.create(settings, load_dataset(settings), args.run_dir, start)
     _print_start(run, args.quiet)
     return run
 
@@ -112,8 +113,7 @@ def _expect_no_pictures(directory: str) -> None:
 
 
 def _resume(args: argparse.Namespace) -> Run:
-    from minicnn.data import load_mnist
-    from minicnn.runs.run import Run
+    from minicnn.runs.run import Run, load_dataset
 
     if args.run_dir is not None:
         raise UsageError("--run-dir and --resume cannot be combined: a run stays in its directory")
@@ -122,7 +122,7 @@ def _resume(args: argparse.Namespace) -> Run:
     expect_name("--resume", args.resume)
     settings, version = _continued_settings(args)
     prepare_kernels(settings.ops, args.threads)
-    run = Run.open(settings, load_mnist(settings.data), args.resume, warn)
+    run = Run.open(settings, load_dataset(settings), args.resume, warn)
     if version != __version__:
         warn(f"begun with minicnn {version}, this is {__version__}: results may differ in the last bits")
     _print_start(run, args.quiet)
@@ -162,6 +162,10 @@ def _print_start(run: Run, quiet: bool) -> None:
     settings, data = run.settings, run.data
     source = "MNIST" if settings.data is None else settings.data
     say(f"minicnn {__version__}: {len(data.train)} training and {len(data.test)} test images of {source}")
+    if settings.data is not None:
+        say(f"found {data}")
+        for line in remarks(data):
+            warn(line)
     constant = settings.schedule == "constant"
     varies = not constant or settings.warmup
     say(
@@ -284,7 +288,11 @@ def add_to(commands: Any) -> None:
     what = parser.add_argument_group("what is trained", argument_default=argparse.SUPPRESS)
     what.add_argument("--model", choices=("cnn", "softmax"), help="convolutional, or the baseline (cnn)")
     what.add_argument("--recipe", metavar="NAME", help="tutorial, fast or best: the values below (tutorial)")
-    what.add_argument("--data", metavar="DIR", help="four IDX files with MNIST's names (MNIST, built in)")
+    what.add_argument(
+        "--data", metavar="PATH",
+        help="IDX files, .npz, CSV, CIFAR's binary files or folders of pictures (MNIST, built in)",
+    )  # fmt: skip
+    add_orientation(what)
     what.add_argument("--seed", type=int, metavar="N", help="seed of all random numbers (0)")
 
     about = "how it is trained (defaults for tutorial; for softmax: 1000 steps of 100, learning rate 0.5)"

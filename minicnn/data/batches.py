@@ -51,7 +51,7 @@ class Batches:
 
 
 def to_float(images: np.ndarray, dtype: DTypeLike = np.float32, out: np.ndarray | None = None) -> np.ndarray:
-    """Return pixels / 255 with a channel axis: uint8 [N, H, W] -> dtype [N, H, W, 1].
+    """Return pixels / 255 with a channel axis: uint8 [N, H, W] or [N, H, W, C] -> dtype [N, H, W, C].
 
     `out`, if given, is an array of that shape and dtype; it is filled and returned.
     """
@@ -61,9 +61,9 @@ def to_float(images: np.ndarray, dtype: DTypeLike = np.float32, out: np.ndarray 
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         got = getattr(images, "dtype", type(images).__name__)
         raise TypeError(f"images: expected an array of uint8, got {got}")
-    if images.ndim != 3:
-        raise ValueError(f"images: expected shape (N, H, W), got {images.shape}")
-    pixels = images[..., np.newaxis]  # [N, H, W, 1]
+    if images.ndim not in (3, 4):
+        raise ValueError(f"images: expected shape (N, H, W) or (N, H, W, C), got {images.shape}")
+    pixels = images[..., np.newaxis] if images.ndim == 3 else images  # [N, H, W, C]
     if out is not None and (out.shape != pixels.shape or out.dtype != dtype):
         raise ValueError(
             f"out: expected {dtype} of shape {pixels.shape}, got {out.dtype} of shape {out.shape}"

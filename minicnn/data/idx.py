@@ -3,10 +3,10 @@
 An IDX file is a header followed by the values of one array in row-major order:
 
     bytes 0-1    zero
-    byte  2      type of a value; 0x08 is an unsigned byte, the only one read here
+    byte  2      type of a value: 0x08 is an unsigned byte, 0x0c a 32-bit integer, big-endian
     byte  3      number of dimensions
     4 bytes for every dimension: its size, big-endian
-    the values, one byte each, and nothing after them
+    the values, and nothing after them
 
 There is exactly one such file for every array; anything that deviates from it is refused. The file may
 be compressed as a single gzip member, recognised by its first two bytes. This module does not write
@@ -15,12 +15,14 @@ files and does not know what the arrays mean.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import struct
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 
@@ -31,6 +33,7 @@ _CHUNK = 1 << 18  # bytes read or inflated at a time
 _MAX_DIMENSIONS = 32  # supported by every version of NumPy
 _MOST_HEADER = 1 << 20  # more bytes than the headers of IDX and gzip have
 _GZIP_MAGIC = b"\x1f\x8b"
+_TYPES: dict[bytes, np.dtype[Any]] = {b"\x00\x00\x08": np.dtype(np.uint8), b"\x00\x00\x0c": np.dtype(">i4")}
 
 
 class DataError(ValueError):
@@ -46,7 +49,7 @@ class DataError(ValueError):
 
 
 def read_idx(path: PathLike, max_bytes: int = IDX) -> np.ndarray:
-    """Return the array in the IDX file `path`: uint8, with the shape in the header.
+    """Return the array in the IDX file `path`: uint8 or int32, with the shape in the header.
 
     Memory grows only with the bytes that are actually read, whatever size the header claims, and a
     claim of more than `max_bytes` is refused at once, and so is a gzip that grows like no data set does.
@@ -63,23 +66,43 @@ def read_idx(path: PathLike, max_bytes: int = IDX) -> np.ndarray:
         raise DataError.about(path, "cannot be read", "an IDX file", reason) from error
 
 
+@contextlib.contextmanager
+def open_gzipped(path: Path, max_bytes: int) -> Iterator[Source]:
+    """Open a file, gzipped or not, for reading at most `max_bytes` of its contents.
+
+    Raises DataError where it cannot be read, or is a damaged gzip.
+    """
+    try:
+        with open_regular(path, max_bytes) as file:
+            compressed = file.read(2) == _GZIP_MAGIC
+            file.seek(0)
+            yield _GzipMember(file, path, max_bytes) if compressed else file
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError.about(path, "cannot be read", "a readable file", reason) from error
+
+
 def idx_header(shape: tuple[int, ...]) -> bytes:
     """Return the bytes that precede the values in the IDX file of a uint8 array."""
     return struct.pack(f">4B{len(shape)}I", 0, 0, 0x08, len(shape), *shape)
 
 
-class _Source(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+class Source(Protocol):
+    """What a file and the contents of a gzip have in common."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return up to `size` bytes, none at the end."""
+        ...
 
 
-def _parse(source: _Source, path: Path, max_bytes: int) -> np.ndarray:
+def _parse(source: Source, path: Path, max_bytes: int) -> np.ndarray:
     magic = _read(source, 4)
     if len(magic) < 4:
         raise DataError.about(path, "header cut short", "4 bytes", len(magic))
-    if magic[:3] != b"\x00\x00\x08":
-        raise DataError.about(
-            path, "not an IDX file of unsigned bytes", "to begin 00 00 08", magic[:3].hex(" ")
-        )
+    dtype = _TYPES.get(bytes(magic[:3]))
+    if dtype is None:
+        wrong = "not an IDX file of bytes or 32-bit integers"
+        raise DataError.about(path, wrong, "to begin 00 00 08 or 00 00 0c", magic[:3].hex(" "))
     dimensions = magic[3]
     if not 1 <= dimensions <= _MAX_DIMENSIONS:
         wrong = "wrong number of dimensions"
@@ -90,7 +113,7 @@ def _parse(source: _Source, path: Path, max_bytes: int) -> np.ndarray:
     if len(sizes) < length:
         raise DataError.about(path, "header cut short", f"{4 + length} bytes", 4 + len(sizes))
     shape = struct.unpack(f">{dimensions}I", sizes)
-    size = math.prod(shape)  # a Python int: cannot overflow
+    size = math.prod(shape) * dtype.itemsize  # a Python int: cannot overflow
     written = " x ".join(map(str, shape))
     if size == 0:
         raise DataError.about(path, "empty array", "every dimension at least 1", written)
@@ -102,10 +125,10 @@ def _parse(source: _Source, path: Path, max_bytes: int) -> np.ndarray:
         raise DataError.about(path, "values cut short", f"{size} bytes", len(values))
     if len(values) > size:
         raise DataError.about(path, "bytes after the last value", f"{size} bytes", "more")
-    return np.frombuffer(values, np.uint8).reshape(shape)
+    return np.frombuffer(values, dtype).astype(dtype.newbyteorder("="), copy=False).reshape(shape)
 
 
-def _read(source: _Source, size: int) -> bytearray:
+def _read(source: Source, size: int) -> bytearray:
     """Return `size` bytes, or fewer at the end of the file; memory grows as they arrive."""
     data = bytearray()
     while len(data) < size and (piece := source.read(min(_CHUNK, size - len(data)))):
@@ -119,11 +142,13 @@ class _GzipMember:
     Unlike Python's `gzip`, it refuses further members and trailing zeros.
     """
 
-    def __init__(self, file: BinaryIO, path: Path) -> None:
+    def __init__(self, file: BinaryIO, path: Path, most: int | None = None) -> None:
         self._file = file
         self._path = path
         self._inflated = 0
         self._most = max(GZIP_FREE, GZIP_RATIO * os.fstat(file.fileno()).st_size)
+        if most is not None:
+            self._most = min(self._most, most)
         self._inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header
 
     def read(self, size: int, /) -> bytes:

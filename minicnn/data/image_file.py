@@ -7,8 +7,10 @@ then made smaller a strip at a time, before anything is computed with it.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import warnings
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
@@ -45,10 +47,19 @@ def lightness_of(source: PathLike | Image) -> tuple[str, np.ndarray]:
 
     Raises ImageError if the file cannot be read, is in none of the `FORMATS`, or is too large.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     if isinstance(source, Image.Image):
         return "image", _lightness(source)
+    with _opened(source) as image:
+        return os.fspath(source), _lightness(image)
+
+
+@contextlib.contextmanager
+def _opened(source: PathLike) -> Iterator[Image]:
+    """The image in a file, not decoded yet; whatever goes wrong within is an ImageError."""
+    from PIL import Image, UnidentifiedImageError
+
     name = os.fspath(source)
     try:
         with open_regular(source, limits.IMAGE) as file, warnings.catch_warnings():
@@ -57,7 +68,7 @@ def lightness_of(source: PathLike | Image) -> tuple[str, np.ndarray]:
             formats = [known for known in FORMATS if known in Image.OPEN]
             with Image.open(file, formats=formats) as image:
                 _expect_room(image, file)
-                return name, _lightness(image)
+                yield image
     except UnidentifiedImageError:
         raise ImageError(f"{name}: {_what_else(source)}") from None
     except (_TooLargeError, Image.DecompressionBombError):
@@ -69,6 +80,34 @@ def lightness_of(source: PathLike | Image) -> tuple[str, np.ndarray]:
         if isinstance(error, OSError) and error.strerror:
             raise ImageError(f"{name}: cannot be read ({error.strerror})") from None
         raise ImageError(f"{name}: damaged, or not an image ({error or type(error).__name__})") from None
+
+
+def pixels_of(source: PathLike | Image, size: int | None = None) -> np.ndarray:
+    """The pixels of an image file as they are: uint8 [H, W, 3], transparent ones white.
+
+    With `size`, scaled until the longer side has so many pixels, and centred on a square of the colour that
+    most of its border has. Raises ImageError as `lightness_of` does.
+    """
+    from PIL import Image, ImageOps
+
+    opened = contextlib.nullcontext(source) if isinstance(source, Image.Image) else _opened(source)
+    with opened as image:
+        image = ImageOps.exif_transpose(_smaller(image))
+        if image.mode == "F":
+            values = np.nan_to_num(np.asarray(image, np.float32))
+            image = Image.fromarray(np.rint(255 * values / max(float(values.max()), 1e-30)).astype(np.uint8))
+        if image.mode == "RGBA":
+            paper = Image.new("RGBA", image.size, "white")
+            image = Image.alpha_composite(paper, image)
+        image = image.convert("RGB")
+        if size is not None and image.size != (size, size):
+            pixels = np.asarray(image)
+            border = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
+            colour = tuple(int(value) for value in np.median(border, axis=0))
+            smaller = max(image.size) > size
+            how = Image.Resampling.BOX if smaller else Image.Resampling.BICUBIC
+            image = ImageOps.pad(image, (size, size), how, colour)
+        return np.asarray(image)
 
 
 def resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

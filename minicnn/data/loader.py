@@ -6,13 +6,13 @@ import numpy as np
 
 from minicnn.data.augmentation import Augmentation
 from minicnn.data.batches import Batches, to_float
-from minicnn.data.mnist import Split
+from minicnn.data.dataset import Split
 from minicnn.engine.ops import find_ops
 from minicnn.engine.workspace import Workspace
 
 
 class Loader:
-    """`loader(step)` returns x [N, H, W, 1] and labels [N] of step 1, 2, ...
+    """`loader(step)` returns x [N, H, W, C] and labels [N] of step 1, 2, ...
 
     A batch depends on the split, the seed and the step alone. It lies in memory that the next one reuses.
     """
@@ -38,11 +38,17 @@ class Loader:
         indices = self.batches.indices(step - 1)
         pixels, labels = self._taken("pixels", self._split.images, indices), self._labels(indices)
         if not self._augmentation:
-            x = self._memory.empty("x", (*pixels.shape, 1), self._dtype)
-            return to_float(pixels, self._dtype, out=x), labels
-        N, H, W = pixels.shape
+            shape = pixels.shape if pixels.ndim == 4 else (*pixels.shape, 1)
+            return to_float(pixels, self._dtype, out=self._memory.empty("x", shape, self._dtype)), labels
+        N, H, W, *C = pixels.shape
         displacements = self._augmentation.displacements(N, (H, W), self._seed, step - 1)
-        return self._ops.warp(pixels, displacements), labels
+        if not C:
+            return self._ops.warp(pixels, displacements), labels
+        planes = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).reshape(-1, H, W)  # one by one
+        warped = self._ops.warp(planes, np.repeat(displacements, C[0], axis=0))
+        x = self._memory.empty("x", pixels.shape, np.float32)
+        np.copyto(x, warped.reshape(N, C[0], H, W).transpose(0, 2, 3, 1))
+        return x, labels
 
     def _labels(self, indices: np.ndarray) -> np.ndarray:
         return self._taken("labels", self._split.labels, indices)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minicnn.data.image_file import ImageError, lightness_of, resized
+from minicnn.data.image_file import ImageError, lightness_of, pixels_of, resized
 from minicnn.storage.files import PathLike
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ class Preprocessed:
     grey: np.ndarray  # float32, 0 black to 1 white
     ink: np.ndarray  # float32, 0 paper to 1 ink
     digit: np.ndarray  # float32, 0 paper to 1 ink: the strokes, cropped
-    image: np.ndarray  # uint8 [28, 28], 0 paper to 255 ink: the network's input
+    image: np.ndarray  # uint8 [28, 28], 0 paper to 255 ink (of `as_is`, [H, W] or [H, W, 3]): the input
 
 
 def preprocess(source: PathLike | Image) -> Preprocessed:
@@ -61,14 +61,21 @@ def preprocess(source: PathLike | Image) -> Preprocessed:
     return Preprocessed(grey, ink, digit, _like_mnist(digit))
 
 
-def as_is(source: PathLike | Image) -> Preprocessed:
-    """Only scale an image, light on dark, to 28 x 28; all stages show the same.
+def as_is(source: PathLike | Image, shape: tuple[int, int, int] = (SIDE, SIDE, 1)) -> Preprocessed:
+    """Only scale an image, light on dark or in colour, to H x W; all stages show the same.
 
     For networks trained on something other than digits. Raises ImageError like `preprocess`.
     """
+    H, W, C = shape
+    if C == 3:
+        pixels = pixels_of(source)
+        channels = [resized(pixels[..., c].astype(np.float32) / 255, (H, W)) for c in range(C)]
+        image = np.rint(255 * np.stack(channels, axis=2)).astype(np.uint8)
+        grey = pixels.mean(axis=2, dtype=np.float32) / 255
+        return Preprocessed(grey, grey, grey, image)
     _, grey = lightness_of(source)
-    pixels = resized(grey, (SIDE, SIDE))
-    return Preprocessed(grey, grey, grey, np.rint(255 * pixels).astype(np.uint8))
+    image = np.rint(255 * resized(grey, (H, W))).astype(np.uint8)
+    return Preprocessed(grey, grey, grey, image)
 
 
 # --- ink: everything that is not paper ---

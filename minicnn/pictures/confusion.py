@@ -1,11 +1,15 @@
-"""Which digits are mistaken for which."""
+"""Which classes are mistaken for which."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from minicnn.pictures.style import ERRORS, INK, LINE, PALE, SOFT, colour_map, percent, picture
+from minicnn.pictures.style import ERRORS, INK, LINE, PALE, SOFT, colour_map, percent, picture, shortened
 from minicnn.storage.files import PathLike
+
+MANY, CROWD = 16, 64  # classes
 
 
 def confusion_counts(labels: np.ndarray, predictions: np.ndarray, classes: int = 10) -> np.ndarray:
@@ -24,35 +28,52 @@ def confusion_counts(labels: np.ndarray, predictions: np.ndarray, classes: int =
     return counts.reshape(classes, classes)
 
 
-def draw_confusion(labels: np.ndarray, predictions: np.ndarray, path: PathLike, title: str = "") -> None:
-    """Draw how often each digit was mistaken for another: a row for the true digit, a column for the answer.
+def draw_confusion(
+    labels: np.ndarray,
+    predictions: np.ndarray,
+    path: PathLike,
+    title: str = "",
+    classes: Sequence[str] = "0123456789",
+) -> None:
+    """Draw how often each class was mistaken for another: a row for the true one, a column for the answer.
 
     Only errors are coloured, so that they stand out beside the thousands of correct answers on the
-    grey diagonal. The accuracy for each digit is at the end of its row.
+    grey diagonal. The accuracy for each class is at the end of its row. From `MANY` classes on the cells
+    have no numbers, and from `CROWD` on neither names.
     """
-    counts = confusion_counts(labels, predictions)
+    K = len(classes)
+    counts = confusion_counts(labels, predictions, K)
     correct, total = int(counts.trace()), int(counts.sum())
-    errors = np.ma.array(counts, mask=np.eye(10, dtype=bool))
+    errors = np.ma.array(counts, mask=np.eye(K, dtype=bool))
     most = max(int(errors.max()), 1)
+    names = [shortened(name) for name in classes]
+    size = 5.8 if K <= MANY else 8.5  # inches
     facts = f"{percent(correct / total)} correct: {correct:,} of {total:,}" if total else "no images"
 
-    with picture(path, title or "Confusion", facts, 5.8, 5.8) as figure:
+    with picture(path, title or "Confusion", facts, size, size) as figure:
         axes = figure.subplots()
         axes.grid(False)
         axes.spines[:].set_visible(False)
         axes.set_facecolor(PALE)  # the masked diagonal
         axes.pcolormesh(errors, cmap=colour_map(ERRORS), vmin=0, vmax=most, edgecolors=LINE, linewidth=0.5)
-        axes.set(xlim=(-0.02, 10.02), ylim=(10.02, -0.02), xlabel="predicted", ylabel="true")
-        axes.set_xticks(np.arange(10) + 0.5, list("0123456789"), fontsize=11, color=INK)
-        axes.set_yticks(np.arange(10) + 0.5, list("0123456789"), fontsize=11, color=INK)
-        for row, column in np.argwhere(counts):
+        axes.set(xlim=(-0.02, K + 0.02), ylim=(K + 0.02, -0.02), xlabel="predicted", ylabel="true")
+        if K > CROWD:
+            axes.set(xticks=[], yticks=[])
+            return
+        letters = 11 if K <= 10 else max(5, 11 - K / 8)
+        upright = all(len(name) <= 2 for name in names)
+        centres = np.arange(K) + 0.5
+        axes.set_xticks(centres, names, fontsize=letters, color=INK, rotation=0 if upright else 90)
+        axes.set_yticks(centres, names, fontsize=letters, color=INK)
+        for row, column in np.argwhere(counts) if K <= MANY else ():
             count = counts[row, column]
             dark = row != column and count > 0.75 * most
             axes.text(
-                column + 0.5, row + 0.5, f"{count:,}", ha="center", va="center", fontsize=9.5,
+                column + 0.5, row + 0.5, f"{count:,}", ha="center", va="center", fontsize=min(9.5, 95 / K),
                 color="white" if dark else SOFT if row == column else INK,
             )  # fmt: skip
-        axes.text(11.15, -0.15, "correct", ha="right", va="bottom", color=SOFT, fontsize=9)
-        for digit, images in enumerate(counts.sum(axis=1)):
-            accuracy = percent(counts[digit, digit] / images, 1) if images else "n/a"
-            axes.text(11.15, digit + 0.5, accuracy, ha="right", va="center", fontsize=9.5)
+        right = 1.115 * K
+        axes.text(right, -0.15, "correct", ha="right", va="bottom", color=SOFT, fontsize=9)
+        for index, images in enumerate(counts.sum(axis=1)):
+            accuracy = percent(counts[index, index] / images, 1) if images else "n/a"
+            axes.text(right, index + 0.5, accuracy, ha="right", va="center", fontsize=min(9.5, letters))

@@ -11,25 +11,29 @@ from minicnn.pictures.style import SIGNED, SOFT, colour_map, draw_tiles, picture
 from minicnn.storage.files import PathLike
 
 
-def draw_filters(weights: np.ndarray, path: PathLike, title: str = "") -> None:
+def draw_filters(
+    weights: np.ndarray, path: PathLike, title: str = "", shape: tuple[int, int, int] | None = None
+) -> None:
     """Draw the weights of the first layer: light orange responds to ink, navy to its absence.
 
     `weights` is [kh, kw, C, F] of a convolution (one tile per filter, the mean over C channels) or
-    [pixels, F] of a dense layer on square images (one template per class). All tiles share one
-    scale, centred at zero, so a faint tile is a weak filter.
+    [pixels, F] of a dense layer (one template per class) on images of a `shape` (H, W, C); without one, they
+    are square and have one channel. All tiles share one scale, centred at zero, so a faint tile is a weak
+    filter.
     """
     weights = np.asarray(weights, dtype=np.float64)
     label: dict[str, Any]
     side = math.isqrt(weights.shape[0]) if weights.ndim else 0
+    H, W, C = shape or (side, side, 1)
     if weights.ndim == 4 and weights.size:
         tiles = weights.mean(axis=2).transpose(2, 0, 1)  # [F, kh, kw]
         facts = f"{plural(len(tiles), 'filter')} of {tiles.shape[1]}x{tiles.shape[2]}"
         if weights.shape[2] > 1:
             facts += f", mean over {weights.shape[2]} channels"
         default, size, label = "First-layer filters", 0.71, {"size": 7.5, "color": SOFT}
-    elif weights.ndim == 2 and weights.size and side * side == weights.shape[0]:
-        tiles = weights.T.reshape(-1, side, side)
-        facts = f"{plural(len(tiles), 'template')} of {side}x{side}"
+    elif weights.ndim == 2 and weights.size and weights.shape[0] == H * W * C:
+        tiles = weights.T.reshape(-1, H, W, C).mean(axis=3)
+        facts = f"{plural(len(tiles), 'template')} of {H}x{W}"
         default, size, label = "Templates", 1.4, {"size": 12, "weight": "bold"}
     else:
         raise ValueError(f"weights: expected [kh, kw, C, F] or [side * side, F], got {list(weights.shape)}")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from minicnn.pictures.style import draw_tiles, percent, picture, plural, write_note
+from minicnn.pictures.style import draw_tiles, percent, picture, plural, shortened, write_note
 from minicnn.storage.files import PathLike
 
 
@@ -27,8 +28,9 @@ def draw_mistakes(
     path: PathLike,
     count: int = 25,
     title: str = "",
+    classes: Sequence[str] | None = None,
 ) -> None:
-    """Draw the images [N, 28, 28] on which the network was most certain of a wrong answer."""
+    """Draw the images [N, H, W] or [N, H, W, 3] on which the network was most certain of a wrong answer."""
     images, labels, probabilities = np.asarray(images), np.asarray(labels), np.asarray(probabilities)
     for name, values in (("labels", labels), ("probabilities", probabilities)):
         if len(values) != len(images):
@@ -52,5 +54,8 @@ def draw_mistakes(
         for index, (x, y) in zip(chosen, corners, strict=True):
             predicted = probabilities[index].argmax()
             confidence = percent(float(probabilities[index, predicted]), 1)
-            text = f"true {labels[index]}, predicted {predicted}\n{confidence}"
+            true, answer = (
+                shortened(classes[k], 9) if classes else str(k) for k in (labels[index], predicted)
+            )
+            text = f"true {true}, predicted {answer}\n{confidence}"
             axes.text(x + 0.5, y + 1.04, text, ha="center", va="top", fontsize=8.5)

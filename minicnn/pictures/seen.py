@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from minicnn.pictures.style import INK, NAVY, PALE, SIGNED, SOFT, colour_map, draw_tiles, percent, picture
+from minicnn.pictures.style import (
+    INK,
+    NAVY,
+    PALE,
+    SIGNED,
+    SOFT,
+    colour_map,
+    draw_tiles,
+    percent,
+    picture,
+    shortened,
+)
 from minicnn.storage.files import PathLike
 
 if TYPE_CHECKING:
@@ -25,6 +36,7 @@ def draw_seen(
     probabilities: np.ndarray,
     path: PathLike,
     title: str = "",
+    classes: Sequence[str] | None = None,
 ) -> None:
     """Draw how an image was preprocessed, the output of each layer, and the predicted probabilities.
 
@@ -33,7 +45,8 @@ def draw_seen(
     from white, 0, to black; with negative values from navy over grey, 0, to orange.
     """
     best = int(np.argmax(probabilities))
-    facts = f"predicted: {best}, with probability {percent(float(probabilities[best]), 1)}"
+    names = [shortened(name, 9) for name in classes or map(str, range(len(probabilities)))]
+    facts = f"predicted: {names[best]}, with probability {percent(float(probabilities[best]), 1)}"
     tiles = [_as_tiles(values) for _, values in layers]
     heights = [STAGE, *(height for *_, height in tiles)]
 
@@ -49,7 +62,7 @@ def draw_seen(
             axes.spines[:].set_visible(True)
             axes.set(xticks=[], yticks=[])
             axes.set_title(name, color=SOFT, fontsize=9, weight="normal")
-        _draw_bars(figure.add_subplot(top[-1]), probabilities, best)
+        _draw_bars(figure.add_subplot(top[-1]), probabilities, best, names)
 
         rows = enumerate(zip(layers, tiles, strict=True), start=1)
         for row, ((name, values), (images, columns, across, _)) in rows:
@@ -84,7 +97,7 @@ def _as_tiles(values: np.ndarray) -> tuple[np.ndarray, int, float, float]:
     return tile, 1, most / width, tile.shape[1] * WIDTH / most
 
 
-def _draw_bars(axes: Axes, probabilities: np.ndarray, best: int) -> None:
+def _draw_bars(axes: Axes, probabilities: np.ndarray, best: int, names: list[str]) -> None:
     """Draw the probability of each class as a bar; that of the prediction is dark.
 
     Of more classes than there is room for, the most probable ones, in falling order.
@@ -101,6 +114,6 @@ def _draw_bars(axes: Axes, probabilities: np.ndarray, best: int) -> None:
         axes.text(1, row, text, transform=axes.get_yaxis_transform(), ha="right", va="center", color=colour,
                   fontsize=9)  # fmt: skip
     axes.set(xlim=(0, 1.4), ylim=(len(classes) - 0.5, -0.5), xticks=[])
-    axes.set_yticks(rows, [str(index) for index in classes])
+    axes.set_yticks(rows, [names[int(index)] for index in classes])
     axes.grid(False)
     axes.spines[:].set_visible(False)

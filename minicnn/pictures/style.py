@@ -230,6 +230,12 @@ def colour_map(names: Sequence[str]) -> Any:
     return LinearSegmentedColormap.from_list("minicnn", list(names))
 
 
+def shortened(name: str, most: int = 16) -> str:
+    """A name from a file as a label: one line, and not too long."""
+    name = printable(name)
+    return name if len(name) <= most else f"{name[: most - 1]}…"
+
+
 def plural(count: int, noun: str) -> str:
     """Return "1 step" or "1,200 steps"."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

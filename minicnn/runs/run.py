@@ -25,9 +25,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minicnn._version import __version__
-from minicnn.data import Dataset
+from minicnn.data import Dataset, load_data, load_mnist
 from minicnn.data.augmentation import Augmentation
 from minicnn.data.loader import Loader
+from minicnn.data.remarks import like_mnist
 from minicnn.engine.averaging import MovingAverage
 from minicnn.engine.losses import SoftmaxCrossEntropy
 from minicnn.engine.network import Sequential
@@ -102,7 +103,7 @@ class Run:
 
     def __init__(self, settings: Settings, data: Dataset, directory: PathLike) -> None:
         self.settings, self.data, self.directory = settings, data, Path(directory)
-        self.model = self.network = build_network(settings)
+        self.model = self.network = build_network(settings, data.shape, len(data.classes))
         self.average: MovingAverage | None = None
         if settings.ema_decay:
             self.network = copy.deepcopy(self.model)
@@ -157,7 +158,7 @@ class Run:
         return Measurement(self.step, loss, training, test, self.seconds)
 
     def test_probabilities(self) -> np.ndarray:
-        """Probabilities [N, 10] for all test images, computed once for every step that asks."""
+        """Probabilities [N, K] for all test images, computed once for every step that asks."""
         if self._tested is None or self._tested[0] != self.step:
             self._tested = self.step, self.network.predict(self.data.test.images)
         return self._tested[1]
@@ -339,10 +340,19 @@ class Run:
         self._loaded_from = found.path
 
     def _config(self) -> dict[str, Any]:
-        facts = {"minicnn": __version__, "data_sha256": self._data_digest}
+        facts: dict[str, Any] = {"minicnn": __version__, "data_sha256": self._data_digest}
+        if self.settings.data is not None:
+            facts |= self._data_facts
         if self.started_from is not None:
             facts["started_from"] = self.started_from
         return facts | dataclasses.asdict(self.settings)
+
+    @functools.cached_property
+    def _data_facts(self) -> dict[str, Any]:
+        """What was found in the data set, for those who use the network."""
+        data = self.data
+        facts = {"found": data.kind, "split": data.split, "classes": list(data.classes)}
+        return facts | {"like_mnist": like_mnist(data.train)}
 
     @functools.cached_property
     def _data_digest(self) -> str:
@@ -357,12 +367,25 @@ class Run:
                 raise ValueError(f"{name}: expected {value!r}, got {found!r}")
 
 
-def build_network(settings: Settings) -> Sequential:
-    """The untrained network that the settings describe."""
+def build_network(settings: Settings, input_shape: tuple[int, int, int], classes: int) -> Sequential:
+    """The untrained network that the settings describe, for images of this shape."""
+    fits: Any = {"input_shape": input_shape, "classes": classes, "ops": settings.ops}
     if settings.model == "softmax":
-        return softmax_regression(settings.seed, ops=settings.ops)
-    fused, ops, init = not settings.plain, settings.ops, settings.init
-    return tutorial_network(settings.seed, settings.keep_prob, fused=fused, ops=ops, init=init)
+        return softmax_regression(settings.seed, **fits)
+    fused, init = not settings.plain, settings.init
+    return tutorial_network(settings.seed, settings.keep_prob, fused=fused, init=init, **fits)
+
+
+def load_dataset(settings: Settings) -> Dataset:
+    """The data set that the settings name. Raises DataError."""
+    if settings.data is None:
+        return load_mnist()
+    oriented: dict[str, Any] = {
+        "size": settings.size,
+        "transpose": settings.transpose,
+        "invert": settings.invert,
+    }
+    return load_data(settings.data, settings.seed, **oriented)
 
 
 def build_loader(settings: Settings, data: Dataset) -> Loader:

@@ -37,7 +37,10 @@ class Settings(Recipe):
     seed: int = 0
     plain: bool = False  # convolution, ReLU and pool as three layers
     ops: str = "kernels"
-    data: str | None = None  # a directory; None is the MNIST that ships with minicnn
+    data: str | None = None  # a path, see `minicnn.load_data`; None is the MNIST that ships with minicnn
+    size: int | None = None  # of pictures in folders, in pixels a side
+    transpose: bool = False  # rows and columns of the images
+    invert: bool = False  # dark and light
 
     def __post_init__(self) -> None:
         for name, allowed in CHOICES.items():
@@ -54,9 +57,17 @@ class Settings(Recipe):
         for name, limit in BELOW.items():
             value = getattr(self, name)
             require(is_number(value) and 0 <= value < limit, name, f"a number from 0 to below {limit}", value)
-        require(isinstance(self.plain, bool), "plain", "true or false", self.plain)
+        for name in ("plain", "transpose", "invert"):
+            value = getattr(self, name)
+            require(isinstance(value, bool), name, "true or false", value)
+        fits = self.size is None or (is_integer(self.size) and 8 <= self.size <= 64)
+        require(fits, "size", "an integer from 8 to 64", self.size)
+        if self.data is None:
+            for name, default in (("size", None), ("transpose", False), ("invert", False)):
+                value = getattr(self, name)
+                require(value == default, name, f"{default} for MNIST, which is built in", value)
         fits = self.data is None or (isinstance(self.data, str) and self.data != "")
-        require(fits, "data", "a directory", self.data)
+        require(fits, "data", "a path", self.data)
         if self.model == "softmax":
             require(keep_prob == 1, "keep_prob", "1 (the softmax model has no dropout)", keep_prob)
             require(self.recipe == "tutorial", "recipe", "tutorial for the softmax model", self.recipe)
@@ -72,7 +83,8 @@ def settings_for(model: str = "cnn", recipe: str = "tutorial", **changes: Any) -
     return Settings(**(dataclasses.asdict(values) | {"model": model, "recipe": recipe} | changes))
 
 
-FACTS = ("minicnn", "data_sha256", "started_from")  # in a config.json, besides the settings
+# What a config.json holds besides the settings.
+FACTS = ("minicnn", "data_sha256", "started_from", "found", "split", "classes", "like_mnist")
 
 
 def from_config(config: dict[str, Any]) -> Settings:

@@ -24,7 +24,7 @@ from minicnn.runs.settings import Settings
 
 
 @contextlib.contextmanager
-def compiling_ahead(settings: Settings) -> Iterator[None]:
+def compiling_ahead(settings: Settings, data: Dataset) -> Iterator[None]:
     """If kernels must be compiled within it, let another process help, as long as it lasts.
 
     Without a cache, or with one thread only, nobody helps. What a helper fails to do is left to the caller.
@@ -42,7 +42,8 @@ def compiling_ahead(settings: Settings) -> Iterator[None]:
         # The same path as here, so that no file of the working directory gets in the way.
         code = f"import sys; sys.path[:] = {sys.path}; from minicnn.runs.warmup import compile_step; "
         code += "compile_step(*sys.argv[1:])"
-        arguments = json.dumps(dataclasses.asdict(settings)), str(threads)
+        facts = dataclasses.asdict(settings), *data.shape, len(data.classes), threads
+        arguments = [json.dumps(fact) for fact in facts]
         nowhere: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         with contextlib.suppress(OSError):
             helpers.append(subprocess.Popen([sys.executable, "-c", code, *arguments], **nowhere))
@@ -57,23 +58,27 @@ def compiling_ahead(settings: Settings) -> Iterator[None]:
             helper.wait()
 
 
-def compile_step(settings: str, threads: str) -> None:
-    """Compile the kernels of a training step with these settings (JSON), the last one first."""
+def compile_step(settings: str, H: str, W: str, C: str, classes: str, threads: str) -> None:
+    """Compile the kernels of a training step with these settings (all JSON), the last one first."""
     from minicnn.engine.kernels.dry_run import dry_run
     from minicnn.engine.kernels.threads import set_threads
 
-    set_threads(int(threads))
+    set_threads(json.loads(threads))
     with dry_run() as noted, np.errstate(all="ignore"):
-        _step(Settings(**json.loads(settings)))
+        shape = json.loads(H), json.loads(W), json.loads(C)
+        _step(Settings(**json.loads(settings)), shape, json.loads(classes))
     for kernel, types in reversed(noted):
         kernel.prepare(types)
 
 
-def _step(settings: Settings) -> None:
+def _step(settings: Settings, shape: tuple[int, int, int], classes: int) -> None:
     """What a run does in a step and in a measurement, to blank images."""
-    network = build_network(settings)
-    H, W, _ = network.input_shape
-    network.predict(np.zeros((CHUNK, H, W), np.uint8))  # first: the training compiles this on its way
-    blank = Split(np.zeros((settings.batch_size, H, W), np.uint8), np.zeros(settings.batch_size, np.uint8))
-    run = Run(settings, Dataset(blank, blank, blank), "")
+    network = build_network(settings, shape, classes)
+    H, W, C = shape
+    stored = (H, W) if C == 1 else shape
+    network.predict(np.zeros((CHUNK, *stored), np.uint8))  # first: the training compiles this on its way
+    N = settings.batch_size
+    blank = Split(np.zeros((N, *stored), np.uint8), np.zeros(N, np.uint8))
+    names = tuple(map(str, range(classes)))
+    run = Run(settings, Dataset(blank, blank, blank, names), "")
     run.train_one_batch()

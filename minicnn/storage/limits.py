@@ -17,5 +17,10 @@ IDX = 1024 * MIB  # bytes of an array, decompressed: twice the largest relative 
 GZIP_RATIO = 100  # decompressed bytes for each compressed one, beyond the first GZIP_FREE; MNIST's: 6
 GZIP_FREE = 16 * MIB
 
+CSV = 4096 * MIB  # bytes of a CSV file of images, decompressed; Kaggle's largest has 110 million
+NPZ = 4096 * MIB  # bytes of an array in a NumPy archive, decompressed, and of the archive
+CIFAR = 256 * MIB  # bytes of one of its files: 80,000 images
+NAMES = MIB  # bytes of a file with the names of classes
+
 IMAGE = 256 * MIB  # bytes of an image file
 PIXELS = 384 * MIB  # bytes of its pixels while they are decoded: 100 megapixels in colour

@@ -1,0 +1,135 @@
+"""A data set: images to train on, to choose settings on, and to measure the result on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from minicnn.data.idx import DataError
+from minicnn.data.known import DIGITS, recognise
+from minicnn.data.sources import find_data
+from minicnn.data.sources.found import Found, Part, classes_of, expect_images
+from minicnn.data.splits import stratified, test_count, validation_count
+from minicnn.storage.files import PathLike
+
+VALIDATION_STREAM, TEST_STREAM = 10, 11  # second numbers of the seeds of the two splits
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """N images and their labels. Both arrays are read-only."""
+
+    images: np.ndarray  # uint8 [N, H, W], or [N, H, W, 3] in colour
+    labels: np.ndarray  # integers [N], 0 to classes - 1
+
+    def __len__(self) -> int:
+        """Return N, the number of images."""
+        return len(self.images)
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """The images to train on, to choose settings on, and to measure the result on."""
+
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...] = DIGITS  # the names of the labels 0, 1, ...
+    kind: str = "MNIST"  # the form in which it was found
+    split: str = ""  # how images were held out, if minicnn chose them
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """H, W and C of an image, as a network's `input_shape`."""
+        H, W, *C = self.train.images.shape[1:]
+        return H, W, C[0] if C else 1
+
+    def __repr__(self) -> str:
+        """The line that says what was found."""
+        H, W, C = self.shape
+        counts = f"{len(self.train)} + {len(self.validation)} + {len(self.test)} images"
+        size = f"{H} x {W}" + (" in colour" if C == 3 else "")
+        return (
+            f"{self.kind}: {counts} of {size}, {len(self.classes)} classes{self.split and '; '}{self.split}"
+        )
+
+
+def load_data(
+    path: PathLike,
+    seed: int = 0,
+    *,
+    size: int | None = None,
+    transpose: bool = False,
+    invert: bool = False,
+) -> Dataset:
+    """The data set at a path, in any of the forms that `minicnn.data.sources` recognises.
+
+    Images that the data set does not assign to validation or to a test are held out from the training images:
+    at random from `seed`, of each class the same share. `size` brings pictures in folders to so many pixels a
+    side; `transpose` swaps rows and columns, as EMNIST's files need it; `invert` turns dark on light into
+    light on dark. Raises `DataError`, in one line, for anything wrong.
+    """
+    if not isinstance(path, (str, Path)) and not hasattr(path, "__fspath__"):
+        raise TypeError(f"path: expected a path, got {path!r}")
+    found = find_data(Path(path), size)
+    for part in (found.train, found.validation, found.test):
+        if part is not None:
+            expect_images(part)
+            if part.images.shape[1:] != found.train.images.shape[1:]:
+                expected = f"{list(found.train.images.shape[1:])}, as the training images"
+                raise DataError.about(part.path, "wrong shape", expected, list(part.images.shape[1:]))
+    return _split(_oriented(found, transpose, invert), seed)
+
+
+def _oriented(found: Found, transpose: bool, invert: bool) -> Found:
+    def changed(part: Part) -> Part:
+        images = part.images.swapaxes(1, 2) if transpose else part.images
+        return part._replace(images=np.ascontiguousarray(255 - images if invert else images))
+
+    validation, test = (
+        changed(part) if part is not None else None for part in (found.validation, found.test)
+    )
+    return found._replace(train=changed(found.train), validation=validation, test=test)
+
+
+def _split(found: Found, seed: int) -> Dataset:
+    """The data set, with images held out from the training images where a part is missing."""
+    known = recognise(found.train.images)
+    values, names = classes_of(found)
+    if known is not None and len(known.classes) == len(names):
+        names = known.classes
+    rest, test, validation, told = found.train, found.test, found.validation, []
+    if test is None:
+        chosen = stratified(rest.labels, test_count(len(rest.labels)), seed, TEST_STREAM)
+        test, rest = _hold_out(rest, chosen, "the test")
+        told.append("the test")
+    if validation is None and known is not None and known.validation is not None:
+        validation, rest = _hold_out(rest, np.arange(len(rest.labels)) < known.validation, "validation")
+    elif validation is None:
+        chosen = stratified(rest.labels, validation_count(len(rest.labels)), seed, VALIDATION_STREAM)
+        validation, rest = _hold_out(rest, chosen, "validation")
+        told.append("validation")
+    kind = f"{known.name}, {found.kind}" if known is not None else found.kind
+    how = f"{' and '.join(told)} held out by class, seed {seed}" if told else ""
+    train, held_out, tested = (_as_split(part, values) for part in (rest, validation, test))
+    return Dataset(train, held_out, tested, names, kind, how)
+
+
+def _hold_out(part: Part, chosen: np.ndarray, what: str) -> tuple[Part, Part]:
+    if not chosen.any():
+        expected = f"at least two of a class, as one is held out for {what}"
+        raise DataError.about(part.path, "too few training images", expected, len(part.labels))
+    held_out, rest = (
+        part._replace(images=part.images[mask], labels=part.labels[mask]) for mask in (chosen, ~chosen)
+    )
+    return held_out, rest
+
+
+def _as_split(part: Part, values: np.ndarray) -> Split:
+    images = np.ascontiguousarray(part.images)
+    labels = np.searchsorted(values, part.labels).astype(np.uint8 if len(values) <= 256 else np.uint16)
+    for array in (images, labels):
+        array.setflags(write=False)
+    return Split(images, labels)
