@@ -100,8 +100,8 @@ def test_a_file_of_exactly_max_bytes_is_read(read):
         "nothing": (b"", "header cut short, expected 4 bytes, got 0"),
         "half a magic": (RAW[:3], "header cut short, expected 4 bytes, got 3"),
         "half a header": (RAW[:13], "header cut short, expected 16 bytes, got 13"),
-        "text": (b"<html>", "not an IDX file of bytes or 32-bit integers, expected to begin 00 00 08, "
-                            "got 3c 68 74"),
+        "text": (b"<html>", "not an IDX file of bytes or 32-bit integers, expected to begin 00 00 08 or "
+                            "00 00 0c, got 3c 68 74"),
         "no first zero": (b"\1" + RAW[1:], "not an IDX file of bytes or 32-bit integers"),
         "no second zero": (RAW[:1] + b"\1" + RAW[2:], "not an IDX file of bytes or 32-bit integers"),
         "signed bytes": (b"\0\0\x09" + RAW[3:], "not an IDX file of bytes or 32-bit integers"),

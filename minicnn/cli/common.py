@@ -189,8 +189,12 @@ def other_images(run: str) -> str | None:
 
 def result(labels: np.ndarray, probabilities: np.ndarray) -> str:
     """The line with the test accuracy, as every command prints it."""
-    correct = int((probabilities.argmax(axis=1) == labels).sum())
-    return f"test accuracy {correct / len(labels):.4f} ({correct} of {len(labels)})"
+    return accuracy(int((probabilities.argmax(axis=1) == labels).sum()), len(labels))
+
+
+def accuracy(correct: int, count: int) -> str:
+    """The line for a count of correct answers."""
+    return f"test accuracy {correct / count:.4f} ({correct} of {count})"
 
 
 def draw_pictures(run: Run, probabilities: np.ndarray) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minicnn.cli.answers import is_table, write_pictures, write_table
 from minicnn.cli.common import (
     RUN_OR_FILE,
     add_command,
     class_names,
+    expect_place,
     open_classifier,
     other_images,
     prepare_kernels,
@@ -30,10 +32,22 @@ TOGETHER = 32  # images at a time; what they looked like at each stage is some m
 
 def predict_command(args: argparse.Namespace) -> int:
     """Print the most probable classes for every image; the exit code is 2 if one cannot be read."""
+    tables = [name for name in args.image if is_table(name)]
+    if tables and args.to is None:
+        raise UsageError(f"{tables[0]}: holds many images; name a file for the answers with --to")
+    if tables and len(args.image) > 1:
+        raise UsageError(f"{tables[0]}: expected one data set, or pictures, got {len(args.image)} arguments")
+    if args.to is not None:
+        expect_place("--to", args.to, reading=[args.run, *args.image])
     network = open_classifier(args.run)
+    classes = class_names(args.run, network.shapes[-1][0])
+    if tables:
+        prepare_kernels(network.layers[0].ops)
+        return write_table(network, classes, args)
     read = _reader(args, network)
     prepare_kernels(network.layers[0].ops)
-    classes = class_names(args.run, network.shapes[-1][0])
+    if args.to is not None:
+        return write_pictures(network, classes, args, functools.partial(_read, read=read))
     pictures = _picture_names(args.image) if args.show else None
     code = 0
     for first in range(0, len(args.image), TOGETHER):
@@ -151,11 +165,15 @@ def add_to(commands: Any) -> None:
         "\n"
         "examples:\n"
         "  minicnn predict runs/second photo.jpg drawing.png\n"
-        "  minicnn predict runs/second photo.jpg --show      draws photo-seen.png, too"
+        "  minicnn predict runs/second photo.jpg --show      draws photo-seen.png, too\n"
+        "  minicnn predict runs/second test.csv --to submission.csv"
     )
     parser = add_command(commands, "predict", predict_command, about, example)
     parser.add_argument("run", metavar="RUN", help=RUN_OR_FILE)
-    parser.add_argument("image", metavar="IMAGE", nargs="+", help="a photograph or drawing of one digit")
+    parser.add_argument(
+        "image", metavar="IMAGE", nargs="+", help="a picture; or, with --to, a CSV file or another data set"
+    )
+    parser.add_argument("--to", metavar="FILE", help="write the answers to a CSV file, as Kaggle wants them")
     parser.add_argument(
         "--show", action="store_true",
         help="draw what the network saw, and the output of each layer: IMAGE-seen.png in this directory",

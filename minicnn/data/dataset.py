@@ -105,7 +105,7 @@ def _split(found: Found, seed: int) -> Dataset:
         chosen = stratified(rest.labels, test_count(len(rest.labels)), seed, TEST_STREAM)
         test, rest = _hold_out(rest, chosen, "the test")
         told.append("the test")
-    if validation is None and known is not None and known.validation is not None:
+    if validation is None and found.test is not None and known is not None and known.validation:
         validation, rest = _hold_out(rest, np.arange(len(rest.labels)) < known.validation, "validation")
     elif validation is None:
         chosen = stratified(rest.labels, validation_count(len(rest.labels)), seed, VALIDATION_STREAM)

@@ -19,7 +19,7 @@ def stratified(labels: np.ndarray, count: int, seed: int, stream: int) -> np.nda
     exact = counts * (count / len(labels))
     chosen = np.minimum(exact.astype(np.int64), counts - 1)
     for index in np.argsort(-(exact - chosen), kind="stable"):
-        if chosen.sum() < count and chosen[index] < counts[index] - 1:
+        if chosen.sum() < count and chosen[index] < min(exact[index], counts[index] - 1):
             chosen[index] += 1
     held_out = np.zeros(len(labels), bool)
     for value, number in zip(values, chosen, strict=True):

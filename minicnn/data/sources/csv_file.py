@@ -33,6 +33,17 @@ class Table(NamedTuple):
 
 def read_csv(path: Path) -> Table:
     """Read a CSV file of square one-channel images. Raises DataError with file, row and column."""
+    tables = list(stream_csv(path))
+    if not tables:
+        raise DataError.about(path, "no rows", "at least one image", "none")
+    labels = [table.labels for table in tables if table.labels is not None]
+    return Table(
+        np.concatenate([table.images for table in tables]), np.concatenate(labels) if labels else None
+    )
+
+
+def stream_csv(path: Path) -> Iterator[Table]:
+    """Read the rows of a CSV file some at a time. Raises DataError like `read_csv`."""
     with open_gzipped(path, limits.CSV) as file:
         lines = _chunks(file)
         first = next(lines, b"")
@@ -41,29 +52,27 @@ def read_csv(path: Path) -> Table:
             first = next(lines, b"")
         columns = len(header) if header is not None else first.split(b"\n", 1)[0].count(b",") + 1
         label, ignored = _special_columns(path, header, columns, first)
-        pixels = columns - len(ignored) - (label is not None)
-        side = math.isqrt(pixels)
-        if side * side != pixels or not side:
+        kept = [column for column in range(columns) if column not in ignored and column != label]
+        side = math.isqrt(len(kept))
+        if side * side != len(kept) or not side:
             expected = "a label and a square number of pixels, such as 784"
             raise DataError.about(path, "wrong number of columns", expected, columns)
-        kept = [column for column in range(columns) if column not in ignored and column != label]
-        images, labels, row = [], [], 1 + (header is not None)
+        row = 1 + (header is not None)
         for chunk in _with(first, lines):
             values = _parse(chunk, columns, path, row)
+            pixels = _pixels(values, kept, path, row).reshape(-1, side, side)
+            yield Table(pixels, values[:, label].astype(np.int64) if label is not None else None)
             row += len(values)
-            taken = values if len(kept) == columns else values[:, kept]
-            if taken.max(initial=0) > 255:
-                where = np.argwhere(taken > 255)[0]
-                line, column = row - len(values) + int(where[0]), kept[int(where[1])] + 1
-                got = int(taken[tuple(where)])
-                raise DataError.about(path, f"row {line}, column {column}", "a number from 0 to 255", got)
-            images.append(taken.astype(np.uint8))
-            if label is not None:
-                labels.append(values[:, label].astype(np.int64))
-    if not images:
-        raise DataError.about(path, "no rows", "at least one image", "none")
-    stacked = np.concatenate(images).reshape(-1, side, side)
-    return Table(stacked, np.concatenate(labels) if label is not None else None)
+
+
+def _pixels(values: np.ndarray, kept: list[int], path: Path, row: int) -> np.ndarray:
+    """Some columns as uint8. Raises DataError for the first number that is none of a pixel."""
+    taken = values if len(kept) == values.shape[1] else values[:, kept]
+    if taken.max(initial=0) > 255:
+        where, column = np.argwhere(taken > 255)[0].tolist()
+        place = f"row {row + where}, column {kept[column] + 1}"
+        raise DataError.about(path, place, "a number from 0 to 255", int(taken[where, column]))
+    return taken.astype(np.uint8)
 
 
 def _with(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:

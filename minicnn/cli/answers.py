@@ -1,0 +1,122 @@
+"""Answers as a file, as `predict --to` writes it: for a table of images as Kaggle wants it, or for pictures.
+
+ImageId,Label                                        a row for each image of a data set, from 1
+file,answer,probability,second,probability,...       a row for each picture
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minicnn.cli.common import accuracy
+from minicnn.cli.terminal import UsageError, fail, is_terminal, say
+from minicnn.storage.outputs import write_output
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from minicnn.data.photo import Preprocessed
+    from minicnn.engine.network import Sequential
+
+BEST = 3  # answers for a picture
+TOGETHER = 32  # pictures at a time
+
+
+def is_table(path: str) -> bool:
+    """Whether a path holds many images, rather than being a picture."""
+    return os.path.isdir(path) or path.lower().endswith((".csv", ".csv.gz", ".npz"))
+
+
+def write_table(network: Sequential, classes: tuple[str, ...], args: argparse.Namespace) -> int:
+    """Write the answers for all images of a data set, in the columns of Kaggle's competitions."""
+    import numpy as np
+
+    rows, correct, count, labels = [b"ImageId,Label\n"], 0, 0, None
+    try:
+        with _progress("images") as bar:
+            for images, labels in _tables(Path(args.image[0])):
+                answers = network.predict(images)
+                if not np.isfinite(answers).all():
+                    raise UsageError("the network's output is not finite")
+                names = [classes[k] for k in answers.argmax(axis=1)]
+                rows.append(_text([(count + n, name) for n, name in enumerate(names, start=1)]))
+                count += len(names)
+                if labels is not None:
+                    correct += sum(str(label) == name for label, name in zip(labels, names, strict=True))
+                bar.update(len(names))
+    except ValueError as error:
+        raise UsageError(error) from None
+    if not count:
+        raise UsageError(f"{args.image[0]}: no images")
+    write_output(args.to, *rows)
+    say(f"written: {args.to}, {count} answers")
+    if labels is not None:
+        say(accuracy(correct, count))
+    return 0
+
+
+def _tables(path: Path) -> Iterator[tuple[np.ndarray, Any]]:
+    """Images, some at a time, and the names of their classes where they are known."""
+    from minicnn.data import load_data
+    from minicnn.data.sources.csv_file import stream_csv
+
+    inside = [path / name for name in ("test.csv", "test.csv.gz")] if path.is_dir() else [path]
+    table = next((file for file in inside if file.is_file() and not file.name.endswith(".npz")), None)
+    if table is not None:
+        for piece in stream_csv(table):
+            yield piece.images, piece.labels
+        return
+    data = load_data(path)
+    names = [data.classes[label] for label in data.test.labels]
+    for first in range(0, len(data.test), 1000):
+        yield data.test.images[first : first + 1000], names[first : first + 1000]
+
+
+def write_pictures(
+    network: Sequential,
+    classes: tuple[str, ...],
+    args: argparse.Namespace,
+    read: Callable[[list[str]], tuple[list[tuple[str, Preprocessed]], list[str]]],
+) -> int:
+    """Write the best answers for each picture that can be read; the others are named, and the code is 2."""
+    import numpy as np
+
+    best = min(BEST, len(classes))
+    ordinals = ("answer", "second", "third")[:best]
+    rows = [_text([["file", *(cell for name in ordinals for cell in (name, "probability"))]])]
+    code = 0
+    with _progress("pictures") as bar:
+        for first in range(0, len(args.image), TOGETHER):
+            images, reasons = read(args.image[first : first + TOGETHER])
+            for reason in reasons:
+                code = fail(f"error: {reason}")
+            if images:
+                answers = network.predict(np.stack([image.image for _, image in images]))
+                for (name, _), answer in zip(images, answers, strict=True):
+                    order = np.argsort(-answer, kind="stable")[:best]
+                    cells = [cell for k in order for cell in (classes[k], f"{answer[k]:.4f}")]
+                    rows.append(_text([[name, *cells]]))
+            bar.update(min(TOGETHER, len(args.image) - first))
+    write_output(args.to, *rows)
+    say(f"written: {args.to}, {len(rows) - 1} answers")
+    return code
+
+
+def _text(rows: list[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "surrogateescape")
+
+
+def _progress(unit: str) -> Any:
+    """A bar on a terminal, without one nothing; `update(count)` moves it."""
+    from tqdm import tqdm
+
+    return tqdm(unit=f" {unit}", leave=False, disable=not is_terminal(sys.stderr))
