@@ -18,7 +18,7 @@ CLASSES = ("cat", "dog", "cow")
 
 @pytest.fixture
 def here(tmp_path, monkeypatch, capsys):
-    """The run `r`, trained on 90 pictures of three named classes, and the same as `train.csv` and `test.csv`."""
+    """The run `r`, trained on 90 pictures of three classes, and the same as `train.csv` and `test.csv`."""
     monkeypatch.chdir(tmp_path)
     rng = np.random.default_rng(0)
     labels = np.arange(90) % 3
