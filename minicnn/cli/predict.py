@@ -37,7 +37,7 @@ def predict_command(args: argparse.Namespace) -> int:
         images, reasons = _read(args.image[first : first + TOGETHER], args.as_is)
         for reason in reasons:
             code = fail(f"error: {reason}")
-        _answer(network, images, pictures if args.show else None)
+        code = _answer(network, images, pictures if args.show else None) or code
     return code
 
 
@@ -57,19 +57,25 @@ def _read(names: list[str], as_they_are: bool) -> tuple[list[tuple[str, Preproce
 
 def _answer(
     network: Sequential, images: list[tuple[str, Preprocessed]], pictures: Iterator[Path] | None
-) -> None:
+) -> int:
     import numpy as np
 
+    code = 0
     if not images:
-        return
-    answers = network.predict(np.stack([image.image for _, image in images]))
+        return code
+    with np.errstate(all="ignore"):  # what overflows is seen in the answer
+        answers = network.predict(np.stack([image.image for _, image in images]))
     for (name, image), answer in zip(images, answers, strict=True):
+        if not np.isfinite(answer).all():
+            code = fail(f"error: {name}: the network's output is not finite")
+            continue
         best = np.argsort(-answer, kind="stable")[:BEST]
         say(f"{name}: " + "  ".join(f"{digit} ({answer[digit]:.4f})" for digit in best))
         if pictures is not None:
             picture = next(pictures)
             _show(network, image, answer, picture, Path(name).name)
             say(f"what the network saw: {picture}")
+    return code
 
 
 def _picture_names(images: list[str]) -> Iterator[Path]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import safetensors
@@ -55,6 +55,13 @@ def expect_finite(arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if not is_finite_array(array):
             raise ValueError(f"{name}: expected finite numbers, got NaN or infinite ones")
+
+
+def name_some(names: Iterable[str], most: int = 8) -> str:
+    """The first names in order, and how many more there are: a file may hold any number of arrays."""
+    names = sorted(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def is_finite_array(array: np.ndarray) -> bool:
