@@ -58,20 +58,48 @@ class Row(NamedTuple):
 _SMALL = ("--model", "softmax", "--ops", "reference", "--steps", "2", "--batch-size", "5", "--quiet")
 
 ROWS = (
-    Row("train --data", ("train", *_SMALL, "--data", "data", "--run-dir", "new"), {"data": DATA, "run_dir": OUTPUT}),
-    Row("train --resume", ("train", "--resume", "run", "--steps", "6", "--quiet"), {"resume": RUN | DATA | {"metrics"}}),
+    Row(
+        "train --data",
+        ("train", *_SMALL, "--data", "data", "--run-dir", "new"),
+        {"data": DATA, "run_dir": OUTPUT},
+    ),
+    Row(
+        "train --resume",
+        ("train", "--resume", "run", "--steps", "6", "--quiet"),
+        {"resume": RUN | DATA | {"metrics"}},
+    ),
     Row("evaluate RUN", ("evaluate", "run"), {"run": RUN | DATA}),
-    Row("evaluate FILE", ("evaluate", "network.safetensors", "--data", "data"), {"run": {"network"}, "data": DATA}),
+    Row(
+        "evaluate FILE",
+        ("evaluate", "network.safetensors", "--data", "data"),
+        {"run": {"network"}, "data": DATA},
+    ),
     Row("predict RUN", ("predict", "run", "image.png"), {"run": RUN, "image": {"image"}}),
-    Row("predict FILE", ("predict", "network.safetensors", "image.png"), {"run": {"network"}, "image": {"image"}}),
-    Row("predict FILE --as-is", ("predict", "network.safetensors", "image.png", "--as-is"), {"image": {"image"}}),
+    Row(
+        "predict FILE",
+        ("predict", "network.safetensors", "image.png"),
+        {"run": {"network"}, "image": {"image"}},
+    ),
+    Row(
+        "predict FILE --as-is",
+        ("predict", "network.safetensors", "image.png", "--as-is"),
+        {"image": {"image"}},
+    ),
     Row("report", ("report", "run"), {"run": RUN | DATA | {"metrics"}, "output": OUTPUT}),
     Row("report --data", ("report", "run", "--data", "data"), {"data": DATA}),
-    Row("export RUN", ("export", "run", "--to", "safetensors-torch", "--output", "out"), {"run": RUN, "output": OUTPUT}),
-    Row("export FILE", ("export", "network.safetensors", "--to", "safetensors-torch", "--output", "out"), {"run": {"network"}}),
+    Row(
+        "export RUN",
+        ("export", "run", "--to", "safetensors-torch", "--output", "out"),
+        {"run": RUN, "output": OUTPUT},
+    ),
+    Row(
+        "export FILE",
+        ("export", "network.safetensors", "--to", "safetensors-torch", "--output", "out"),
+        {"run": {"network"}},
+    ),
     Row("import FILE", ("import", "torch.safetensors", "out"), {"file": {"torch"}, "output": OUTPUT}),
     Row("import ONNX", ("import", "model.onnx", "out"), {"file": {"onnx", "weights"}}),
-)  # fmt: skip
+)
 
 READ_NO_FILE = {"gradcheck"}
 

@@ -1,4 +1,4 @@
-"""Every command on every hostile file that it reads: one line of error, in 1 GB and 10 s, and nothing changed.
+"""Every command on every hostile file that it reads: one line of error in 1 GB and 10 s, nothing changed.
 
 A sample runs always; `pytest -m long tests/hostile` runs the full cross.
 """
@@ -48,10 +48,9 @@ def run(pairs, directory):
     for name in ("good", "scratch"):
         (directory / name).mkdir()
     path = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
-    done = subprocess.run(
-        [sys.executable, HERE / "worker.py", directory / "good", directory / "scratch"],
-        input=json.dumps(pairs), env=os.environ | ONE_THREAD | {"PYTHONPATH": path}, capture_output=True, text=True,
-    )  # fmt: skip
+    command = [sys.executable, HERE / "worker.py", directory / "good", directory / "scratch"]
+    environment = os.environ | ONE_THREAD | {"PYTHONPATH": path}
+    done = subprocess.run(command, input=json.dumps(pairs), env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads((directory / "scratch" / "results.json").read_text())
 
@@ -120,10 +119,15 @@ def test_the_check_finds_each_fault():
     }
     bad = good | {"case": "a web page", "code": 2, "err": "minicnn: error: x\n", "seconds": 0.0}
     assert list(faults(good)) == list(faults(bad)) == []
-    for change in (
-        {"code": 0}, {"code": 99}, {"code": -14}, {"err": ""}, {"err": bad["err"] * 2}, {"err": "Traceback\n"},
-        {"out": "7"}, {"changed": ["x"]}, {"err": "minicnn: error: \x1b[31m\n"}, {"err": bad["err"][:-1] + "x" * 3000 + "\n"},
-    ):  # fmt: skip
+    errors = (
+        "",
+        bad["err"] * 2,
+        "Traceback\n",
+        "minicnn: error: \x1b[31m\n",
+        f"minicnn: error: {'x' * 3000}\n",
+    )
+    others = {"code": 0}, {"code": 99}, {"code": -14}, {"out": "7"}, {"changed": ["x"]}
+    for change in (*({"err": error} for error in errors), *others):
         assert len(list(faults(bad | change))) == 1, change
     assert len(list(faults(good | {"code": 2}))) == 1
 

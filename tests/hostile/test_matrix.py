@@ -1,4 +1,4 @@
-"""The matrix of commands and hostile files is complete, and no file is opened past the one function for it."""
+"""The matrix of commands and hostile files is complete; no file is opened past the one function for it."""
 
 import argparse
 import ast
@@ -87,7 +87,8 @@ OPENS = re.compile(
     r"(.*\.)?(open|fdopen|open_code|read_text|read_bytes|load_file|safe_open|fromfile|memmap|loadtxt|genfromtxt|mmap"
     r"|imread)|(np|numpy|onnx|json|torch|pickle|safetensors\.numpy)\.load"
 )
-ALLOWED = {  # file, function, call: what does not open a file that somebody else made, or only one that is open
+# What opens no file that somebody else made: file, function, call.
+ALLOWED = {
     ("storage/files.py", "open_regular", "open"),
     ("storage/files.py", "_without_waiting", "os.open"),
     ("storage/files.py", "write_whole", "temporary.open"),

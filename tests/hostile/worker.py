@@ -1,4 +1,4 @@
-"""Runs commands on hostile files, each in a child with little memory and time, and prints what happened as JSON.
+"""Runs commands on hostile files, each in a child with little memory and time, and writes what happened.
 
     python worker.py GOOD SCRATCH < pairs.json
 
