@@ -21,13 +21,17 @@ _UNREADABLE = (
     safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
 )  # fmt: skip
 
+_MARGIN = 1 << 20  # bytes that the package needs besides the arrays
+
 
 def parse_tensors(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays and the metadata in the bytes of a safetensors file.
 
-    Raises ValueError if they are none, or if a number in them is not finite. The message is one line.
+    Raises ValueError if they are none, or if a number in them is not finite, and MemoryError. The message
+    is one line.
     """
     length = header_length(data[:8], len(data))
+    np.empty(len(data) + _MARGIN, np.uint8)  # MemoryError, where the package would panic and hang
     try:
         arrays = safetensors.numpy.load(data)
         texts = dict(json.loads(data[8 : 8 + length]).get("__metadata__") or {})

@@ -6,6 +6,7 @@ command, or a new argument that names a file, needs its row.
 
 from pathlib import Path
 from typing import NamedTuple
+from unittest import mock
 
 RUN = {"run", "config", "checkpoint", "previous"}
 DATA = {"data", "images", "labels"}
@@ -122,8 +123,8 @@ def make_good_files(directory: Path) -> None:
         "--run-dir",
         str(directory / "run"),
     ]
-    cli.train.draw_pictures = lambda *_: None
-    assert cli.main(["train", *small]) == 0
+    with mock.patch.object(cli.train, "draw_pictures"):
+        assert cli.main(["train", *small]) == 0
     (directory / PLACES["previous"]).unlink()
     network = softmax_regression()
     network.save(directory / "network.safetensors")

@@ -7,6 +7,8 @@ import os
 import numpy as np
 from cases import BILLION, CHECKSUMMED, case, content, renamed
 
+from minicnn.storage import limits
+
 
 def safetensors_file(header, data=b""):
     text = header if isinstance(header, bytes) else json.dumps(header, separators=(",", ":")).encode()
@@ -155,8 +157,8 @@ def a_header_of_a_sparse_gigabyte(path, good):
 
 
 @case(*CHECKSUMMED, "torch")
-def a_sparse_gigabyte_of_weights(path, good):
-    size = (1 << 30) - (1 << 12)
+def as_many_sparse_weights_as_are_read(path, good):
+    size = limits.ARRAYS - (1 << 12)
     header = {"__metadata__": {"sha256": "0" * 64, "minicnn": json.dumps(SOFTMAX)}}
     header["fc.weight"] = {"dtype": "F32", "shape": [size // 4], "data_offsets": [0, size]}
     path.write_bytes(safetensors_file(header))

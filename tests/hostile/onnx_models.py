@@ -1,7 +1,11 @@
 """Hostile ONNX models, and files of weights beside them."""
 
+import os
+
 import numpy as np
 from cases import BILLION, case, content
+
+from minicnn.storage import limits
 
 
 def onnx_case(name, edit, kinds=("onnx",), **more):
@@ -92,6 +96,12 @@ for what, place in (("before the beginning", {"offset": -8}), ("of a terabyte", 
         lambda model, onnx, place=place: set_external(tensor(model, "bias"), "weights.data", **place),
         kinds=["weights"],
     )
+
+
+@case("onnx", "weights", read_by={"weights": [""]})
+def as_many_sparse_bytes_as_are_read(path, good):
+    path.write_bytes(good)
+    os.truncate(path, limits.ONNX)
 
 
 @content("onnx")

@@ -1,10 +1,13 @@
 """Hostile data sets and images."""
 
 import gzip
+import os
 import struct
 import zlib
 
-from cases import AS_IS, BILLION, IDX, content, renamed
+from cases import AS_IS, BILLION, IDX, case, content, renamed
+
+from minicnn.storage import limits
 
 # --- IDX ---
 
@@ -12,6 +15,12 @@ from cases import AS_IS, BILLION, IDX, content, renamed
 @content(*IDX)
 def a_claim_of_all_that_four_bytes_can_say(good):
     return b"\0\0\x08" + good[3:4] + b"\xff" * 4 * good[3] + good[4 + 4 * good[3] :]
+
+
+@case(*IDX)
+def as_many_sparse_values_as_are_read(path, good):
+    path.write_bytes(b"\0\0\x08\x01" + struct.pack(">I", limits.IDX))
+    os.truncate(path, 8 + limits.IDX)
 
 
 @content(*IDX)
