@@ -24,13 +24,13 @@ def a_link_to_nothing(path, good):
     path.symlink_to("nowhere")
 
 
-@case(*FILES)
+@case(*FILES, "picture")
 def a_directory(path, good):
     path.unlink()
     path.mkdir()
 
 
-@case(*FILES)
+@case(*FILES, "picture")
 def a_named_pipe(path, good):
     path.unlink()
     os.mkfifo(path)
@@ -43,13 +43,13 @@ def a_link_to_a_named_pipe(path, good):
     path.symlink_to("pipe")
 
 
-@case(*FILES)
+@case(*FILES, "picture")
 def a_link_to_an_endless_device(path, good):
     path.unlink()
     path.symlink_to("/dev/zero")
 
 
-@case(*FILES)
+@case(*FILES, "picture")
 def a_link_to_itself(path, good):
     path.unlink()
     path.symlink_to(path.name)
@@ -62,7 +62,7 @@ def a_socket(path, good):
     socket.socket(socket.AF_UNIX).bind(path.name)
 
 
-@case(*FILES)
+@case(*FILES, "picture")
 def five_sparse_gigabytes(path, good):
     with open(path, "wb") as file:
         file.write(good)
@@ -94,7 +94,7 @@ def random_bytes(good):
     return np.random.default_rng(0).bytes(len(good))
 
 
-@content(*FILES, read_by=REPAIRED)
+@content(*FILES, "picture", read_by=REPAIRED)
 def zeros(good):
     return bytes(1000)
 
@@ -104,7 +104,7 @@ def a_pickle(good):
     return PICKLE
 
 
-@content(*FILES, read_by=REPAIRED)
+@content(*FILES, "picture", read_by=REPAIRED)
 def a_web_page(good):
     return HTML
 

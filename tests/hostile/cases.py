@@ -27,6 +27,8 @@ def case(*kinds, read_by=()):
     def enrol(make):
         for kind in kinds:
             by = read_by.get(kind, ()) if isinstance(read_by, dict) else read_by
+            if kind == "picture":  # only looked at, whether it may be replaced
+                by = [""]
             CASES.setdefault(kind, []).append(Case(make.__name__.replace("_", " "), make, tuple(by)))
         return make
 
@@ -59,6 +61,6 @@ FILES = ("config", "metrics", *CHECKSUMMED, *IDX, "image", "torch", "onnx", "wei
 
 # A run without a checkpoint is at its beginning; one without metrics, or with damaged ones, goes on.
 BEGINNING = {"checkpoint": ["train --resume", "evaluate RUN", "report"], "metrics": ["train --resume"]}
-NO_DATA = ["predict", "export"]  # what needs neither the data of a run nor its settings
+NO_DATA = ["predict", "export", "train --from"]  # what needs neither the data of a run nor its settings
 AS_IS = ["predict FILE --as-is"]
 REPAIRED = {"metrics": ["train --resume"]}

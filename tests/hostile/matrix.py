@@ -22,6 +22,7 @@ PLACES = {  # of the good file, or directory, of each kind
     "images": "data/train-images-idx3-ubyte",
     "labels": "data/t10k-labels-idx1-ubyte",
     "image": "image.png",
+    "picture": "image-seen.png",
     "torch": "torch.safetensors",
     "onnx": "model.onnx",
     "weights": "weights.data",
@@ -35,6 +36,7 @@ READERS = {  # every function of the package that opens a file to read it, and t
     "interchange/onnx_reading.py:_read_external": {"weights"},
     "interchange/torch.py:load_torch": {"torch"},
     "pictures/curves.py:read_metrics": {"metrics"},
+    "pictures/style.py:is_ours": {"picture"},
     "runs/directory.py:read_config": {"config"},
     "runs/directory.py:cut_metrics": {"metrics"},
     "storage/checksummed.py:read_checksummed": {"checkpoint", "previous", "network"},
@@ -58,12 +60,12 @@ class Row(NamedTuple):
 
 _SMALL = ("--model", "softmax", "--ops", "reference", "--steps", "2", "--batch-size", "5", "--quiet")
 
+_NEW = ("train", *_SMALL, "--data", "data", "--run-dir", "new")
+
 ROWS = (
-    Row(
-        "train --data",
-        ("train", *_SMALL, "--data", "data", "--run-dir", "new"),
-        {"data": DATA, "run_dir": OUTPUT},
-    ),
+    Row("train --data", _NEW, {"data": DATA, "run_dir": OUTPUT}),
+    Row("train --from RUN", (*_NEW, "--from", "run"), {"start": RUN}),
+    Row("train --from FILE", (*_NEW, "--from", "network.safetensors"), {"start": {"network"}}),
     Row(
         "train --resume",
         ("train", "--resume", "run", "--steps", "6", "--quiet"),
@@ -86,6 +88,7 @@ ROWS = (
         ("predict", "network.safetensors", "image.png", "--as-is"),
         {"image": {"image"}},
     ),
+    Row("predict --show", ("predict", "network.safetensors", "image.png", "--show"), {"image": {"picture"}}),
     Row("report", ("report", "run"), {"run": RUN | DATA | {"metrics"}, "output": OUTPUT}),
     Row("report --data", ("report", "run", "--data", "data"), {"data": DATA}),
     Row(
@@ -107,10 +110,12 @@ READ_NO_FILE = {"gradcheck"}
 
 def make_good_files(directory: Path) -> None:
     """One good file of each kind, as the commands write them."""
+    import numpy as np
     from PIL import Image, ImageDraw
     from runs import write_data
 
     from minicnn import cli, interchange, softmax_regression
+    from minicnn.pictures import draw_seen
 
     (directory / "data").mkdir()
     write_data(directory / "data", training=60, test=20)
@@ -132,6 +137,7 @@ def make_good_files(directory: Path) -> None:
     paper = Image.new("L", (60, 80), 255)
     ImageDraw.Draw(paper).line((35, 12, 28, 68), fill=0, width=6)
     paper.save(directory / "image.png")
+    draw_seen([("image", np.zeros((28, 28)))], [], np.ones(10), directory / "image-seen.png", "image.png")
     make_onnx(network, directory)
 
 

@@ -85,8 +85,10 @@ def png(width, height, colour, *more, data=b"\0" * 99):
     )
 
 
-def image(name, data, **more):
-    return content("image", **more)(renamed(name, lambda good: data() if callable(data) else data))
+def image(name, data, *other_kinds, **more):
+    return content("image", *other_kinds, **more)(
+        renamed(name, lambda good: data() if callable(data) else data)
+    )
 
 
 def jpeg(side, frame=b"\xc2", scan_components=3):
@@ -132,9 +134,9 @@ def jpeg_2000(side):
 
 
 image("a PNG that claims 9,450 x 9,450 in colour", png(9450, 9450, 6))
-image("a PNG that claims 12,000 x 12,000 in colour", png(12_000, 12_000, 2))
+image("a PNG that claims 12,000 x 12,000 in colour", png(12_000, 12_000, 2), "picture")
 image("a PNG that claims 9,450 x 9,450 in grey", png(9450, 9450, 0))
-image("a PNG that claims 65,000 x 65,000", png(65_000, 65_000, 0))
+image("a PNG that claims 65,000 x 65,000", png(65_000, 65_000, 0), "picture")
 image(
     "a PNG with a text of 99 MB",
     png(20, 20, 0, chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(20_000_000), 9))),
