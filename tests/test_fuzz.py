@@ -1,7 +1,7 @@
 """Damaged files: one line says what is wrong; no traceback, no hang, no memory for a mere claim.
 
 Every mutant is read in a process that may not have much more memory than it has, so an array of the
-size that a damaged header claims would end it.
+size that a damaged header claims would end it. So does a file that takes longer than 10 s.
 """
 
 import gzip
@@ -9,17 +9,21 @@ import json
 import os
 import random
 import resource
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 from runs import exit_code, limit, new_cnn_run, new_run, reopen, start_child, write_data, write_idx
 
-from minicnn import load_network
+from minicnn import load_network, softmax_regression
 from minicnn.cli import main
 from minicnn.cli import train as train_module
 from minicnn.data import DataError, read_idx
 from minicnn.data.idx import idx_header
+from minicnn.data.image_file import FORMATS, ImageError, lightness_of
+from minicnn.interchange import load_onnx, load_torch, save_onnx, save_torch
 from minicnn.runs import checkpoint
 from minicnn.runs.checkpoint import NEWEST, CheckpointError
 from minicnn.runs.directory import CONFIG, METRICS, RunError
@@ -32,6 +36,7 @@ pytestmark = [
 MANY = pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.long)])
 FEW = pytest.mark.parametrize("count", [100, pytest.param(2_000, marks=pytest.mark.long)])
 MORE_MEMORY = 64 << 20
+SECONDS = 10  # for one file
 
 
 def mutant(data, rng):
@@ -57,7 +62,7 @@ def mutant(data, rng):
 
 
 def all_refused(path, data, count, read, accepted, errors):
-    """In a child with little memory: every mutant is refused by one line that names the file.
+    """In a child with little memory and time: every mutant is refused by one line that names the file.
 
     `accepted` judges what was read of a mutant that was not refused.
     """
@@ -69,6 +74,7 @@ def all_refused(path, data, count, read, accepted, errors):
             for _ in range(count):
                 altered = mutant(data, rng)
                 path.write_bytes(altered)
+                signal.setitimer(signal.ITIMER_REAL, SECONDS)  # its signal ends the child
                 found, message = attempt(read, path, errors)
                 if message is None:
                     assert altered == data or accepted(altered, found)
@@ -123,6 +129,41 @@ def test_no_altered_network_is_accepted(tmp_path, count):
     new_cnn_run(tmp_path / "r", steps=3).network.save(path)
     data = path.read_bytes()
     assert all_refused(path, data, count, load_network, lambda altered, found: False, ValueError)
+
+
+def anything(altered, found):
+    """Files without a checksum: what is read may differ, if only it is read."""
+    return True
+
+
+@MANY
+def test_damaged_weights_of_pytorch_are_read_or_refused(tmp_path, count):
+    save_torch(softmax_regression(), tmp_path / "n")
+    data = (tmp_path / "n").read_bytes()
+    assert all_refused(tmp_path / "n", data, count, load_torch, anything, ValueError)
+
+
+@MANY
+def test_damaged_onnx_models_are_read_or_refused(tmp_path, count):
+    pytest.importorskip("onnx")
+    save_onnx(softmax_regression(), tmp_path / "n")
+    data = (tmp_path / "n").read_bytes()
+    load_onnx(tmp_path / "n")  # imports all of the package
+    assert all_refused(tmp_path / "n", data, count, load_onnx, anything, ValueError)
+
+
+@FEW
+@pytest.mark.parametrize("kind", FORMATS)
+def test_damaged_images_are_read_or_refused(tmp_path, kind, count):
+    Image.init()
+    if kind not in Image.SAVE:
+        pytest.skip(f"this Pillow does not write {kind}")
+    image = Image.new("RGB", (60, 80), "white")
+    ImageDraw.Draw(image).line((35, 12, 28, 68), fill="black", width=6)
+    image.save(tmp_path / "image", format=kind)
+    lightness_of(tmp_path / "image")  # loads the decoder
+    data = (tmp_path / "image").read_bytes()
+    assert all_refused(tmp_path / "image", data, count, lightness_of, anything, ImageError)
 
 
 @FEW

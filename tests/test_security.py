@@ -1,6 +1,7 @@
 """Nothing in a file that is read can run code: SECURITY.md lists the files, and why."""
 
 import ast
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from minicnn.data import DataError, read_idx
 from minicnn.runs import checkpoint
 from minicnn.runs.checkpoint import NEWEST, CheckpointError
 from minicnn.runs.directory import CONFIG, RunError, read_config
+from minicnn.storage import limits
 
 ROOT = Path(minicnn.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
@@ -88,3 +90,31 @@ def test_a_pickle_is_refused_wherever_a_file_is_read(pickles):
         (run.directory / CONFIG).write_bytes(content)
         with pytest.raises(RunError):
             read_config(run.directory)
+
+
+# --- limits ---
+
+LIMITS = {  # of each row of the table in SECURITY.md
+    "MNIST and other data sets": ["IDX", "GZIP_FREE"],
+    "checkpoints, saved networks": ["HEADER", "ARRAYS"],
+    "`config.json`": ["CONFIG"],
+    "`metrics.csv`": ["METRICS"],
+    "photos and drawings": ["IMAGE", "PIXELS"],
+    "weights from PyTorch": ["HEADER", "ARRAYS"],
+    "networks from elsewhere": ["ONNX"],
+}
+
+
+def test_the_table_of_what_is_read_has_the_limits():
+    path = ROOT.parent / "SECURITY.md"
+    if not path.exists():
+        pytest.skip("needs the sources")
+    rows = [
+        line.strip("| \n").split(" | ") for line in path.read_text().splitlines() if line.startswith("| ")
+    ]
+    found = {row[0]: re.findall(r"([\d,]+) MiB", row[3]) for row in rows[2:]}
+    wanted = {name: [f"{getattr(limits, one) >> 20:,}" for one in of_row] for name, of_row in LIMITS.items()}
+    assert found == wanted
+    assert f"{limits.GZIP_RATIO} times the bytes of the gzip" in path.read_text()
+    named = {name for name in vars(limits) if name.isupper()} - {"MIB", "GZIP_RATIO"}
+    assert named == {name for of_row in LIMITS.values() for name in of_row}

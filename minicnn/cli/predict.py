@@ -54,7 +54,7 @@ def predict_command(args: argparse.Namespace) -> int:
         images, reasons = _read(args.image[first : first + TOGETHER], read)
         for reason in reasons:
             code = fail(f"error: {reason}")
-        _answer(network, classes, images, pictures)
+        code = _answer(network, classes, images, pictures) or code
     return code
 
 
@@ -98,19 +98,25 @@ def _answer(
     classes: tuple[str, ...],
     images: list[tuple[str, Preprocessed]],
     pictures: Iterator[Path] | None,
-) -> None:
+) -> int:
     import numpy as np
 
+    code = 0
     if not images:
-        return
-    answers = network.predict(np.stack([image.image for _, image in images]))
+        return code
+    with np.errstate(all="ignore"):  # what overflows is seen in the answer
+        answers = network.predict(np.stack([image.image for _, image in images]))
     for (name, image), answer in zip(images, answers, strict=True):
+        if not np.isfinite(answer).all():
+            code = fail(f"error: {name}: the network's output is not finite")
+            continue
         best = np.argsort(-answer, kind="stable")[:BEST]
         say(f"{name}: " + "  ".join(f"{classes[k]} ({answer[k]:.4f})" for k in best))
         if pictures is not None:
             picture = next(pictures)
             _show(network, classes, image, answer, picture, Path(name).name)
             say(f"what the network saw: {picture}")
+    return code
 
 
 def _picture_names(images: list[str]) -> Iterator[Path]:

@@ -24,6 +24,7 @@ from minicnn.engine.parameters import (
 from minicnn.storage.checksummed import read_checksummed, write_checksummed
 from minicnn.storage.names import printable
 from minicnn.storage.outputs import expect_output
+from minicnn.storage.tensors import name_some
 
 CHUNK = 200  # images that predict works on at once: their feature maps still fit a processor's cache
 
@@ -308,7 +309,7 @@ def build(architecture: Mapping[str, Any], arrays: Mapping[str, Array], ops: str
 
 def _expect_names(arrays: Mapping[str, Array], wanted: set[str]) -> None:
     if set(arrays) != wanted:
-        raise ValueError(f"parameters: expected {sorted(wanted)}, got {sorted(arrays)}")
+        raise ValueError(f"parameters: expected {name_some(wanted)}, got {name_some(arrays)}")
 
 
 def load_network(path: str | os.PathLike, ops: str = "kernels") -> Sequential:

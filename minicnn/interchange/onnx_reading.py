@@ -41,6 +41,8 @@ def load_onnx(path: PathLike, fused: bool = True) -> Sequential:
         return _Graph(onnx, model.graph).network(fused)
     except OSError as error:
         raise ValueError(f"{os.fspath(path)}: {error.strerror or error}") from None
+    except MemoryError:
+        raise
     except Exception as error:  # onnx raises all kinds of exceptions for a file that is not ONNX
         text = " ".join(str(error).split())[:200] or type(error).__name__
         what = "" if isinstance(error, _NoEquivalentError) else "not an ONNX model that can be read: "

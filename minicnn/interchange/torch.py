@@ -21,7 +21,7 @@ from minicnn.engine.network import Sequential
 from minicnn.storage import limits
 from minicnn.storage.files import PathLike, read_regular
 from minicnn.storage.outputs import write_output
-from minicnn.storage.tensors import expect_finite, parse_tensors
+from minicnn.storage.tensors import expect_finite, name_some, parse_tensors
 from minicnn.tutorial import softmax_regression, tutorial_network
 
 ARCHITECTURE = "minicnn.architecture"  # the metadata that describes the network of the weights
@@ -166,10 +166,10 @@ def from_torch(state: Mapping[str, np.ndarray], network: Sequential) -> None:
     """
     expected = to_torch(network)
     state = _with_names(state, list(dict.fromkeys(name.rpartition(".")[0] for name in expected)))
-    missing, extra = sorted(set(expected) - set(state)), sorted(set(state) - set(expected))
+    missing, extra = name_some(set(expected) - set(state)), name_some(set(state) - set(expected))
     if missing or extra:
-        got = ", ".join(extra) or "no such array"
-        raise ValueError(f"state_dict: expected {', '.join(missing) or 'no more arrays'}, got {got}")
+        wanted, got = missing or "no more arrays", extra or "no such array"
+        raise ValueError(f"state_dict: expected {wanted}, got {got}")
     values = {}
     for layer, image in zip(network.layers, _image_shapes(network), strict=False):
         for name, twin in TWINS[type(layer)].items():

@@ -28,6 +28,7 @@ import numpy as np
 from minicnn.storage.checksummed import read_checksummed, write_checksummed
 from minicnn.storage.files import PathLike, sync_directory
 from minicnn.storage.outputs import NEWEST, PREVIOUS
+from minicnn.storage.tensors import name_some
 
 FORMAT = "minicnn checkpoint 2"
 
@@ -46,7 +47,8 @@ class Checkpoint(NamedTuple):
 
 def exists(directory: PathLike) -> bool:
     """Whether there is a checkpoint of either generation."""
-    return any((Path(directory) / name).exists() for name in (NEWEST, PREVIOUS))
+    # A link that leads nowhere is one, too, that cannot be read: a disk may be missing.
+    return any(os.path.lexists(Path(directory) / name) for name in (NEWEST, PREVIOUS))
 
 
 def save(directory: PathLike, arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> None:
@@ -112,9 +114,9 @@ def _facts(texts: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _compare(arrays: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> None:
-    differing = sorted(set(arrays) ^ set(expected))
+    differing = set(arrays) ^ set(expected)
     if differing:
-        raise ValueError(f"not a checkpoint of this network: differing arrays {', '.join(differing)}")
+        raise ValueError(f"not a checkpoint of this network: differing arrays {name_some(differing)}")
     for name, array in arrays.items():
         wanted = expected[name]
         if (array.shape, array.dtype) != (wanted.shape, wanted.dtype):

@@ -250,9 +250,9 @@ class Run:
                 checkpoint.go_back_to(self._loaded_from)
                 self._loaded_from = None
             cut_metrics(self.directory, self.settings, self.step)
+        self.save()
         if settings != self.settings:
             write_config(self.directory, self._config())
-        self.save()
 
     def save_is_due(self) -> bool:
         """Whether the last checkpoint is old enough for the next."""

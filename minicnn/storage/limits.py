@@ -10,7 +10,7 @@ CONFIG = MIB  # bytes of config.json; a real one has about 500
 METRICS = 16 * MIB  # bytes of metrics.csv: 300,000 rows
 
 HEADER = MIB  # bytes of the header of a safetensors file; a real one has about 5,000
-ARRAYS = 1024 * MIB  # bytes of the arrays of a network or checkpoint: 268 million float32 numbers
+ARRAYS = 512 * MIB  # bytes of the arrays of a network or checkpoint: 134 million float32 numbers
 ONNX = 1024 * MIB  # bytes of an ONNX model, and of a file beside it that holds its weights
 
 IDX = 1024 * MIB  # bytes of an array, decompressed: twice the largest relative of MNIST

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import safetensors
@@ -21,13 +21,17 @@ _UNREADABLE = (
     safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
 )  # fmt: skip
 
+_MARGIN = 1 << 20  # bytes that the package needs besides the arrays
+
 
 def parse_tensors(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Return the arrays and the metadata in the bytes of a safetensors file.
 
-    Raises ValueError if they are none, or if a number in them is not finite. The message is one line.
+    Raises ValueError if they are none, or if a number in them is not finite, and MemoryError. The message
+    is one line.
     """
     length = header_length(data[:8], len(data))
+    np.empty(len(data) + _MARGIN, np.uint8)  # MemoryError, where the package would panic and hang
     try:
         arrays = safetensors.numpy.load(data)
         texts = dict(json.loads(data[8 : 8 + length]).get("__metadata__") or {})
@@ -55,6 +59,13 @@ def expect_finite(arrays: Mapping[str, np.ndarray]) -> None:
     for name, array in arrays.items():
         if not is_finite_array(array):
             raise ValueError(f"{name}: expected finite numbers, got NaN or infinite ones")
+
+
+def name_some(names: Iterable[str], most: int = 8) -> str:
+    """The first names in order, and how many more there are: a file may hold any number of arrays."""
+    names = sorted(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def is_finite_array(array: np.ndarray) -> bool:

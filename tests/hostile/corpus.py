@@ -1,0 +1,10 @@
+"""All hostile files, by the kind of file that they stand in for."""
+
+import anywhere
+import networks
+import onnx_models
+import pixels
+import runs_files
+from cases import CASES, Case
+
+__all__ = ["CASES", "Case", "anywhere", "networks", "onnx_models", "pixels", "runs_files"]

@@ -1,0 +1,160 @@
+"""Where every kind of file is read: command by command, argument by argument.
+
+`ROWS` are the commands with good arguments. `test_matrix.py` compares them with the parser, so that a new
+command, or a new argument that names a file, needs its row.
+"""
+
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+RUN = {"run", "config", "checkpoint", "previous"}
+DATA = {"data", "images", "labels"}
+
+PLACES = {  # of the good file, or directory, of each kind
+    "run": "run",
+    "config": "run/config.json",
+    "metrics": "run/metrics.csv",
+    "checkpoint": "run/checkpoint.safetensors",
+    "previous": "run/checkpoint.previous.safetensors",
+    "network": "network.safetensors",
+    "data": "data",
+    "images": "data/train-images-idx3-ubyte",
+    "labels": "data/t10k-labels-idx1-ubyte",
+    "image": "image.png",
+    "picture": "image-seen.png",
+    "torch": "torch.safetensors",
+    "onnx": "model.onnx",
+    "weights": "weights.data",
+}
+
+READERS = {  # every function of the package that opens a file to read it, and the kinds that show it
+    "data/idx.py:read_idx": {"images", "labels"},
+    "data/image_file.py:lightness_of": {"image"},
+    "data/image_file.py:_what_else": {"image"},
+    "interchange/onnx_reading.py:load_onnx": {"onnx"},
+    "interchange/onnx_reading.py:_read_external": {"weights"},
+    "interchange/torch.py:load_torch": {"torch"},
+    "pictures/curves.py:read_metrics": {"metrics"},
+    "pictures/style.py:is_ours": {"picture"},
+    "runs/directory.py:read_config": {"config"},
+    "runs/directory.py:cut_metrics": {"metrics"},
+    "storage/checksummed.py:read_checksummed": {"checkpoint", "previous", "network"},
+    "storage/files.py:read_regular": set(),  # for the others
+}
+
+OUTPUT: set[str] = set()  # an argument that names what is written
+
+
+class Row(NamedTuple):
+    """A command with good arguments, and the kinds of files that it reads, argument by argument."""
+
+    name: str
+    argv: tuple[str, ...]
+    reads: dict[str, set[str]]  # by argument, as the parser calls it
+
+    @property
+    def kinds(self) -> set[str]:
+        return set().union(*self.reads.values())
+
+
+_SMALL = ("--model", "softmax", "--ops", "reference", "--steps", "2", "--batch-size", "5", "--quiet")
+
+_NEW = ("train", *_SMALL, "--data", "data", "--run-dir", "new")
+
+ROWS = (
+    Row("train --data", _NEW, {"data": DATA, "run_dir": OUTPUT}),
+    Row("train --from RUN", (*_NEW, "--from", "run"), {"start": RUN}),
+    Row("train --from FILE", (*_NEW, "--from", "network.safetensors"), {"start": {"network"}}),
+    Row(
+        "train --resume",
+        ("train", "--resume", "run", "--steps", "6", "--quiet"),
+        {"resume": RUN | DATA | {"metrics"}},
+    ),
+    Row("evaluate RUN", ("evaluate", "run"), {"run": RUN | DATA}),
+    Row(
+        "evaluate FILE",
+        ("evaluate", "network.safetensors", "--data", "data"),
+        {"run": {"network"}, "data": DATA},
+    ),
+    Row("predict RUN", ("predict", "run", "image.png"), {"run": RUN, "image": {"image"}}),
+    Row(
+        "predict FILE",
+        ("predict", "network.safetensors", "image.png"),
+        {"run": {"network"}, "image": {"image"}},
+    ),
+    Row(
+        "predict FILE --as-is",
+        ("predict", "network.safetensors", "image.png", "--as-is"),
+        {"image": {"image"}},
+    ),
+    Row("predict --show", ("predict", "network.safetensors", "image.png", "--show"), {"image": {"picture"}}),
+    Row("report", ("report", "run"), {"run": RUN | DATA | {"metrics"}, "output": OUTPUT}),
+    Row("report --data", ("report", "run", "--data", "data"), {"data": DATA}),
+    Row(
+        "export RUN",
+        ("export", "run", "--to", "safetensors-torch", "--output", "out"),
+        {"run": RUN, "output": OUTPUT},
+    ),
+    Row(
+        "export FILE",
+        ("export", "network.safetensors", "--to", "safetensors-torch", "--output", "out"),
+        {"run": {"network"}},
+    ),
+    Row("import FILE", ("import", "torch.safetensors", "out"), {"file": {"torch"}, "output": OUTPUT}),
+    Row("import ONNX", ("import", "model.onnx", "out"), {"file": {"onnx", "weights"}}),
+)
+
+READ_NO_FILE = {"gradcheck"}
+
+
+def make_good_files(directory: Path) -> None:
+    """One good file of each kind, as the commands write them."""
+    import numpy as np
+    from PIL import Image, ImageDraw
+    from runs import write_data
+
+    from minicnn import cli, interchange, softmax_regression
+    from minicnn.pictures import draw_seen
+
+    (directory / "data").mkdir()
+    write_data(directory / "data", training=60, test=20)
+    small = [
+        *_SMALL,
+        "--log-every",
+        "1",
+        "--data",
+        str(directory / "data"),
+        "--run-dir",
+        str(directory / "run"),
+    ]
+    with mock.patch.object(cli.train, "draw_pictures"):
+        assert cli.main(["train", *small]) == 0
+    (directory / PLACES["previous"]).unlink()
+    network = softmax_regression()
+    network.save(directory / "network.safetensors")
+    interchange.save_torch(network, directory / "torch.safetensors")
+    paper = Image.new("L", (60, 80), 255)
+    ImageDraw.Draw(paper).line((35, 12, 28, 68), fill=0, width=6)
+    paper.save(directory / "image.png")
+    draw_seen([("image", np.zeros((28, 28)))], [], np.ones(10), directory / "image-seen.png", "image.png")
+    make_onnx(network, directory)
+
+
+def make_onnx(network, directory: Path) -> None:
+    """A model with its weights in a file of their own, and one without."""
+    from minicnn import interchange
+
+    try:
+        import onnx
+    except ImportError:
+        return
+    interchange.save_onnx(network, directory / "model.onnx")
+    model = onnx.load(directory / "model.onnx")
+    onnx.save(
+        model,
+        directory / "external.onnx",
+        save_as_external_data=True,
+        location="weights.data",
+        size_threshold=0,
+    )
