@@ -511,6 +511,99 @@ def test_a_foreign_chain_is_read(tmp_path):
     np.testing.assert_allclose(network.predict(images), expected, rtol=1e-4, atol=1e-6)
 
 
+def assert_same_logits(model, path, shape=(28, 28, 1), rows=False):
+    """What is read computes what ONNX's own evaluator computes."""
+    from onnx.reference import ReferenceEvaluator
+
+    path.write_bytes(model.SerializeToString())
+    network = load_onnx(path)
+    images = np.random.default_rng(1).random((5, *shape), dtype=np.float32)
+    x = images.reshape(5, -1) if rows else channels_first(images)
+    (expected,) = ReferenceEvaluator(model).run(None, {"x": x})
+    np.testing.assert_allclose(network.forward(images), expected, rtol=1e-4, atol=1e-5)
+    return network
+
+
+def test_products_and_their_bias_in_nodes_of_their_own_are_read(tmp_path):
+    """As TensorFlow's converter writes them."""
+    pytest.importorskip("onnx")
+    rng = np.random.default_rng(0)
+    tensors = {
+        "kernel": rng.normal(0, 0.1, (4, 1, 3, 3)).astype(np.float32),
+        "conv_bias": rng.normal(size=(1, 4, 1, 1)).astype(np.float32),
+        "shape": np.array([-1, 4 * 28 * 28]),
+        "w": rng.normal(0, 0.1, (4 * 28 * 28, 10)).astype(np.float32),
+        "b": rng.normal(size=10).astype(np.float32),
+    }
+    nodes = [
+        ("Conv", ["x", "kernel"], "a", {"auto_pad": "SAME_UPPER"}),
+        ("Add", ["a", "conv_bias"], "b1", {}),
+        ("Relu", ["b1"], "c", {}),
+        ("Reshape", ["c", "shape"], "d", {}),
+        ("MatMul", ["d", "w"], "e", {}),
+        ("Add", ["b", "e"], "y", {}),
+    ]
+    assert_same_logits(foreign(nodes, tensors), tmp_path / "n.onnx")
+
+
+@pytest.mark.parametrize("reshape", [True, False])
+def test_images_in_rows_are_read_as_images(tmp_path, reshape):
+    pytest.importorskip("onnx")
+    rng = np.random.default_rng(0)
+    tensors = {
+        "shape": np.array([-1, 1, 28, 28]), "w0": rng.normal(0, 0.1, (4, 1, 3, 3)).astype(np.float32),
+        "w": rng.normal(0, 0.1, (4 * 28 * 28 if reshape else 784, 10)).astype(np.float32),
+    }  # fmt: skip
+    images = [
+        ("Reshape", ["x", "shape"], "a", {}),
+        ("Conv", ["a", "w0"], "b", {"auto_pad": "SAME_UPPER"}),
+        ("Flatten", ["b"], "c", {}),
+    ]
+    nodes = [*(images if reshape else []), ("MatMul", ["c" if reshape else "x", "w"], "y", {})]
+    network = assert_same_logits(foreign(nodes, tensors, ("N", 784)), tmp_path / "n.onnx", rows=True)
+    assert network.input_shape == (28, 28, 1)
+
+
+@pytest.mark.parametrize("prefix", ["module.", "model.", "_orig_mod.module.", "net."])
+def test_wrappers_around_a_model_are_taken_off_its_names(prefix):
+    network = softmax_regression()
+    network.parameters()[0].value[...] = np.random.default_rng(0).random((784, 10))
+    state = {prefix + name: array for name, array in to_torch(network).items()}
+    loaded = softmax_regression()
+    from_torch(state, loaded)
+    np.testing.assert_array_equal(loaded.values, network.values)
+
+
+@pytest.mark.parametrize("start", [b"PK\x03\x04", b"\x80\x02"])
+def test_a_pickle_of_pytorch_is_refused_with_the_way_out(tmp_path, start):
+    (tmp_path / "model.pth").write_bytes(start + bytes(100))
+    with pytest.raises(ValueError, match=r"a pickle.*safetensors\.torch\.save_file\(model\.state_dict"):
+        load_torch(tmp_path / "model.pth")
+
+
+def test_the_normalization_of_the_other_side_becomes_a_layer(capsys, here):
+    network = softmax_regression(ops="reference")
+    network.values[...] = np.random.default_rng(0).normal(size=network.values.size)
+    save_torch(network, "t.safetensors")
+    code, _, err = run_main(
+        capsys, "import", "t.safetensors", "n.safetensors", "--mean", "0.1307", "--std", "0.3081"
+    )
+    assert (code, err) == (0, [])
+    images = np.random.default_rng(1).random((5, 28, 28, 1), dtype=np.float32)
+    expected = network.forward((images - np.float32(0.1307)) / np.float32(0.3081))
+    np.testing.assert_allclose(load_network("n.safetensors").forward(images), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("given", "word"),
+    [(["--std", "0"], "std"), (["--mean", "nan"], "mean"), (["--mean", "1", "2"], "1 numbers, one for each")],
+)
+def test_a_normalization_that_does_not_fit_is_refused(capsys, here, given, word):
+    save_torch(softmax_regression(), "t.safetensors")
+    assert_usage_error(run_main(capsys, "import", "t.safetensors", "n.safetensors", *given), word)
+    assert not Path("n.safetensors").exists()
+
+
 CONSTANTS = {
     "w": np.zeros((4, 1, 3, 3), np.float32), "one": np.ones(1, np.float32), "two": np.ones(2, np.float32)
 }  # fmt: skip
@@ -520,6 +613,8 @@ CONSTANTS = {
     ("nodes", "word"),
     [
         ([("Sigmoid", ["x"], "y", {})], "Sigmoid"),
+        ([("Relu", ["x"], "a", {}), ("Add", ["a", "one"], "y", {})], "an Add only after a Conv or MatMul"),
+        ([("Conv", ["x", "w"], "a", {}), ("Add", ["a", "two"], "y", {})], "a bias of 4 numbers"),
         ([("Conv", ["x", "w"], "y", {"pads": [1, 0, 1, 0]})], "pads"),
         ([("Conv", ["x", "w"], "y", {"dilations": [2, 2]})], "dilations"),
         ([("Conv", ["x", "w"], "y", {"strides": [1, 2]})], "strides"),

@@ -2,6 +2,7 @@
 
 import os
 import struct
+import sys
 import zlib
 
 import digits
@@ -287,3 +288,23 @@ def test_some_value_always_reaches_the_threshold(base, spread):
     values = (base + spread * np.linspace(0, 1, 7) ** 8).astype(np.float32)
     if np.ptp(values) > 0:
         assert (values >= photo._otsu(values)).any()
+
+
+# --- HEIC, with the package that reads it and without ---
+
+
+def test_heic_is_read_if_the_package_is_installed(tmp_path):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    paper = Image.new("RGB", (90, 120), "white")
+    paper.paste("black", (40, 20, 52, 100))
+    paper.save(tmp_path / "a.png")
+    pillow_heif.from_pillow(paper).save(tmp_path / "a.heic", quality=-1)
+    photograph, picture = (preprocess(tmp_path / name).image.astype(int) for name in ("a.heic", "a.png"))
+    assert np.abs(photograph - picture).max() < 30
+
+
+def test_without_the_package_heic_is_refused_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    (tmp_path / "a.jpg").write_bytes(b"\0\0\0\x18ftypheic" + bytes(100))
+    with pytest.raises(ImageError, match=r'HEIC.*pip install "minicnn\[heic\]", or save'):
+        preprocess(tmp_path / "a.jpg")

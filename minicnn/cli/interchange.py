@@ -43,12 +43,20 @@ def import_command(args: argparse.Namespace) -> int:
     load = interchange.load_onnx if args.file.lower().endswith(".onnx") else interchange.load_torch
     try:
         network = load(args.file)
+        if args.mean or args.std:
+            channels = network.input_shape[-1]
+            mean, std = args.mean or [0.0] * channels, args.std or [1.0] * channels
+            network = interchange.with_normalization(network, mean, std)
     except (ValueError, ImportError) as error:
         raise UsageError(error) from None
     network.summary()
     network.save(args.output)
     say(f"written: {args.output}")
     say(f"use it in place of a run: {program()} evaluate FILE, {program()} predict FILE IMAGE")
+    if not (args.mean or args.std):
+        say(
+            "its images are pixels / 255; if it was trained on normalized ones, import it with --mean and --std"
+        )
     return 0
 
 
@@ -90,10 +98,14 @@ def add_to(commands: Any) -> None:
     example = (
         "FILE is an ONNX model (.onnx), or a state_dict saved with safetensors.torch.save_file.\n"
         "\n"
-        "example:\n"
+        "examples:\n"
         "  minicnn import model.safetensors network.safetensors\n"
+        "  minicnn import model.onnx network.safetensors --mean 0.1307 --std 0.3081\n"
         "  minicnn evaluate network.safetensors"
     )
     parser = add_command(commands, "import", import_command, about, example)
     parser.add_argument("file", metavar="FILE", help="a state_dict in safetensors, or an ONNX model")
     parser.add_argument("output", metavar="OUTPUT", help="the network file to write")
+    for name, what in (("mean", "mean"), ("std", "standard deviation")):
+        about = f"{what} with which pixels / 255 were normalized, for each channel"
+        parser.add_argument(f"--{name}", type=float, nargs="+", metavar="X", help=about)

@@ -65,7 +65,7 @@ def _opened(source: PathLike) -> Iterator[Image]:
         with open_regular(source, limits.IMAGE) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata and pixels, which are counted here
             Image.init()  # which formats this build of Pillow supports
-            formats = [known for known in FORMATS if known in Image.OPEN]
+            formats = [known for known in (*FORMATS, *_heif(file)) if known in Image.OPEN]
             with Image.open(file, formats=formats) as image:
                 _expect_room(image, file)
                 yield image
@@ -125,12 +125,30 @@ def resized(values: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 # --- what is in the file ---
 
 
+def _is_heif(file: BinaryIO) -> bool:
+    start = file.read(12)
+    file.seek(0)
+    return start[4:8] == b"ftyp" and start[8:11] in (b"hei", b"hev", b"mif", b"msf")
+
+
+def _heif(file: BinaryIO) -> tuple[str, ...]:
+    """The name of HEIC as a format, if the file is one and the package that reads it is installed."""
+    if not _is_heif(file):
+        return ()
+    try:
+        import pillow_heif
+    except ImportError:
+        return ()
+    pillow_heif.register_heif_opener()
+    return ("HEIF",)
+
+
 def _what_else(source: PathLike) -> str:
     """Why a file is not one of the `FORMATS`."""
     with open_regular(source, limits.IMAGE) as file:
-        start = file.read(12)
-    if start[4:8] == b"ftyp" and start[8:11] in (b"hei", b"hev", b"mif", b"msf"):
-        return "HEIC, the format of iPhones, is not read; save the photograph as JPEG or PNG"
+        heif = _is_heif(file)
+    if heif:
+        return 'HEIC, the format of iPhones: pip install "minicnn[heic]", or save the photograph as JPEG'
     return f"not an image, or not one of {', '.join(FORMATS)}"
 
 

@@ -13,8 +13,18 @@ and plain networks have the same parameters. notebooks/interchange.md shows both
 Neither needs PyTorch. ONNX needs the package `onnx`: pip install "minicnn[onnx]".
 """
 
+from .normalization import with_normalization
 from .onnx import save_onnx, to_onnx
 from .onnx_reading import load_onnx
 from .torch import from_torch, load_torch, save_torch, to_torch
 
-__all__ = ["from_torch", "load_onnx", "load_torch", "save_onnx", "save_torch", "to_onnx", "to_torch"]
+__all__ = [
+    "from_torch",
+    "load_onnx",
+    "load_torch",
+    "save_onnx",
+    "save_torch",
+    "to_onnx",
+    "to_torch",
+    "with_normalization",
+]

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections import Counter
@@ -115,14 +116,19 @@ class _Graph:
 
         constants = {tensor.name: to_array(tensor) for tensor in graph.initializer}
         self.name = graph.name or "network"
+        self.rows = False  # whether the images, with one channel, still are the rows of a matrix
+        self.unbiased = False  # whether the last layer may still get its bias from an Add
         self.pooled = False  # whether a global average, [N, C, 1, 1], still has to be flattened
 
         inputs = [value for value in graph.input if value.name not in constants]
         if len(inputs) != 1:
             raise _NoEquivalentError(f"expected one input, got {len(inputs)}")
         sizes = [d.dim_value for d in inputs[0].type.tensor_type.shape.dim]
+        if len(sizes) == 2 and sizes[1] > 0 and math.isqrt(sizes[1]) ** 2 == sizes[1]:
+            self.rows = True  # images [N, H * W], one in each row
+            sizes = [sizes[0], 1, math.isqrt(sizes[1]), math.isqrt(sizes[1])]
         if len(sizes) != 4 or min(sizes[1:]) < 1:
-            raise _NoEquivalentError(f"expected images [N, C, H, W] of known size, got {sizes}")
+            raise _NoEquivalentError(f"expected images [N, C, H, W] or [N, H * W] of known size, got {sizes}")
         dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(inputs[0].type.tensor_type.elem_type))
         if dtype not in FLOATS:
             raise _NoEquivalentError(f"expected images of float32 or float64, got {dtype}")
@@ -137,6 +143,8 @@ class _Graph:
             if node.op == "Constant" and "value" in attributes:
                 constants[proto.output[0]] = to_array(attributes["value"])
                 continue
+            if node.op == "Add" and node.inputs[1:] == [value]:
+                node.inputs.reverse()
             if finished or node.inputs[:1] != [value]:
                 raise node.error("nodes in a sequence")
             finished = node.op in ("Softmax", "LogSoftmax")
@@ -159,7 +167,12 @@ class _Graph:
             raise _NoEquivalentError(f"{node.op}: expected only {', '.join(READERS)}")
         if self.pooled and node.op not in ("Flatten", "Reshape"):
             raise node.error("a Flatten after the global average")
+        if self.rows and node.op != "Reshape":
+            self.rows = False
+            self._taken.add("flatten")
+            self.builder.add(layers.Flatten, {"name": "flatten"}, {})
         READERS[node.op](self, node)
+        self.unbiased = node.op in ("MatMul", "Conv") and not node.has(2)
 
     def add(
         self, node: _Node, kind: type[Layer], tensors: list[np.ndarray] | None = None, **settings: Any
@@ -237,6 +250,26 @@ def _read_dense(graph: _Graph, node: _Node) -> None:
     graph.add(node, layers.Dense, [w, _bias(node, F, w.dtype)], in_features=D, out_features=F)
 
 
+def _read_matmul(graph: _Graph, node: _Node) -> None:
+    w = node.constant(1, dimensions=2)  # [D, F]
+    D, F = w.shape
+    bias = np.zeros(F, w.dtype)
+    graph.add(node, layers.Dense, [w.T, bias], in_features=D, out_features=F)
+
+
+def _read_add(graph: _Graph, node: _Node) -> None:
+    """The bias of a convolution or product that came without one, as TensorFlow writes it."""
+    if not graph.unbiased:
+        raise node.error("an Add only after a Conv or MatMul without a bias")
+    arrays = graph.builder.layers[-1].arrays()
+    added = node.constant(1)
+    # [F], [1, F], or [1, F, 1, 1] after a convolution
+    channel = 1 if added.ndim == 4 else added.ndim - 1
+    if added.shape != tuple(arrays["bias"].size if axis == channel else 1 for axis in range(added.ndim)):
+        raise node.error(f"a bias of {arrays['bias'].size} numbers", list(added.shape))
+    arrays["bias"][...] = added.reshape(-1)
+
+
 def _bias(node: _Node, size: int, dtype: np.dtype) -> np.ndarray:
     return np.broadcast_to(node.constant(2) if node.has(2) else dtype.type(0), size)
 
@@ -268,6 +301,11 @@ def _read_mean(graph: _Graph, node: _Node) -> None:
 def _read_flatten(graph: _Graph, node: _Node) -> None:
     if node.op == "Reshape":
         target = [int(size) for size in node.constant(1)]
+        if graph.rows:  # from rows to images
+            H, W, C = graph.builder.shape
+            if len(target) == 4 and target[1:] in ([C, H, W], [-1, H, W], [C, -1, W], [C, H, -1]):
+                graph.rows = False
+                return
         flat = len(target) == 2 and target[1] in (-1, int(np.prod(graph.builder.shape)))
     else:
         flat = node.get("axis", 1) == 1
@@ -295,6 +333,8 @@ READERS: dict[str, Callable[[_Graph, _Node], None]] = {
     "Flatten": _read_flatten,
     "Reshape": _read_flatten,
     "Gemm": _read_dense,
+    "MatMul": _read_matmul,
+    "Add": _read_add,
     "Dropout": _read_dropout,
 }
 

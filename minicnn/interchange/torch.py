@@ -79,6 +79,12 @@ TWINS: dict[type[Layer], dict[str, Twin]] = {
     layers.AveragePool2D: {},
     layers.GlobalAveragePool2D: {},
 }
+PICKLED = (
+    "a pickle, as torch.save writes it, which could run code when read; in PyTorch, write the weights with "
+    "safetensors.torch.save_file(model.state_dict(), 'model.safetensors')"
+)
+# What DataParallel, torch.compile and modules of one's own put in front of every name.
+WRAPPERS = {"module", "_orig_mod", "model", "net", "network"}
 COUNTER = ".num_batches_tracked"  # the end of a name that only PyTorch has; no result depends on it
 
 
@@ -191,8 +197,10 @@ def _expect_floats(name: str, value: np.ndarray | None) -> np.ndarray:
 
 
 def _with_names(state: Mapping[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
-    """The state without counters, and with names of layers in place of the numbers of an `nn.Sequential`."""
+    """The state without counters and wrappers, and names of layers for the numbers of an `nn.Sequential`."""
     state = {key: value for key, value in state.items() if not key.endswith(COUNTER)}
+    while len(first := {key.partition(".")[0] for key in state}) == 1 and first <= WRAPPERS:
+        state = {key.partition(".")[2]: value for key, value in state.items()}
     if not all(re.fullmatch(r"\d+\.\w+", key) for key in state):
         return state
     numbers = sorted({int(key.split(".")[0]) for key in state})
@@ -225,7 +233,10 @@ def load_torch(path: PathLike, network: Sequential | None = None) -> Sequential:
     """
     name = os.fspath(path)
     try:
-        state, metadata = parse_tensors(read_regular(path, 8 + limits.HEADER + limits.ARRAYS))
+        content = read_regular(path, 8 + limits.HEADER + limits.ARRAYS)
+        if content[:2] == b"PK" or content[:1] == b"\x80":
+            raise ValueError(PICKLED)
+        state, metadata = parse_tensors(content)
         if "minicnn" in metadata:
             raise ValueError("already a minicnn file, no need to convert it")
         if network is None and ARCHITECTURE in metadata:
