@@ -54,9 +54,7 @@ def import_command(args: argparse.Namespace) -> int:
     say(f"written: {args.output}")
     say(f"use it in place of a run: {program()} evaluate FILE, {program()} predict FILE IMAGE")
     if not (args.mean or args.std):
-        say(
-            "its images are pixels / 255; if it was trained on normalized ones, import it with --mean and --std"
-        )
+        say("it expects pixels / 255; if it was trained on normalized images, name their --mean and --std")
     return 0
 
 
