@@ -1,5 +1,6 @@
 """What `predict` prints and draws, and what it refuses."""
 
+import os
 import re
 from pathlib import Path
 
@@ -105,9 +106,10 @@ def test_a_damaged_checkpoint_costs_one_warning(capsys, data, run, tmp_path):
 
 def test_one_bad_image_is_one_line_and_exit_code_2_and_the_others_are_answered(capsys, run):
     Image.new("L", (50, 50), 255).save("blank.png")
+    os.mkfifo("pipe")
     images = [draw("a.png"), draw("b.png")]
     capsys.readouterr()
-    for bad, word in (("blank.png", "blank"), ("no\nwhere.png", "no\\nwhere.png"), ("r", "regular")):
+    for bad, word in (("blank.png", "blank"), ("no\nwhere.png", "no\\nwhere.png"), ("pipe", "regular")):
         code, out, err = run_main(capsys, "predict", run, images[0], bad, images[1], "--digits")
         assert code == 2
         assert [line[:6] for line in out] == ["a.png:", "b.png:"]

@@ -104,8 +104,9 @@ def write_pictures(
                     cells = [cell for k in order for cell in (classes[k], f"{answer[k]:.4f}")]
                     rows.append(_text([[name, *cells]]))
             bar.update(min(TOGETHER, len(args.image) - first))
-    write_output(args.to, *rows)
-    say(f"written: {args.to}, {len(rows) - 1} answers")
+    if len(rows) > 1:
+        write_output(args.to, *rows)
+        say(f"written: {args.to}, {len(rows) - 1} answers")
     return code
 
 

@@ -44,7 +44,7 @@ def predict_command(args: argparse.Namespace) -> int:
     if tables:
         prepare_kernels(network.layers[0].ops)
         return write_table(network, classes, args)
-    read = _reader(args, network)
+    read, note = _reader(args, network)
     prepare_kernels(network.layers[0].ops)
     if args.to is not None:
         return write_pictures(network, classes, args, functools.partial(_read, read=read))
@@ -54,12 +54,15 @@ def predict_command(args: argparse.Namespace) -> int:
         images, reasons = _read(args.image[first : first + TOGETHER], read)
         for reason in reasons:
             code = fail(f"error: {reason}")
+        if images and note:
+            tell(note)
+            note = ""
         code = _answer(network, classes, images, pictures) or code
     return code
 
 
-def _reader(args: argparse.Namespace, network: Sequential) -> Callable[[str], Preprocessed]:
-    """How an image becomes the network's input: prepared as MNIST's digits were, or only scaled."""
+def _reader(args: argparse.Namespace, network: Sequential) -> tuple[Callable[[str], Preprocessed], str]:
+    """How an image becomes the network's input: prepared as MNIST's digits were, or scaled; and a note."""
     from minicnn.data.photo import SIDE, as_is, preprocess
 
     shape = network.input_shape
@@ -71,10 +74,11 @@ def _reader(args: argparse.Namespace, network: Sequential) -> Callable[[str], Pr
         raise UsageError(f"--digits: {args.run} is not for digits of {SIDE} x {SIDE} pixels")
     other = other_images(args.run)
     if args.digits or (digits and other is None and not args.as_is):
-        return preprocess
+        return preprocess, ""
+    note = ""
     if digits and other is not None and not args.as_is:
-        tell(f"trained on {other}: images are only scaled; --digits prepares them as MNIST's digits were")
-    return functools.partial(as_is, shape=(shape[0], shape[1], shape[2]))
+        note = f"trained on {other}: images are only scaled; --digits prepares them as MNIST's digits were"
+    return functools.partial(as_is, shape=(shape[0], shape[1], shape[2])), note
 
 
 def _read(

@@ -84,12 +84,12 @@ def half_of_it(good):
     return good[: len(good) // 2 + 1]
 
 
-@content(*FILES, read_by=REPAIRED | {"image": [""], "weights": [""]})
+@content(*FILES, read_by=REPAIRED | {kind: [""] for kind in ("image", "weights", "npz", "pixels")})
 def bytes_after_it(good):
     return good + bytes(range(100))
 
 
-@content(*FILES, read_by=REPAIRED)
+@content(*FILES, read_by=REPAIRED | {"cifar": [""]})
 def random_bytes(good):
     return np.random.default_rng(0).bytes(len(good))
 
@@ -109,7 +109,7 @@ def a_web_page(good):
     return HTML
 
 
-@content(*FILES, read_by=REPAIRED | {kind: [""] for kind in IDX})
+@content(*FILES, read_by=REPAIRED | {kind: [""] for kind in (*IDX, "csv")})
 def itself_gzipped(good):
     return gzip.compress(good)
 

@@ -27,7 +27,10 @@ def case(*kinds, read_by=()):
     def enrol(make):
         for kind in kinds:
             by = read_by.get(kind, ()) if isinstance(read_by, dict) else read_by
-            if kind == "picture":  # only looked at, whether it may be replaced
+            if kind in (
+                "picture",
+                "names",
+            ):  # only looked at: whether it may be replaced, what classes are called
                 by = [""]
             CASES.setdefault(kind, []).append(Case(make.__name__.replace("_", " "), make, tuple(by)))
         return make
@@ -57,10 +60,15 @@ def renamed(name, function):
 
 CHECKSUMMED = "checkpoint", "previous", "network"
 IDX = "images", "labels"
-FILES = ("config", "metrics", *CHECKSUMMED, *IDX, "image", "torch", "onnx", "weights")
+SETS = "csv", "npz", "cifar", "pixels", "names"  # data sets in other forms
+FILES = ("config", "metrics", *CHECKSUMMED, *IDX, "image", "torch", "onnx", "weights", *SETS)
 
 # A run without a checkpoint is at its beginning; one without metrics, or with damaged ones, goes on.
-BEGINNING = {"checkpoint": ["train --resume", "evaluate RUN", "report"], "metrics": ["train --resume"]}
+BEGINNING = {
+    "checkpoint": ["train --resume", "evaluate RUN", "report"],
+    "metrics": ["train --resume"],
+    "pixels": [""],  # a picture fewer
+}
 NO_DATA = ["predict", "export", "train --from"]  # what needs neither the data of a run nor its settings
 AS_IS = ["predict FILE --as-is"]
 REPAIRED = {"metrics": ["train --resume"]}

@@ -23,6 +23,11 @@ PLACES = {  # of the good file, or directory, of each kind
     "labels": "data/t10k-labels-idx1-ubyte",
     "image": "image.png",
     "picture": "image-seen.png",
+    "csv": "table.csv",
+    "npz": "arrays.npz",
+    "cifar": "cifar/data_batch_1.bin",
+    "names": "cifar/batches.meta.txt",
+    "pixels": "pictures/one/0.png",
     "torch": "torch.safetensors",
     "onnx": "model.onnx",
     "weights": "weights.data",
@@ -30,7 +35,13 @@ PLACES = {  # of the good file, or directory, of each kind
 
 READERS = {  # every function of the package that opens a file to read it, and the kinds that show it
     "data/idx.py:read_idx": {"images", "labels"},
-    "data/image_file.py:lightness_of": {"image"},
+    "data/idx.py:open_gzipped": {"csv"},
+    "data/sources/__init__.py:_in_file": {"csv", "npz"},
+    "data/sources/cifar.py:_read": {"cifar"},
+    "data/sources/cifar.py:_names": {"names"},
+    "data/sources/idx_files.py:_names": {"names"},
+    "data/sources/npz_file.py:find_npz": {"npz"},
+    "data/image_file.py:_opened": {"image", "pixels"},
     "data/image_file.py:_what_else": {"image"},
     "interchange/onnx_reading.py:load_onnx": {"onnx"},
     "interchange/onnx_reading.py:_read_external": {"weights"},
@@ -62,7 +73,19 @@ _SMALL = ("--model", "softmax", "--ops", "reference", "--steps", "2", "--batch-s
 
 _NEW = ("train", *_SMALL, "--data", "data", "--run-dir", "new")
 
+_OWN = ("train", *_SMALL, "--run-dir", "new", "--data")
+
 ROWS = (
+    Row("train CSV", (*_OWN, "table.csv"), {"data": {"csv"}}),
+    Row("train NPZ", (*_OWN, "arrays.npz"), {"data": {"npz"}}),
+    Row("train CIFAR", (*_OWN, "cifar"), {"data": {"cifar", "names"}}),
+    Row("train folders", (*_OWN, "pictures", "--size", "12"), {"data": {"pixels"}}),
+    Row("convert", ("convert", "table.csv", "idx"), {"data": {"csv"}, "directory": OUTPUT}),
+    Row(
+        "predict --to",
+        ("predict", "eight.safetensors", "table.csv", "--to", "out"),
+        {"image": {"csv"}, "to": OUTPUT},
+    ),
     Row("train --data", _NEW, {"data": DATA, "run_dir": OUTPUT}),
     Row("train --from RUN", (*_NEW, "--from", "run"), {"start": RUN}),
     Row("train --from FILE", (*_NEW, "--from", "network.safetensors"), {"start": {"network"}}),
@@ -77,7 +100,7 @@ ROWS = (
         ("evaluate", "network.safetensors", "--data", "data"),
         {"run": {"network"}, "data": DATA},
     ),
-    Row("predict RUN", ("predict", "run", "image.png"), {"run": RUN, "image": {"image"}}),
+    Row("predict RUN", ("predict", "run", "image.png", "--digits"), {"run": RUN, "image": {"image"}}),
     Row(
         "predict FILE",
         ("predict", "network.safetensors", "image.png"),
@@ -139,6 +162,33 @@ def make_good_files(directory: Path) -> None:
     paper.save(directory / "image.png")
     draw_seen([("image", np.zeros((28, 28)))], [], np.ones(10), directory / "image-seen.png", "image.png")
     make_onnx(network, directory)
+    make_tables(directory)
+
+
+def make_tables(directory: Path) -> None:
+    """A CSV table and a NumPy archive, CIFAR's files, pictures in folders, and a network for the table."""
+    import numpy as np
+    from PIL import Image
+
+    from minicnn import softmax_regression
+
+    rng, N = np.random.default_rng(0), 40
+    images, labels = rng.integers(0, 256, (N, 8, 8), dtype=np.uint8), np.arange(N) % 2
+    rows = [",".join(map(str, [k, *image.ravel().tolist()])) for k, image in zip(labels, images, strict=True)]
+    header = ",".join(["label", *(f"pixel{k}" for k in range(64))])
+    (directory / "table.csv").write_text("\n".join([header, *rows, ""]))
+    np.savez(directory / "arrays.npz", x=images, y=labels)
+    (directory / "cifar").mkdir()
+    for name in [f"data_batch_{k}" for k in range(1, 6)] + ["test_batch"]:
+        values = rng.integers(0, 256, (4, 3073), dtype=np.uint8)
+        values[:, 0] = np.arange(4) % 2
+        (directory / "cifar" / f"{name}.bin").write_bytes(values.tobytes())
+    (directory / "cifar" / "batches.meta.txt").write_text("cat\ndog\n")
+    for k, image in enumerate(images[:20]):
+        folder = directory / "pictures" / ("one", "two")[k % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(folder / f"{k}.png")
+    softmax_regression(input_shape=(8, 8, 1), classes=2).save(directory / "eight.safetensors")
 
 
 def make_onnx(network, directory: Path) -> None:

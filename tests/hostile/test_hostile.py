@@ -34,7 +34,11 @@ def all_pairs(row):
 
 def sample():
     """Every good command; every case of a single kind once, and a share of the others."""
-    pairs = [(row.name, kind, "good") for row in matrix.ROWS for kind in kinds_of(row)[-1:]]
+    pairs = [
+        (row.name, kind, "good")
+        for row in matrix.ROWS
+        for kind in sorted(row.kinds & set(kinds_of(row)))[-1:]
+    ]
     for number, (kind, cases) in enumerate(corpus.CASES.items()):
         rows = [row for row in matrix.ROWS if kind in kinds_of(row)]
         for index, case in enumerate(cases):

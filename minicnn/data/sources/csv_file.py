@@ -110,7 +110,7 @@ def _special_columns(
     if header is not None:
         labels = [column for column, name in enumerate(header) if name in LABELS]
         if len(labels) > 1:
-            got = ", ".join(header[column] for column in labels)
+            got = ", ".join(header[column] for column in labels[:5])
             raise DataError.about(path, "several label columns", "one", got)
         return (labels[0] if labels else None), {c for c, name in enumerate(header) if name in NUMBERS}
     if math.isqrt(columns) ** 2 == columns:
