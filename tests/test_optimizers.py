@@ -64,7 +64,9 @@ def test_adam_is_the_update_of_the_reference_counted_from_step_1(ops):
 def test_weight_decay_takes_a_part_of_every_value_before_the_step(ops):
     plain, decayed = separate(), separate()
     for parameters, decay in (plain, 0.0), (decayed, 5.0):
-        Adam(parameters, 0.01, weight_decay=decay, ops=ops).step()  # along gradients of 0
+        for p in parameters:
+            p.grad[...] = 0
+        Adam(parameters, 0.01, weight_decay=decay, ops=ops).step()
     assert_same([p.value for p in decayed], [0.95 * p.value for p in plain])
 
 
@@ -97,6 +99,7 @@ def test_the_parameters_of_a_network_are_moved_in_one_go(make, monkeypatch):
     network = Sequential([Dense(3, 4, name="a"), Dense(4, 2, name="b")], (3,))
     optimizer, moved = make(network.parameters()), []
     monkeypatch.setattr(optimizer, "_move", lambda value, *arrays: moved.append(value.size))
+    network.grads[...] = 1
     optimizer.step()
     assert moved == [network.values.size]
 
@@ -169,18 +172,18 @@ def test_gradients_are_not_changed(make, ops):
 def test_a_pending_product_moves_a_parameter_like_the_gradient(make, ops, arrange, products):
     rng = np.random.default_rng(0)
     multiplied, pending = arrange(), arrange()
-    for i, (p, q) in enumerate(zip(multiplied, pending, strict=True)):
-        if i in products:
-            x, dy = (rng.standard_normal((6, size)) for size in p.value.shape)
-            p.set_gradient(x.T @ dy)
-            q.set_gradient_product(x, dy, find_ops(ops))
-        else:
-            for one in p, q:
-                one.set_gradient(np.full(p.value.shape, 0.5 - i))
-    for parameters in multiplied, pending:
-        optimizer = make(parameters, ops)
-        optimizer.step()
-        optimizer.step()
+    optimizers = make(multiplied, ops), make(pending, ops)
+    for _ in range(2):
+        for i, (p, q) in enumerate(zip(multiplied, pending, strict=True)):
+            if i in products:
+                x, dy = (rng.standard_normal((6, size)) for size in p.value.shape)
+                p.set_gradient(x.T @ dy)
+                q.set_gradient_product(x, dy, find_ops(ops))
+            else:
+                for one in p, q:
+                    one.set_gradient(np.full(p.value.shape, 0.5 - i))
+        for optimizer in optimizers:
+            optimizer.step()
     assert [i for i, q in enumerate(pending) if q.pending is not None] == products
     assert_same([q.value for q in pending], [p.value for p in multiplied])
 
@@ -265,6 +268,76 @@ def test_a_network_instead_of_its_parameters_is_refused(optimizer):
     network = Sequential([Dense(3, 4)], (3,))
     with pytest.raises(TypeError, match=r"got a network; pass network.parameters\(\)"):
         optimizer(network)
+
+
+@both_optimizers
+@pytest.mark.parametrize("ops", ["kernels", "reference"])
+def test_no_gradient_moves_a_parameter_twice(make, ops):
+    parameters = separate()
+    optimizer = make(parameters, ops)
+    for p in parameters:
+        p.set_gradient(np.ones_like(p.value))
+    optimizer.step()
+    before = [p.value.copy() for p in parameters]
+    with pytest.raises(RuntimeError, match="w: no new gradient since the last step; call backward"):
+        optimizer.step()
+    parameters[0].set_gradient(np.ones((3, 4)))  # and not the others
+    with pytest.raises(RuntimeError, match="b: no new gradient since the last step"):
+        optimizer.step()
+    assert_same([p.value for p in parameters], before)
+    assert optimizer.steps == 1
+
+
+@both_optimizers
+def test_an_optimizer_of_a_network_that_is_no_longer_trained_refuses_to_step(make):
+    optimizer = make(Sequential([Dense(3, 4)], (3,)).parameters())
+    network = Sequential([Dense(3, 4)], (3,))  # the cell that builds it was run again
+    network.backward(np.ones_like(network.forward(np.ones((2, 3), np.float32), training=True)))
+    with pytest.raises(RuntimeError, match=r"dense.weight: no new gradient"):
+        optimizer.step()
+
+
+@both_optimizers
+def test_an_optimizer_made_before_the_network_trains_it(make):
+    layers = [Dense(3, 4, name="a"), Dense(4, 2, name="b")]
+    optimizer = make([p for layer in layers for p in layer.parameters])
+    network = Sequential(layers, (3,))
+    before = network.values.copy()
+    network.backward(np.ones_like(network.forward(np.ones((2, 3), np.float32), training=True)))
+    optimizer.step()
+    assert (network.values != before).all()
+
+
+@both_optimizers
+def test_two_optimizers_may_use_the_same_gradient(make):
+    parameters = separate()
+    first, second = make(parameters), make(parameters)
+    for p in parameters:
+        p.set_gradient(np.ones_like(p.value))
+    first.step()
+    second.step()
+    assert (first.steps, second.steps) == (1, 1)
+
+
+def test_the_array_of_a_parameter_that_a_network_takes_over_is_locked():
+    dense = Dense(3, 4)
+    before = dense.weight.value
+    network = Sequential([dense], (3,))
+    with pytest.raises(ValueError, match="read-only"):
+        before[...] = 0
+    dense.weight.value[...] = 0
+    assert not network.values[:12].any()
+
+
+@both_optimizers
+def test_a_parameter_given_twice_is_refused(make):
+    with pytest.raises(ValueError, match="parameters: expected each of them once, got one twice"):
+        make(separate()[:1] * 2)
+
+
+def test_a_layer_instead_of_its_parameters_is_refused():
+    with pytest.raises(TypeError, match="parameters: expected a list of them, got Dense"):
+        Adam(Dense(3, 4))
 
 
 @both_optimizers

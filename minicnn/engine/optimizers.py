@@ -25,24 +25,41 @@ class Optimizer:
     def __init__(self, parameters: Iterable[Parameter], learning_rate: float, ops: str) -> None:
         if callable(getattr(parameters, "parameters", None)):
             raise TypeError("parameters: expected a list of them, got a network; pass network.parameters()")
+        if not isinstance(parameters, Iterable):
+            raise TypeError(f"parameters: expected a list of them, got {type(parameters).__name__}")
         self.parameters = list(parameters)
         if not self.parameters:
             raise ValueError("parameters: expected at least one, got none")
         for p in self.parameters:
             if not isinstance(p, Parameter):
                 raise TypeError(f"parameters: expected Parameter objects, got {type(p).__name__}")
+        if len(set(self.parameters)) < len(self.parameters):
+            raise ValueError("parameters: expected each of them once, got one twice")
         self.learning_rate = number("learning_rate", learning_rate, "a number above 0", above=0)
         self.steps = 0
         self.ops = find_ops(ops, Workspace(), type(self).__name__)
         size, dtype = sum(p.value.size for p in self.parameters), common_dtype(self.parameters)
         self.state = {name: aligned_zeros(size, dtype) for name in self.remembers}
+        self._used = [0] * len(self.parameters)  # the number of the gradient that last moved each
 
     def __repr__(self) -> str:
         count, rate = len(self.parameters), self.learning_rate
         return f"{type(self).__name__}({count} parameters, learning_rate={rate:g})"
 
     def step(self) -> None:
-        """Move every parameter once, along its gradient of the last backward."""
+        """Move every parameter once, along its gradient of the last backward.
+
+        Raises RuntimeError, moving none, if one of them has no gradient since the last step: it belongs
+        to another network than the one that is trained, or backward was not called.
+        """
+        newest = [p.gradients for p in self.parameters]
+        for p, number, used in zip(self.parameters, newest, self._used, strict=True):
+            if number == used:
+                raise RuntimeError(
+                    f"{p.name}: no new gradient since the last step; call backward before each step, "
+                    "with the network that these parameters belong to"
+                )
+        self._used = newest
         self.steps += 1
         start = 0
         for group in neighbours(self.parameters, alone=lambda p: p.pending is not None):

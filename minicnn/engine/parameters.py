@@ -35,7 +35,8 @@ class Parameter:
     """A trained array: its name, its value [...], and its gradient of the same shape.
 
     Assigning to `value` or `grad` copies into the array that is there: a network keeps all its
-    parameters side by side, and an optimizer moves them where they are.
+    parameters side by side, and an optimizer moves them where they are. The array of a parameter that
+    a network takes over is copied, and then locked: what is written there would be lost.
     Raises TypeError unless the value is an array of float32 or float64.
     """
 
@@ -44,6 +45,7 @@ class Parameter:
         self._value = floats("value", value)
         self._grad: Array | None = None  # made when first needed
         self._grad_was_read = False
+        self._gradients = 0
         self._pending: Product | None = None
         self._ops: Any = None  # multiply the pending product
         self._factors = Workspace()
@@ -66,11 +68,17 @@ class Parameter:
     def grad(self) -> Array:
         """dL/dvalue of the last backward, zeros before the first. The next step obeys what is written."""
         self._grad_was_read = True
+        self._gradients += 1  # whoever asks may write into it
         return self._multiplied_grad()
 
     @grad.setter
     def grad(self, grad: Array) -> None:
         self._assign("grad", self.grad, grad)
+
+    @property
+    def gradients(self) -> int:
+        """How many gradients there were so far. An optimizer uses none of them twice."""
+        return self._gradients
 
     @property
     def pending(self) -> Product | None:
@@ -80,10 +88,12 @@ class Parameter:
     def set_gradient(self, grad: Array) -> None:
         """Take over the gradient that a backward has computed."""
         self._pending = None
+        self._gradients += 1
         self._grad_array()[...] = grad
 
     def set_gradient_product(self, x: Array, dy: Array, ops: Any) -> None:
         """Take over the gradient x.T @ dy, which `ops` multiply when it is read, or now if it ever was."""
+        self._gradients += 1
         if self._grad_was_read:
             self._pending = None
             ops.dense_weight_gradient(x, dy, out=self._grad_array())
@@ -101,6 +111,9 @@ class Parameter:
         store.values[here] = self._value.reshape(-1)
         if self._grad is not None:
             store.grads[here] = self._grad.reshape(-1)
+        for array in (self._value, self._grad):
+            if array is not None:
+                array.flags.writeable = False
         self._value, self._grad = store.values[here].reshape(shape), store.grads[here].reshape(shape)
         self.store, self.start = store, start
 
