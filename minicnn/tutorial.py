@@ -24,6 +24,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minicnn.engine.averaging import MovingAverage
 from minicnn.engine.initializers import as_generator, constant, he_normal, truncated_normal
@@ -44,7 +45,7 @@ INITIALIZATIONS: dict[str, dict[str, Any]] = {
 def tutorial_network(
     seed: int = 0,
     keep_prob: float = 0.5,
-    dtype: np.dtype | type = np.float32,
+    dtype: DTypeLike = np.float32,
     fused: bool = True,
     ops: str = "kernels",
     init: str = "tutorial",
@@ -93,7 +94,7 @@ def _plain_block(name: str, C: int, F: int, common: dict) -> list[Layer]:
 
 def softmax_regression(
     seed: int = 0,
-    dtype: np.dtype | type = np.float32,
+    dtype: DTypeLike = np.float32,
     ops: str = "kernels",
     input_shape: tuple[int, int, int] = IMAGE,
     classes: int = 10,

@@ -227,7 +227,7 @@ class Shared(Scale):
     """Copies share their arrays."""
 
     def __deepcopy__(self, memo):
-        twin = super().__deepcopy__(memo)
+        twin = self.astype(self.parameters[0].value.dtype)
         twin.parameters, twin.state = self.parameters, self.state
         return twin
 

@@ -5,6 +5,7 @@ import pytest
 from runs import new_process
 
 from minicnn.engine import profile, reference
+from minicnn.engine.ops import find_ops
 
 
 @pytest.fixture(autouse=True)
@@ -14,12 +15,20 @@ def _empty():
     profile.reset()
 
 
+def profiled(user):
+    profile.enable()
+    try:
+        return find_ops("reference", user=user)
+    finally:
+        profile.enable(False)
+
+
 def line(layer, name):
     return profile._lines[layer, name]
 
 
 def test_every_call_is_recorded_under_its_layer():
-    ops = profile.profiled(reference, "fc1")
+    ops = profiled("fc1")
     x, w, b = np.ones((5, 7)), np.ones((7, 3)), np.ones(3)
     for _ in range(3):  # the first call stands apart
         y, cache = ops.dense_forward(x, w, b)
@@ -37,7 +46,7 @@ def test_every_call_is_recorded_under_its_layer():
     ("name", "flop"), [("conv2d", 2 * 2 * 6 * 6 * 27 * 4), ("conv_relu_pool", 2 * 2 * 6 * 6 * 27 * 4)]
 )
 def test_a_convolution_counts_every_product_of_its_definition(name, flop):
-    ops = profile.profiled(reference, "conv")
+    ops = profiled("conv")
     arguments = np.ones((2, 8, 8, 3)), np.ones((3, 3, 3, 4)), np.ones(4), 1, "valid"
     for _ in range(2):
         y, cache = getattr(ops, f"{name}_forward")(*arguments)
@@ -47,7 +56,7 @@ def test_a_convolution_counts_every_product_of_its_definition(name, flop):
 
 
 def test_the_table_has_a_line_for_each_operation():
-    profile.profiled(reference, "relu1").relu_forward(np.ones((2, 3)))
+    profiled("relu1").relu_forward(np.ones((2, 3)))
     head, row = profile.table().splitlines()
     assert head.startswith("layer  operation")
     assert row.split()[:2] == ["relu1", "relu_forward"]
@@ -57,8 +66,8 @@ def test_the_table_has_a_line_for_each_operation():
 @pytest.mark.parametrize(("value", "wanted"), [("1", True), ("0", False), ("", False)])
 def test_the_environment_decides_and_the_table_is_printed_in_the_end(value, wanted):
     code = (
-        "import numpy as np\nfrom minicnn.engine import profile, reference\nprint(profile.wanted())\n"
-        "profile.profiled(reference, 'relu1').relu_forward(np.ones((2, 3)))"
+        "import numpy as np\nfrom minicnn.engine import ops, profile\nprint(profile.wanted())\n"
+        "ops.find_ops('reference', user='relu1').relu_forward(np.ones((2, 3)))"
     )
     done = new_process(code, MINICNN_PROFILE=value)
     assert done.stdout.strip() == str(wanted)

@@ -29,6 +29,9 @@ class Batches:
         self.seed = integer("seed", seed, at_least=0)
         self._current: tuple[int, np.ndarray] | None = None  # an epoch and its order
 
+    def __repr__(self) -> str:
+        return f"Batches({self.count}, batch_size={self.batch_size}, seed={self.seed})"
+
     def indices(self, step: int) -> np.ndarray:
         """Return the image indices of batch `step` = 0, 1, 2, ...: int64 [batch_size], a new array."""
         start = integer("step", step, at_least=0) * self.batch_size

@@ -24,6 +24,9 @@ class Split:
     images: np.ndarray  # uint8 [N, H, W], or [N, H, W, 3] in colour
     labels: np.ndarray  # integers [N], 0 to classes - 1
 
+    def __repr__(self) -> str:
+        return f"Split({len(self.images)} images, {self.images.dtype} {list(self.images.shape[1:])})"
+
     def __len__(self) -> int:
         """Return N, the number of images."""
         return len(self.images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minicnn.data.augmentation import Augmentation
 from minicnn.data.batches import Batches, to_float
@@ -24,7 +25,7 @@ class Loader:
         seed: int,
         augmentation: Augmentation | None = None,
         *,
-        dtype: np.dtype | type = np.float32,
+        dtype: DTypeLike = np.float32,
         ops: str = "kernels",
     ) -> None:
         self.batches = Batches(len(split), batch_size, seed)
@@ -32,6 +33,10 @@ class Loader:
         self._memory = Workspace()
         self._ops = find_ops(ops, Workspace(), "augmentation")
         self._dtype = np.dtype(dtype)
+
+    def __repr__(self) -> str:
+        size, count = self.batches.batch_size, self.batches.count
+        return f"Loader({count} images, batch_size={size}, seed={self._seed})"
 
     def __call__(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         """The images and labels of step 1, 2, ..."""

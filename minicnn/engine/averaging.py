@@ -25,6 +25,9 @@ class MovingAverage:
             find_ops(ops, user="moving average"),
         )
 
+    def __repr__(self) -> str:
+        return f"MovingAverage({self.network.name!r} follows {self.model.name!r}, decay={self.decay:g})"
+
     def update(self, step: int) -> None:
         """Follow the model after its step number `step` = 1, 2, ..."""
         decay = min(self.decay, (1 + step) / (10 + step))

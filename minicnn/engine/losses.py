@@ -37,6 +37,9 @@ class SoftmaxCrossEntropy:
         self.ops = find_ops(ops, user="loss")
         self._cache = None
 
+    def __repr__(self) -> str:
+        return f"SoftmaxCrossEntropy({self.reduction!r}, label_smoothing={self.label_smoothing:g})"
+
     def forward(self, logits: np.ndarray, labels: np.ndarray) -> float:
         """The loss of logits [N, K] for labels [N], integers in 0..K-1.
 

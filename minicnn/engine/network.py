@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Literal, overload
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minicnn.engine.arguments import integer
 from minicnn.engine.layers.base import REGISTERED, Array, Layer, Shape, State, build_layer
@@ -42,7 +44,7 @@ class Sequential:
     """
 
     def __init__(self, layers: Iterable[Layer], input_shape: Shape, name: str = "network") -> None:
-        self.layers = list(layers)
+        self.layers = tuple(layers)
         if not self.layers:
             raise ValueError("layers: expected at least one, got none")
         for layer in self.layers:
@@ -233,13 +235,16 @@ class Sequential:
     # --- copies ---
 
     def __reduce__(self) -> tuple:
-        """What `copy` and `pickle` need: a network is its layers. So it can be sent to another process."""
+        """What `copy` and `pickle` need: a network is its layers. So it can be sent to another process.
+
+        Copied together with its optimizer, `copy.deepcopy((network, adam))`, it trains like the original.
+        """
         return Sequential, (self.layers, self.input_shape, self.name)
 
     def __copy__(self) -> Sequential:
-        return self.astype(self.dtype)
+        return copy.deepcopy(self)
 
-    def astype(self, dtype: np.dtype | type) -> Sequential:
+    def astype(self, dtype: DTypeLike) -> Sequential:
         """A copy that computes in `dtype`, float32 or float64."""
         return Sequential([layer.astype(dtype) for layer in self.layers], self.input_shape, self.name)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from types import SimpleNamespace
 from typing import Any
 
 from minicnn.engine import profile, reference
@@ -20,7 +19,29 @@ def expect_ops(name: str) -> str:
     return name
 
 
-def find_ops(name: str, workspace: Workspace = FRESH, user: str = "") -> Any:
+class Ops:
+    """All operations as attributes. A copy, also in another process, finds them again by name."""
+
+    def __init__(self, name: str, workspace: Workspace, user: str) -> None:
+        self.name, self._module = name, _module(expect_ops(name))
+        self._workspace, self._user = workspace, user
+        self._measured = bool(user) and profile.wanted()
+
+    def __getattr__(self, operation: str) -> Any:
+        found = getattr(self._module, operation)
+        if self._module is not reference and self._workspace is not FRESH:
+            found = partial(found, workspace=self._workspace)
+        if self._measured:
+            found = profile.measured(found, self._user, operation)
+        if self._workspace is not FRESH:  # one user's own, who asks at every step
+            setattr(self, operation, found)
+        return found
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Ops, (self.name, self._workspace, self._user)
+
+
+def find_ops(name: str, workspace: Workspace = FRESH, user: str = "") -> Ops:
     """All operations as attributes of one object: `find_ops("kernels").relu_forward(x)`.
 
     The kernels take the arrays that they return and work in from `workspace`: by default each call gets
@@ -29,11 +50,7 @@ def find_ops(name: str, workspace: Workspace = FRESH, user: str = "") -> Any:
     which a profile lists what is computed, see `minicnn.engine.profile`.
     Raises ValueError for an unknown name, ImportError where Numba is missing.
     """
-    ops = _module(expect_ops(name))
-    if name == "kernels" and workspace is not FRESH:
-        bound = {op: partial(getattr(ops, op), workspace=workspace) for op in ops.__all__}
-        ops = SimpleNamespace(**bound)
-    return profile.profiled(ops, user) if user and profile.wanted() else ops
+    return Ops(name, workspace, user)
 
 
 def _module(name: str) -> Any:
@@ -52,9 +69,9 @@ class OpsMemory:
 
     def __init__(self, user: str) -> None:
         self.user, self.workspace = user, Workspace()
-        self._bound: dict[str, Any] = {}
+        self._bound: dict[str, Ops] = {}
 
-    def ops(self, name: str) -> Any:
+    def ops(self, name: str) -> Ops:
         """`find_ops(name, workspace, user)`, bound once."""
         if name not in self._bound:
             self._bound[name] = find_ops(name, self.workspace, self.user)

@@ -53,8 +53,8 @@ class Optimizer:
         to another network than the one that is trained, or backward was not called.
         """
         newest = [p.gradients for p in self.parameters]
-        for p, number, used in zip(self.parameters, newest, self._used, strict=True):
-            if number == used:
+        for p, found, used in zip(self.parameters, newest, self._used, strict=True):
+            if found == used:
                 raise RuntimeError(
                     f"{p.name}: no new gradient since the last step; call backward before each step, "
                     "with the network that these parameters belong to"

@@ -52,6 +52,10 @@ class Parameter:
         self.store: ParameterStore | None = None
         self.start = 0  # the place in the store
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What `copy` and `pickle` need. Where a copy lies decides the network that it is copied with."""
+        return self.__dict__ | {"store": None, "start": 0}
+
     def __repr__(self) -> str:
         return f"Parameter({self.name!r}, {list(self.value.shape)}, {self.value.dtype})"
 

@@ -2,20 +2,19 @@
 
     MINICNN_PROFILE=1 python -m minicnn train --steps 200
 
-Whoever binds operations to a layer asks `wanted()` once, and binds `profiled(ops, name)` instead. So a run
-that is not profiled does not pay for it. With the variable set, the table goes to stderr when Python ends.
+Whoever binds operations to a layer asks `wanted()` once, and binds `measured(op, layer, name)` instead.
+So a run that is not profiled does not pay for it. With the variable set, the table goes to stderr when
+Python ends.
 """
 
 from __future__ import annotations
 
 import atexit
-import functools
 import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -54,17 +53,11 @@ def reset() -> None:
     _lines.clear()
 
 
-def profiled(ops: Any, layer: str) -> SimpleNamespace:
-    """The operations of a namespace or module, each of which records its calls under this layer's name."""
-    found = {name: op for name, op in vars(ops).items() if callable(op) and not name.startswith("_")}
-    return SimpleNamespace(**{name: _measured(op, layer, name) for name, op in found.items()})
-
-
-def _measured(op: Callable, layer: str, name: str) -> Callable:
+def measured(op: Callable[..., Any], layer: str, name: str) -> Callable[..., Any]:
+    """The operation of this name, recording its calls under the layer's."""
     flop = FLOP.get(name)
 
-    @functools.wraps(op)
-    def measured(*args: Any, **options: Any) -> Any:
+    def recorded(*args: Any, **options: Any) -> Any:
         start = time.perf_counter()
         result = op(*args, **options)
         seconds = time.perf_counter() - start
@@ -78,7 +71,7 @@ def _measured(op: Callable, layer: str, name: str) -> Callable:
         line.nbytes += sum({id(a): a.nbytes for a in _arrays((args, options, result))}.values())
         return result
 
-    return measured
+    return recorded
 
 
 def _arrays(value: Any) -> list[np.ndarray]:

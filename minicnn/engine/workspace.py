@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -54,6 +55,9 @@ class Workspace:
         self._last[name] = memory[:size].reshape(shape)
         return self._last[name]
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Workspace, ()  # a copy has memory of its own
+
     @property
     def nbytes(self) -> int:
         return sum(memory.nbytes for memory in self._memory.values())
@@ -61,6 +65,9 @@ class Workspace:
 
 class _Fresh(Workspace):
     """New memory for every array."""
+
+    def __reduce__(self) -> str:  # type: ignore[override]  # there is only one
+        return "FRESH"
 
     def empty(self, name: str, shape: tuple[int, ...], dtype: np.dtype | type) -> np.ndarray:
         return aligned_empty(math.prod(shape), dtype).reshape(shape)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeVar, overload
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minicnn.engine.arguments import FLOATS, floating
 from minicnn.engine.initializers import Initializer, Seed, as_generator
@@ -83,7 +84,7 @@ class Layer:
         *,
         values: Mapping[str, Array] | None = None,
         rng: Seed = None,
-        dtype: np.dtype | type = np.float32,
+        dtype: DTypeLike = np.float32,
     ) -> None:
         """Make the layer's arrays: parameters are drawn, state starts as the same number everywhere.
 
@@ -190,18 +191,19 @@ class Layer:
         """The state that is random generators, by name."""
         return {name: g for name, g in self.state.items() if isinstance(g, np.random.Generator)}
 
-    def astype(self, dtype: np.dtype | type) -> Layer:
+    def astype(self, dtype: DTypeLike) -> Layer:
         """A copy that computes in `dtype`, float32 or float64."""
         arrays = {name: array.astype(dtype) for name, array in self.arrays().items()}
-        return _build_again(type(self), self.settings(), arrays, copy.deepcopy(self.generators()), self.ops)
+        layer = build_layer(type(self), self.settings(), arrays, self.ops)
+        layer.state |= copy.deepcopy(self.generators())
+        return layer
 
-    def __reduce__(self) -> tuple:
-        """What `copy` and `pickle` need: the layer without its gradients and caches."""
-        return _build_again, (type(self), self.settings(), self.arrays(), self.generators(), self.ops)
+    def __getstate__(self) -> dict[str, Any]:
+        """What `copy` and `pickle` need: the layer without what its last forward left for backward."""
+        return self.__dict__ | {"_forward_done": None}
 
-    def __deepcopy__(self, memo: dict) -> Layer:
-        generators = copy.deepcopy(self.generators(), memo)  # two layers may share one
-        return _build_again(type(self), self.settings(), self.arrays(), generators, self.ops)
+    def __copy__(self) -> Layer:
+        return copy.deepcopy(self)
 
     def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
@@ -251,15 +253,3 @@ def build_layer(
             f"{kind.__name__}: expected a constructor that accepts `values`, to restore its arrays"
         )
     return kind(**arguments)
-
-
-def _build_again(
-    kind: type[Layer],
-    settings: dict[str, Any],
-    arrays: dict[str, Array],
-    generators: dict[str, np.random.Generator],
-    ops: str,
-) -> Layer:
-    layer = build_layer(kind, settings, arrays, ops)
-    layer.state |= generators
-    return layer

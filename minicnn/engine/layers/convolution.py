@@ -21,6 +21,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minicnn.engine.arguments import integer, pair
 from minicnn.engine.initializers import BIASES, WEIGHTS, Initializer, Seed
@@ -50,7 +51,7 @@ class Conv2D(Layer):
         weight_init: Initializer = WEIGHTS,
         bias_init: Initializer = BIASES,
         rng: Seed = None,
-        dtype: np.dtype | type = np.float32,
+        dtype: DTypeLike = np.float32,
         values: Mapping[str, Array] | None = None,
         ops: str = "kernels",
     ) -> None:

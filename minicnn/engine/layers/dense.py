@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minicnn.engine.arguments import integer
 from minicnn.engine.initializers import BIASES, WEIGHTS, Initializer, Seed
@@ -35,7 +36,7 @@ class Dense(Layer):
         weight_init: Initializer = WEIGHTS,
         bias_init: Initializer = BIASES,
         rng: Seed = None,
-        dtype: np.dtype | type = np.float32,
+        dtype: DTypeLike = np.float32,
         values: Mapping[str, Array] | None = None,
         ops: str = "kernels",
     ) -> None:

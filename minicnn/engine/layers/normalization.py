@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from minicnn.engine.arguments import BELOW_1, integer, number
 from minicnn.engine.initializers import constant
@@ -48,7 +49,7 @@ class BatchNorm2D(Layer):
         epsilon: float = 1e-5,
         *,
         name: str = "norm",
-        dtype: np.dtype | type = np.float32,
+        dtype: DTypeLike = np.float32,
         values: Mapping[str, Array] | None = None,
         ops: str = "kernels",
     ) -> None:
