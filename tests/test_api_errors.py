@@ -67,6 +67,15 @@ def refused(error, argument, function, *args, **named):
         refused(TypeError, "dtype", tutorial_network, dtype=int),
         refused(TypeError, "dtype", tutorial_network, dtype=np.float16),
         refused(TypeError, "dtype", softmax_regression, dtype="nonsense"),
+        refused(TypeError, "dense.weight", Dense, 2, 3, weight_init=0.5),
+        refused(
+            TypeError, "dense.weight", Dense, 2, 3, weight_init=lambda rng, shape: np.ones(shape, complex)
+        ),
+        refused(TypeError, "dense.bias", Dense, 2, 3, bias_init=lambda rng, shape: None),
+        refused(ValueError, "dense.weight", Dense, 2, 3, weight_init=lambda rng, shape: np.ones(shape[::-1])),
+        refused(ValueError, "conv.bias", Conv2D, 2, 3, bias_init=lambda rng, shape: 0.5),
+        refused(ValueError, "dense.weight", Dense, 2, 3, weight_init=lambda rng, shape: np.full(shape, NAN)),
+        refused(ValueError, "dense.weight", Dense, 1, 1, values={"weight": [[NAN]], "bias": [0.0]}),
         refused(ValueError, "ops", softmax_regression, ops="blas"),
         refused(ValueError, "in_channels", Conv2D, 0, 1),
         refused(TypeError, "filters", Conv2D, 1, 1.5),
@@ -102,6 +111,8 @@ def refused(error, argument, function, *args, **named):
         refused(TypeError, "images", predict, IMAGES.astype(int)),
         refused(ValueError, "images", predict, IMAGES[:, :5]),
         refused(ValueError, "images", predict, IMAGES[:0]),
+        refused(ValueError, "images", predict, np.full_like(X, NAN)),
+        refused(ValueError, "images", predict, np.full_like(X, INF)),
         refused(ValueError, "reduction", SoftmaxCrossEntropy, "max"),
         refused(TypeError, "logits", loss, [[1.0]], [0]),
         refused(TypeError, "logits", loss, LOGITS.astype(int), [0, 1, 2]),
@@ -135,6 +146,15 @@ def test_a_wrong_argument_is_named_with_what_was_expected_and_given(error, argum
     message = str(caught.value)
     assert re.search(rf"(^|: ){argument}: expected .*, got .+", message), message
     assert "\n" not in message
+
+
+def test_a_network_file_with_a_number_that_is_not_finite_is_refused(tmp_path):
+    for bad in NAN, INF, -INF:
+        net = softmax_regression(**OPS)
+        net.values[5] = bad
+        net.save(tmp_path / "net")
+        with pytest.raises(ValueError, match="net: fc.weight: expected finite numbers, got NaN or infinity"):
+            load_network(tmp_path / "net")
 
 
 def test_a_file_that_is_no_network_is_named(tmp_path):

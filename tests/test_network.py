@@ -345,6 +345,26 @@ def test_layers_of_several_networks_have_no_one_array():
         _ = both.values
 
 
+@pytest.mark.long
+@pytest.mark.timeout(120)  # were a check quadratic, this would take hours
+def test_two_hundred_thousand_layers_are_built_or_refused():
+    count = 200_000
+    net = Sequential((ReLU(name=f"relu{i}", ops="reference") for i in range(count)), (3,))
+    described = net.architecture()
+    assert len(build(described, {}, "reference").layers) == count
+    with pytest.raises(ValueError, match="got 'relu0' twice"):
+        build(described | {"layers": described["layers"] * 2}, {}, "reference")
+    with pytest.raises(ValueError, match=rf"got layer0\.weight, .* and {count - 10} more"):
+        build(described, {f"layer{i}.weight": np.ones(1) for i in range(count)}, "reference")
+
+
+def test_the_layers_of_a_network_cannot_be_exchanged():
+    net = Sequential([ReLU()], (3,))
+    with pytest.raises(TypeError):
+        net.layers[0] = Dense(3, 3)
+    assert not hasattr(net.layers, "append")
+
+
 def test_layers_may_come_from_a_generator():
     assert len(Sequential((ReLU(name=name) for name in "ab"), (3,)).layers) == 2
 

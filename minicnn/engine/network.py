@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, overload
 
@@ -50,9 +51,9 @@ class Sequential:
         for layer in self.layers:
             if not isinstance(layer, Layer):
                 raise TypeError(f"layers: expected layers, got {type(layer).__name__}")
-        names = [layer.name for layer in self.layers]
-        for repeated in {n for n in names if names.count(n) > 1}:
-            raise ValueError(f"layers: expected different names, got {repeated!r} twice")
+        for name_of_layer, count in Counter(layer.name for layer in self.layers).items():
+            if count > 1:
+                raise ValueError(f"layers: expected different names, got {name_of_layer!r} twice")
         if not isinstance(input_shape, (tuple, list)):
             raise TypeError(f"input_shape: expected a tuple of integers, got {input_shape!r}")
         self.input_shape = tuple(integer("input_shape", size, at_least=1) for size in input_shape)
@@ -202,6 +203,8 @@ class Sequential:
         images = np.asarray(images)
         if images.dtype != np.uint8 and images.dtype.kind != "f":
             raise TypeError(f"images: expected uint8 or floats, got {images.dtype}")
+        if images.dtype != np.uint8 and not np.isfinite(images).all():
+            raise ValueError("images: expected finite numbers, got NaN or infinity")
         shape = self.input_shape
         if images.dtype == np.uint8 and shape[-1] == 1 and images.ndim == len(shape):
             images = images[..., None]

@@ -103,7 +103,7 @@ class Layer:
         if values is None:
             rng = as_generator(rng)
             for name, (shape, initializer) in parameters.items():
-                given[name] = np.asarray(initializer(rng, shape)).astype(dtype)
+                given[name] = self._drawn(name, initializer, rng, shape, dtype)
                 self._expect_value(name, given[name], shape, dtype)
         for name in parameters:
             self.parameters.append(Parameter(f"{self.name}.{name}", np.array(given[name], order="C")))
@@ -209,12 +209,26 @@ class Layer:
         settings = ", ".join(f"{name}={value!r}" for name, value in self.settings().items())
         return f"{type(self).__name__}({settings})"
 
+    def _drawn(
+        self, name: str, initializer: Initializer, rng: np.random.Generator, shape: Shape, dtype: np.dtype
+    ) -> Array:
+        if not callable(initializer):
+            raise TypeError(
+                f"{self.name}.{name}: expected a function of a generator and a shape, got {initializer!r}"
+            )
+        drawn = np.asarray(initializer(rng, shape))
+        if drawn.dtype.kind not in "fiu":
+            raise TypeError(f"{self.name}.{name}: expected floats from its initializer, got {drawn.dtype}")
+        return drawn.astype(dtype)
+
     def _expect_value(self, name: str, value: Array, shape: Shape, dtype: np.dtype) -> None:
         value = np.asarray(value)
         if (value.shape, value.dtype) != (shape, dtype):
             raise ValueError(
                 f"{self.name}.{name}: expected {dtype} {list(shape)}, got {value.dtype} {list(value.shape)}"
             )
+        if not np.isfinite(value).all():
+            raise ValueError(f"{self.name}.{name}: expected finite numbers, got NaN or infinity")
 
     def _check_input(self, x: Array) -> None:
         if not isinstance(x, np.ndarray):
