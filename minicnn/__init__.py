@@ -1,5 +1,6 @@
 """minicnn: a convolutional network engine to read, to check gradients with, and to train on a CPU."""
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from minicnn.engine.optimizers import SGD, Adam
     from minicnn.engine.parameters import Parameter
     from minicnn.tutorial import Diverged, softmax_regression, train_step, tutorial_network
+
+if not os.path.exists(__file__):  # the compiler needs the sources as files, and MNIST is a file, too
+    raise ImportError(f"minicnn cannot run from an archive ({__file__}): unpack or install it")
 
 # Where the public names live. They are imported when first used: `minicnn --version` needs no compiler.
 _HOMES = {

@@ -365,7 +365,7 @@ def test_a_weight_gradient_on_demand_has_the_bits_of_backward_and_goes_where_it_
 def test_a_weight_gradient_refuses_a_place_that_only_a_copy_of_it_would_reach(share):
     x, dy = typical("dense_weight_gradient", share=share).args
     for out in np.zeros((10, 20)).T, np.zeros((20, 9)), np.zeros((20, 10), np.float32):
-        with pytest.raises(ValueError, match=r"out: expected C-contiguous float64 \[20, 10\], got"):
+        with pytest.raises((TypeError, ValueError), match="out: expected .*, got"):
             kernels.dense_weight_gradient(x, dy, out)
 
 

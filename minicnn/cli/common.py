@@ -78,14 +78,19 @@ def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
     """
     if ops == "reference":
         return
+    from minicnn.engine.ops import find_ops
+
     try:
-        from minicnn.engine.kernels.dry_run import on_first_compilation
-        from minicnn.engine.kernels.threads import set_threads
+        if not find_ops("kernels").compiled:  # with a warning
+            return
     except ImportError as error:
         raise UsageError(f"Numba cannot be imported ({error}); train --ops reference works without") from None
+    from minicnn.engine.kernels.dry_run import COMPILING, announce_compilation
+    from minicnn.engine.kernels.threads import set_threads
+
     if threads is not None:
         set_threads(threads)
-    on_first_compilation(lambda: tell("compiling kernels (first run only, about 20 s)"))
+    announce_compilation(lambda: tell(COMPILING))
 
 
 ORIENTATION: dict[str, Any] = {"size": None, "transpose": False, "invert": False}  # options, and defaults

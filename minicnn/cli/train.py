@@ -81,7 +81,9 @@ def _train(args: argparse.Namespace) -> int:
 
 def _warmup(run: Run) -> contextlib.AbstractContextManager[None]:
     """Compile kernels in a second process, if there are kernels."""
-    if run.settings.ops == "reference":
+    from minicnn.engine.ops import find_ops
+
+    if not find_ops(run.settings.ops).compiled:
         return contextlib.nullcontext()
     from minicnn.runs.warmup import compiling_ahead
 

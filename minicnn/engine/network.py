@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import os
-import threading
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal, overload
@@ -15,6 +14,7 @@ from numpy.typing import DTypeLike
 
 from minicnn.engine.arguments import integer
 from minicnn.engine.layers.base import REGISTERED, Array, Layer, Shape, State, build_layer
+from minicnn.engine.locks import Lock
 from minicnn.engine.ops import OpsMemory, find_ops
 from minicnn.engine.parameters import (
     Parameter,
@@ -64,7 +64,7 @@ class Sequential:
         self.dtype = common_dtype(self.parameters())
         if all(p.store is None for p in self.parameters()):
             ParameterStore(self.parameters())
-        self._predicting = threading.Lock()
+        self._predicting = Lock()
         self.free_memory()
 
     def __repr__(self) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import Any
 
 from minicnn.engine import profile, reference
+from minicnn.engine.numba_settings import JitDisabledError
 from minicnn.engine.workspace import FRESH, Workspace
 
 OPS = ("kernels", "reference")
@@ -27,9 +29,14 @@ class Ops:
         self._workspace, self._user = workspace, user
         self._measured = bool(user) and profile.wanted()
 
+    @property
+    def compiled(self) -> bool:
+        """Whether these are the kernels."""
+        return self._module is not reference
+
     def __getattr__(self, operation: str) -> Any:
         found = getattr(self._module, operation)
-        if self._module is not reference and self._workspace is not FRESH:
+        if self.compiled and self._workspace is not FRESH:
             found = partial(found, workspace=self._workspace)
         if self._measured:
             found = profile.measured(found, self._user, operation)
@@ -48,7 +55,8 @@ def find_ops(name: str, workspace: Workspace = FRESH, user: str = "") -> Ops:
     fresh memory; with a `Workspace` a call overwrites what the call before returned. The reference is
     plain NumPy and always allocates. Numba is imported only for the kernels. `user` is the name under
     which a profile lists what is computed, see `minicnn.engine.profile`.
-    Raises ValueError for an unknown name, ImportError where Numba is missing.
+    Where NUMBA_DISABLE_JIT is set, "kernels" are the reference, with a warning.
+    Raises ValueError for an unknown name, ImportError where Numba is missing or cannot run.
     """
     return Ops(name, workspace, user)
 
@@ -57,10 +65,14 @@ def _module(name: str) -> Any:
     if name not in MODULES:
         try:
             from minicnn.engine import kernels
+
+            MODULES[name] = kernels
+        except JitDisabledError as error:
+            warnings.warn(f"{error}: computing with the reference, plain NumPy", RuntimeWarning, stacklevel=4)
+            MODULES[name] = reference
         except ImportError as error:
             wanted = 'compute with ops="reference" instead'
             raise ImportError(f"the kernels need Numba ({error}); {wanted}") from None
-        MODULES[name] = kernels
     return MODULES[name]
 
 

@@ -34,19 +34,19 @@ def compiling_ahead(settings: Settings, data: Dataset) -> Iterator[None]:
     from minicnn.engine.kernels.dry_run import has_cache, on_first_compilation
 
     threads, helpers = numba.get_num_threads(), []
-    wanted = has_cache() and threads > 1
+    wanted = has_cache() and threads > 1 and bool(sys.executable)
 
     def start() -> None:
         if not wanted:
             return
-        # The same path as here, so that no file of the working directory gets in the way.
+        # The same path as here, and nothing else that could bring in other code.
         code = f"import sys; sys.path[:] = {sys.path}; from minicnn.runs.warmup import compile_step; "
         code += "compile_step(*sys.argv[1:])"
         facts = dataclasses.asdict(settings), *data.shape, len(data.classes), threads
         arguments = [json.dumps(fact) for fact in facts]
         nowhere: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
         with contextlib.suppress(OSError):
-            helpers.append(subprocess.Popen([sys.executable, "-c", code, *arguments], **nowhere))
+            helpers.append(subprocess.Popen([*_isolated_python(), "-c", code, *arguments], **nowhere))
 
     on_first_compilation(start)
     try:
@@ -56,6 +56,21 @@ def compiling_ahead(settings: Settings, data: Dataset) -> Iterator[None]:
         for helper in helpers:
             helper.terminate()
             helper.wait()
+
+
+def _isolated_python() -> list[str]:
+    """This Python, without what its environment and the user's own packages would bring in.
+
+    It may be stricter than its parent, which runs with or without -I, -E and -s, but is never laxer.
+    """
+    command = [sys.executable, "-I"]
+    if sys.flags.no_site:
+        command.append("-S")
+    if sys.dont_write_bytecode:
+        command.append("-B")
+    if sys.pycache_prefix is not None:
+        command.append(f"-Xpycache_prefix={sys.pycache_prefix}")
+    return command
 
 
 def compile_step(settings: str, H: str, W: str, C: str, classes: str, threads: str) -> None:

@@ -24,10 +24,11 @@ What they are made of, from the bottom:
 
 And what compiles and runs them:
 
+    environment.py    Numba itself, with its settings
     jit.py        @kernel and @helper; the lock, and what to do after a fork
     cache.py      where machine code is kept
     threads.py    how many threads, how long they spin, where they stay
-    dry_run.py    which kernels a step would compile
+    dry_run.py    which kernels a step would compile, and who is told that one is compiled
 
 Names: N images, H rows, W columns, C channels, F filters; Ho, Wo the size of a convolution, Po, Qo that of
 the pool behind it; K the length of a product's sums. dx is dL/dx. argmax says which pixel of a pool window
@@ -35,7 +36,8 @@ was the largest, 2 * row + column in a window of 2 x 2. "panel": columns of a ma
 one row after the other.
 """
 
-from minicnn.engine.kernels import threads  # noqa: F401  how many there are, and where, is settled before the first kernel
+from minicnn.engine.kernels import environment  # noqa: F401, I001  Numba's settings come first,
+from minicnn.engine.kernels import dry_run, threads  # noqa: F401  then, before any kernel, the threads
 from minicnn.engine.kernels.average_pooling import (
     average_pool2d_backward,
     average_pool2d_forward,

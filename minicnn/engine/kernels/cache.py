@@ -9,10 +9,12 @@ No writable place, or a damaged or deleted cache, costs a compilation and one wa
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import hashlib
 import os
+import shutil
 import tempfile
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -21,19 +23,18 @@ from typing import Any
 import numba
 from numba.core import config
 
-_setting_lock = threading.Lock()  # Numba's setting is global, the directory is not
+from minicnn.engine.locks import Lock
 
-
-def _after_fork_in_child() -> None:
-    global _setting_lock
-    _setting_lock = threading.Lock()
-
-
-os.register_at_fork(after_in_child=_after_fork_in_child)
+_setting_lock = Lock()  # Numba's setting is global, the directory is not
 
 
 def _find_directory() -> str | None:
-    """The first writable of: Numba's own setting, beside the sources, the user's cache."""
+    """The first writable of: Numba's own setting, beside the sources, the user's cache.
+
+    If a place that comes before it is full of kernels but cannot be written, as in a read-only
+    installation, they are copied: Numba reads only where it can write. Failing all, into a directory that
+    lasts as long as this process.
+    """
     here = Path(__file__).parent
     digest = hashlib.sha256()
     for source in sorted([*here.glob("*.py"), here.parent / "workspace.py"]):
@@ -48,15 +49,41 @@ def _find_directory() -> str | None:
         pass
     if config.CACHE_DIR:
         places.insert(0, Path(config.CACHE_DIR))
-    for place in places:
+    filled = None
+    for directory in (place / name for place in places):
         try:
-            directory = place / name
+            if filled is not None and not directory.exists():
+                _copy(filled, directory)
             directory.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=directory):
                 return str(directory)
         except OSError:
-            continue
+            with contextlib.suppress(OSError):
+                if filled is None and any(directory.rglob("*.nbi")):
+                    filled = directory
+    if filled is not None:
+        with contextlib.suppress(OSError):
+            directory = Path(tempfile.mkdtemp(prefix="minicnn-kernels-"))
+            atexit.register(_remove, directory, os.getpid())
+            shutil.copytree(filled, directory, dirs_exist_ok=True)
+            return str(directory)
     return None
+
+
+def _copy(filled: Path, directory: Path) -> None:
+    """Copy a cache to where none is. Another process may do so at the same time."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=f"{directory.name}-", dir=directory.parent))
+    try:
+        shutil.copytree(filled, beside, dirs_exist_ok=True)
+        beside.rename(directory)
+    except OSError:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def _remove(directory: Path, owner: int) -> None:
+    if os.getpid() == owner:  # and not a forked child
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 DIRECTORY = _find_directory()

@@ -17,15 +17,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import get_num_threads, get_thread_id, prange
+from numba import get_thread_id, prange
 
 from minicnn.engine.kernels.conv_relu_pool_backward import conv_relu_pool_backward
 from minicnn.engine.kernels.expect import expect_convolution
-from minicnn.engine.kernels.jit import kernel
+from minicnn.engine.kernels.jit import kernel, thread_count
 from minicnn.engine.kernels.pooling import ConvReLUPoolCache, pool_block
 from minicnn.engine.kernels.tile import Factor, Rows, copy_tile_row, panel_width, tile, tile_rows
 from minicnn.engine.kernels.vector import address, advance, lanes
-from minicnn.engine.kernels.winograd import MIN_CHANNELS, TAPS, winograd_conv_relu_pool
+from minicnn.engine.kernels.winograd import _winograd_conv_relu_pool, suits_winograd
 from minicnn.engine.reference import window_geometry
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
@@ -120,7 +120,7 @@ def conv_relu_pool_forward(
     Po, Qo = -(-Ho // 2), -(-Wo // 2)
     width, dtype = panel_width(x.dtype), x.dtype
 
-    winograd = kh == kw == TAPS and stride == 1 and C >= MIN_CHANNELS
+    winograd = suits_winograd(w.shape, stride)
     if winograd:  # works on whole windows of the pool
         bottom, right = bottom + Ho % 2, right + Wo % 2
     padded = _with_slack(workspace, "padded", (N, top + H + bottom, left + W + right, C), dtype)
@@ -133,9 +133,9 @@ def conv_relu_pool_forward(
     y = workspace.empty("y", (N, Po, Qo, F), dtype)
     argmax = workspace.empty("argmax", (N, Po, Qo, F), np.uint8)
     if winograd:
-        winograd_conv_relu_pool(padded, panels, bias, y, argmax, (Ho, Wo), workspace)
+        _winograd_conv_relu_pool(padded, panels, bias, y, argmax, (Ho, Wo), workspace)
     else:
-        scratch = workspace.empty("conv", (get_num_threads(), 4 * POOL_ROWS * Qo * width), dtype)
+        scratch = workspace.empty("conv", (thread_count(), 4 * POOL_ROWS * Qo * width), dtype)
         _forward(padded, panels, bias, y, argmax, (kh, kw, stride), (Ho, Wo), scratch)
     return y, ConvReLUPoolCache(x.shape, padded, w, y, argmax, stride, padding)
 

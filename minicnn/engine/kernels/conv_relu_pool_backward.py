@@ -20,14 +20,15 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-from numba import get_num_threads, get_thread_id, prange
+from numba import get_thread_id, prange
 
-from minicnn.engine.kernels.expect import expect
-from minicnn.engine.kernels.jit import helper, kernel
-from minicnn.engine.kernels.one_channel import one_channel_weight_gradient
+from minicnn.engine.kernels.expect import expect, expect_contiguous, expect_floats
+from minicnn.engine.kernels.jit import helper, kernel, thread_count
+from minicnn.engine.kernels.one_channel import _one_channel_weight_gradient
 from minicnn.engine.kernels.pooling import ConvReLUPoolCache
 from minicnn.engine.kernels.tile import GATHER_VECTORS, append, gather_sum
 from minicnn.engine.kernels.vector import address, lanes, lanes_of
+from minicnn.engine.kernels.winograd import suits_winograd
 from minicnn.engine.reference import window_geometry
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
@@ -201,7 +202,7 @@ def _sparse_weight_gradient(
     )
     _list_by_filter(dy, y, argmax, terms, stride * Wp * C, stride * C)
     size = pieces[0].size * lanes(dtype)
-    scratch = workspace.empty("sums", (get_num_threads(), FILTERS, size), dtype)
+    scratch = workspace.empty("sums", (thread_count(), FILTERS, size), dtype)
     _weight_gradient(padded, terms, dw, db, pieces, scratch)
     return dw, db
 
@@ -212,7 +213,7 @@ def _sparse_input_gradient(
     x_shape, padded, w, y, argmax, stride, padding = cache
     (_, H, W, C), (kh, kw, _, F), dtype = x_shape, w.shape, dy.dtype
     (_, Hp, Wp, _), (_, Po, Qo, _) = padded.shape, y.shape
-    threads, lane_count = get_num_threads(), lanes(dtype)
+    threads, lane_count = thread_count(), lanes(dtype)
     _, top, _ = window_geometry(H, kh, stride, padding)
     _, left, _ = window_geometry(W, kw, stride, padding)
     in_image, in_sums = pieces
@@ -231,15 +232,34 @@ def _sparse_input_gradient(
     return dx
 
 
+def _expect_cache(cache: ConvReLUPoolCache) -> None:
+    """Raise unless it is what a forward has left."""
+    if not isinstance(cache, ConvReLUPoolCache):
+        raise TypeError(f"cache: expected that of conv_relu_pool_forward, got {type(cache).__name__}")
+    (N, H, W, C), padded, w, y, argmax, stride, padding = cache
+    expect_floats("w", w, 4)
+    kh, kw, _, F = w.shape
+    expect("w", w, (kh, kw, C, F), w.dtype)
+    Ho, top, bottom = window_geometry(H, kh, stride, padding)
+    Wo, left, right = window_geometry(W, kw, stride, padding)
+    expect("y", y, (N, -(-Ho // 2), -(-Wo // 2), F), w.dtype)
+    expect("argmax", argmax, y.shape, np.uint8)
+    more = suits_winograd(w.shape, stride)  # whole windows of the pool
+    Hp, Wp = top + H + bottom + more * (Ho % 2), left + W + right + more * (Wo % 2)
+    expect("padded", padded, (N, Hp, Wp, C), w.dtype)
+    expect_contiguous(padded=padded, y=y, argmax=argmax)
+
+
 def conv_relu_pool_backward(
     dy: Array, cache: ConvReLUPoolCache, input_gradient: bool = True, *, workspace: Workspace = FRESH
 ) -> tuple[Array | None, Array, Array]:
     """See `minicnn.engine.reference.conv_relu_pool_backward`."""
+    _expect_cache(cache)
     expect("dy", dy, cache.y.shape, cache.y.dtype)
     dy = as_contiguous(dy)
     pieces = _pieces(cache.w.shape, cache.padded.shape[2], lanes(dy.dtype))
     if cache.x_shape[3] == 1:
-        dw, db = one_channel_weight_gradient(dy, cache, workspace)
+        dw, db = _one_channel_weight_gradient(dy, cache, workspace)
     else:
         dw, db = _sparse_weight_gradient(dy, cache, pieces, workspace)
     if not input_gradient:

@@ -127,6 +127,8 @@ def conv2d_backward(
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """See `minicnn.engine.reference.conv2d_backward`."""
     x_shape, cols, w, stride, padding = cache
+    expect_floats("cols", cols, 4)
+    expect_floats("w", w, 4)
     kh, kw, _, F = w.shape
     K = cols.shape[-1]
     expect("dy", dy, (*cols.shape[:3], F), cols.dtype)

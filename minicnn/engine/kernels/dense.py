@@ -7,22 +7,14 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from minicnn.engine.kernels.expect import expect, expect_floats
+from minicnn.engine.kernels.expect import expect, expect_changeable, expect_floats
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.kernels.matmul import matmul
-from minicnn.engine.kernels.sparse import (
-    NARROW,
-    WIDE,
-    adam_along_product,
-    nonzeros_by_image,
-    nonzeros_by_unit,
-    sparse_input_gradient,
-    sparse_weight_gradient,
-)
+from minicnn.engine.kernels.sparse import adam_along_product, sparse_input_gradient, sparse_weight_gradient
 from minicnn.engine.kernels.updates import adam_numbers, adam_update
 from minicnn.engine.kernels.vector import add, address
 from minicnn.engine.reference import Cache
-from minicnn.engine.workspace import FRESH, Workspace, as_contiguous, flat
+from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
 COLUMNS = 16  # of dy in a block of work of the bias gradient
 
@@ -40,6 +32,8 @@ def _sum_rows(dy, db):
 
 def sum_rows(dy: np.ndarray, workspace: Workspace) -> np.ndarray:
     """dy [M, F] -> db [F]."""
+    expect_floats("dy", dy, 2)
+    dy = as_contiguous(dy)
     db = workspace.empty("db", (dy.shape[1],), dy.dtype)
     _sum_rows(dy, db)
     return db
@@ -68,6 +62,9 @@ def dense_backward(
 ) -> tuple[np.ndarray | None, np.ndarray | None, np.ndarray]:
     """See `minicnn.engine.reference.dense_backward`."""
     x, w = cache
+    expect_floats("x", x, 2)
+    expect_floats("w", w, 2)
+    expect("w", w, (x.shape[1], w.shape[1]), x.dtype)
     expect("dy", dy, (len(x), w.shape[1]), x.dtype)
     dy = as_contiguous(dy)
     # y = x @ w + b
@@ -87,23 +84,18 @@ def dense_weight_gradient(
     shape = x.shape[1], dy.shape[1]
     if out is None:
         out = workspace.empty("dw", shape, dy.dtype)
-    elif (out.shape, out.dtype, out.flags.c_contiguous) != (shape, dy.dtype, True):
-        found = f"{out.dtype} {list(out.shape)}" + ("" if out.flags.c_contiguous else ", strided")
-        raise ValueError(f"out: expected C-contiguous {dy.dtype} {list(shape)}, got {found}")
-    by_unit = nonzeros_by_unit(dy, WIDE, workspace)
-    if by_unit is None:
-        return matmul(x.T, dy, out=out, workspace=workspace)
-    sparse_weight_gradient(by_unit, x, out, workspace)
-    return out
+    expect("out", out, shape, dy.dtype)
+    expect_changeable(out=out)
+    if sparse_weight_gradient(dy, x, out, workspace):
+        return out
+    return matmul(x.T, dy, out=out, workspace=workspace)
 
 
 def _input_gradient(dy: np.ndarray, w: np.ndarray, workspace: Workspace) -> np.ndarray:
     dx = workspace.empty("dx", (len(dy), len(w)), dy.dtype)
-    by_image = nonzeros_by_image(dy, workspace)
-    if by_image is None:
-        return matmul(dy, w.T, out=dx, workspace=workspace)
-    sparse_input_gradient(by_image, as_contiguous(w), dx, workspace)
-    return dx
+    if sparse_input_gradient(dy, w, dx, workspace):
+        return dx
+    return matmul(dy, w.T, out=dx, workspace=workspace)
 
 
 def adam_product_update(
@@ -121,11 +113,8 @@ def adam_product_update(
     expect("dy", dy, (len(x), dy.shape[1]), x.dtype)
     for name, array in (("value", value), ("m", m), ("v", v)):
         expect(name, array, (x.shape[1], dy.shape[1]), x.dtype)
+    expect_changeable(value=value, m=m, v=v)
     x, dy = as_contiguous(x), as_contiguous(dy)
-    by_unit = nonzeros_by_unit(dy, NARROW, workspace)
-    if by_unit is None:
+    if not adam_along_product(value, x, dy, m, v, adam_numbers(value.dtype, *settings), workspace):
         grad = workspace.empty("dw", value.shape, value.dtype)
         adam_update(value, matmul(x.T, dy, out=grad, workspace=workspace), m, v, *settings)
-    else:
-        numbers = adam_numbers(value.dtype, *settings)
-        adam_along_product(by_unit, flat(value), x, flat(m), flat(v), numbers, workspace)

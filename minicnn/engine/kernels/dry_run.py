@@ -1,4 +1,4 @@
-"""What compiling on a second processor needs to know: which kernels a step calls, and when one is compiled.
+"""Which kernels a step calls, and when one is compiled: what compiling on a second processor needs to know.
 
 Numba compiles one kernel at a time in a process, and the first run ever waited 34 s for its first log line.
 With a second process that compiles the kernels of the same step from the back, into the same cache, it
@@ -8,6 +8,7 @@ waited 19 s (`minicnn/runs/warmup.py`).
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -54,8 +55,9 @@ class _FirstCompilation(event.Listener):
     def __init__(self, callback: Callable[[], None]) -> None:
         self.callback: Callable[[], None] | None = callback
 
-    def on_start(self, _: Any) -> None:
-        if self.callback is not None:
+    def on_start(self, event: Any) -> None:
+        module = event.data["dispatcher"].py_func.__module__ or ""  # what Numba itself makes has none
+        if self.callback is not None and module.startswith("minicnn."):
             callback, self.callback = self.callback, None
             callback()
 
@@ -92,6 +94,26 @@ event.register("numba:compile", _stopwatch)
 def compile_seconds() -> float:
     """How long this process has compiled so far."""
     return _stopwatch.seconds
+
+
+COMPILING = "compiling kernels (first run only, about 20 s)"
+
+
+def _tell_a_person() -> None:
+    """Print that kernels are compiled, if somebody looks at stderr: at a terminal, or in a notebook."""
+    stream = sys.stderr
+    with contextlib.suppress(Exception):  # a stream of another make; the line is not worth an error
+        if stream.isatty() or type(stream).__module__.startswith("ipykernel"):
+            print(f"minicnn: {COMPILING}", file=stream, flush=True)
+
+
+_announcement = _FirstCompilation(_tell_a_person)
+event.register("numba:compile", _announcement)
+
+
+def announce_compilation(callback: Callable[[], None]) -> None:
+    """Call `callback` just before the first kernel is compiled, in place of the line on a terminal."""
+    _announcement.callback = callback
 
 
 def has_cache() -> bool:

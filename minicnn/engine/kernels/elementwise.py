@@ -45,6 +45,7 @@ def relu_forward(x: np.ndarray, *, workspace: Workspace = FRESH) -> tuple[np.nda
 def relu_backward(dy: np.ndarray, cache: Cache, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.relu_backward`."""
     (y,) = cache
+    expect_floats("y", y)
     expect("dy", dy, y.shape, y.dtype)
     dx = workspace.empty("dx", dy.shape, dy.dtype)
     _relu_backward(as_contiguous(dy).reshape(-1), y.reshape(-1), dx.reshape(-1))
@@ -64,7 +65,7 @@ def dropout_backward(dy: np.ndarray, cache: Cache, *, workspace: Workspace = FRE
     """See `minicnn.engine.reference.dropout_backward`."""
     mask, keep_prob = cache
     expect_floats("dy", dy)
-    expect("dy", dy, mask.shape, dy.dtype)
+    expect("mask", mask, dy.shape, np.bool_)
     # y = mask * x / keep_prob is linear in x: backward is the same function
     return _masked(workspace.empty("dx", dy.shape, dy.dtype), dy, mask, keep_prob)
 

@@ -1,5 +1,7 @@
 """Checks of arguments: compiled code has none, and would read and write beyond an array that is too small.
 
+Every function here that Python can import, and whose name does not begin with an underscore, makes them.
+
 A check that passes costs about half a microsecond; a training step makes some sixty.
 """
 
@@ -27,9 +29,26 @@ def expect_floats(name: str, array: np.ndarray, axes: int | None = None) -> None
         raise ValueError(f"{name}: expected {wanted}, got shape {list(array.shape)}")
 
 
+def expect_contiguous(**arrays: np.ndarray) -> None:
+    """Raise ValueError unless the arrays are C-contiguous and aligned."""
+    for name, array in arrays.items():
+        if not (array.flags.c_contiguous and array.flags.aligned):
+            raise ValueError(f"{name}: expected a C-contiguous array, got a strided or unaligned one")
+
+
+def expect_changeable(**arrays: np.ndarray) -> None:
+    """Raise ValueError unless kernels can change the arrays in place."""
+    expect_contiguous(**arrays)
+    for name, array in arrays.items():
+        if not array.flags.writeable:
+            raise ValueError(f"{name}: expected an array that can be written, got a read-only one")
+
+
 def expect_window(**sizes: int) -> None:
-    """Raise ValueError unless the sides and the stride of a window are 1 or more."""
+    """Raise TypeError or ValueError unless the sides and the stride of a window are integers from 1."""
     for name, size in sizes.items():
+        if not isinstance(size, (int, np.integer)):
+            raise TypeError(f"{name}: expected an integer, got {size!r}")
         if size < 1:
             raise ValueError(f"{name}: expected 1 or more, got {size}")
 

@@ -8,6 +8,8 @@ What the wrapper guards against:
 - Numba's fallback threading layer aborts when two threads start parallel kernels at once: a lock.
 - After a fork, OpenMP's threads are gone and a parallel kernel would kill the child: the child runs
   the same loops serially. No sum is split between threads, so the bits are the same.
+- A fork in the middle of a compilation, or of a question to Numba, would leave the child with a lock that
+  nobody releases: a fork waits until no other thread is there.
 - A cache of machine code that cannot be read or written: see `cache.py`.
 
 What happens around the calls has files of its own: `threads.py` and `dry_run.py`.
@@ -22,8 +24,10 @@ from typing import Any
 
 import numba
 from numba.core import errors
+from numba.core.compiler_lock import global_compiler_lock
 
 from minicnn.engine.kernels import cache
+from minicnn.engine.locks import Lock
 
 # No fast-math flag at all. "nnan" and "ninf" would hide training that diverges; "reassoc" and even
 # "contract" let the compiler round differently in the serial and the parallel variant of one kernel,
@@ -39,7 +43,8 @@ class _Caller(threading.local):
 
 
 _caller = _Caller()
-_parallel_lock = threading.RLock()
+_parallel_lock = Lock()
+_asking_numba = threading.Lock()  # for what Numba locks within
 _forked = False
 on_new_team: list[
     Callable[[], None]
@@ -47,12 +52,32 @@ on_new_team: list[
 replacement: Callable[[Compiled, tuple], Any] | None = None  # called instead of every kernel, see dry_run.py
 
 
+def _before_fork() -> None:
+    global_compiler_lock.acquire()
+    _asking_numba.acquire()
+
+
+def _after_fork() -> None:
+    _asking_numba.release()
+    global_compiler_lock.release()
+
+
 def _after_fork_in_child() -> None:
-    global _forked, _parallel_lock
-    _forked, _parallel_lock = True, threading.RLock()
+    global _forked
+    _forked = True
+    _after_fork()
 
 
-os.register_at_fork(after_in_child=_after_fork_in_child)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+
+
+def thread_count() -> int:
+    """How many threads a parallel kernel runs on."""
+    if _forked:
+        return 1
+    with _asking_numba:
+        return numba.get_num_threads()
 
 
 class Compiled:
@@ -106,7 +131,7 @@ class Kernel:
 
     def __call__(self, *args: Any) -> Any:
         small = self._serial_up_to and args[0].size <= self._serial_up_to
-        if self._parallel is None or small or _forked or numba.get_num_threads() == 1:
+        if self._parallel is None or small or thread_count() == 1:
             return self.serial(*args)
         with _parallel_lock:
             result = self._parallel(*args)

@@ -50,6 +50,14 @@ def _softmax_and_logs(logits: np.ndarray, workspace: Workspace) -> tuple[np.ndar
     return p, tops, log_totals
 
 
+def _expect_labels(labels: np.ndarray, N: int) -> None:
+    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
+        raise TypeError(
+            f"labels: expected an array of integers, got {getattr(labels, 'dtype', type(labels))}"
+        )
+    expect("labels", labels, (N,), labels.dtype)
+
+
 def softmax_cross_entropy_forward(
     logits: np.ndarray,
     labels: np.ndarray,
@@ -59,11 +67,8 @@ def softmax_cross_entropy_forward(
     workspace: Workspace = FRESH,
 ) -> tuple[float, Cache]:
     """See `minicnn.engine.reference.softmax_cross_entropy_forward`."""
-    if not isinstance(labels, np.ndarray) or labels.dtype.kind not in "iu":
-        raise TypeError(
-            f"labels: expected an array of integers, got {getattr(labels, 'dtype', type(labels))}"
-        )
-    expect("labels", labels, logits.shape[:1], labels.dtype)
+    expect_floats("logits", logits, 2)
+    _expect_labels(labels, len(logits))
     p, tops, log_totals = _softmax_and_logs(logits, workspace)
     # loss = log(sum exp(z)) - z[label], both less the top score, for which float32 is too coarse
     of_labels = logits[np.arange(len(logits)), labels] - tops
@@ -79,6 +84,10 @@ def softmax_cross_entropy_forward(
 def softmax_cross_entropy_backward(dloss: float, cache: Cache, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.softmax_cross_entropy_backward`."""
     p, labels, reduction, label_smoothing = cache
+    expect_floats("p", p, 2)
+    _expect_labels(labels, len(p))
+    if labels.min() < -p.shape[1] or labels.max() >= p.shape[1]:  # NumPy counts negative ones from the end
+        raise ValueError(f"labels: expected 0 to {p.shape[1] - 1}, got {labels.min()} to {labels.max()}")
     real = p.dtype.type
     of_all, of_label = real(label_smoothing / p.shape[1]), real(1 - label_smoothing)
     dlogits = workspace.empty("dlogits", p.shape, p.dtype)

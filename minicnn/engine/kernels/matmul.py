@@ -12,9 +12,10 @@ not wait for it. Every entry of c is summed in the same order whatever the numbe
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, get_thread_id, prange
+from numba import get_thread_id, prange
 
-from minicnn.engine.kernels.jit import helper, kernel
+from minicnn.engine.kernels.expect import expect, expect_changeable, expect_floats
+from minicnn.engine.kernels.jit import helper, kernel, thread_count
 from minicnn.engine.kernels.tile import (
     MAX_ROWS,
     Factor,
@@ -123,15 +124,23 @@ def matmul(
 ) -> np.ndarray:
     """out [M, N] = a [M, K] @ b [K, N] + bias [N]. Returns out, which must be C-contiguous.
 
-    a and b may be transposed views. Plain twin: `a @ b + bias`.
+    a and b may be transposed views. Raises TypeError or ValueError for shapes or dtypes that do not fit.
+    Plain twin: `a @ b + bias`.
     """
+    expect_floats("out", out, 2)
+    expect_changeable(out=out)
+    expect_floats("a", a, 2)
     (M, N), dtype, width = out.shape, out.dtype, panel_width(out.dtype)
+    expect("a", a, (M, a.shape[1]), dtype)
+    expect("b", b, (a.shape[1], N), dtype)
+    if bias is not None:
+        expect("bias", bias, (N,), dtype)
     # At least two blocks, and of one size, so that threads have as much to do.
     m_blocks = max(-(-M // M_BLOCK), min(2 // -(-N // N_BLOCK), -(-M // MAX_ROWS)))
     padded_bias = workspace.empty("padded bias", (N + width,), dtype)
     padded_bias[N:] = 0
     padded_bias[:N] = 0 if bias is None else bias
-    scratch = workspace.empty("panels", (get_num_threads(), N_BLOCK * K_BLOCK + MAX_ROWS * width), dtype)
+    scratch = workspace.empty("panels", (thread_count(), N_BLOCK * K_BLOCK + MAX_ROWS * width), dtype)
     _matmul(_with_strides(a), _with_strides(b), padded_bias, out, -(-M // m_blocks), scratch)
     return out
 

@@ -84,8 +84,9 @@ def batch_norm2d_forward(
 ) -> tuple[Array, Cache]:
     """See `minicnn.engine.reference.batch_norm2d_forward`."""
     expect_floats("x", x, 4)
-    given = {"scale": scale, "shift": shift, "mean": mean, "variance": variance}
-    for name, array in given.items():
+    for name, array in (("scale", scale), ("shift", shift)):
+        expect(name, array, x.shape[3:], x.dtype)
+    for name, array in (("mean", mean), ("variance", variance)):
         if array is not None:
             expect(name, array, x.shape[3:], x.dtype)
     rows, dtype = _rows(x), x.dtype
@@ -108,7 +109,10 @@ def batch_norm2d_backward(
 ) -> tuple[Array, Array, Array]:
     """See `minicnn.engine.reference.batch_norm2d_backward`."""
     _, _, normed, scale, std, of_batch = cache
+    expect_floats("normed", normed, 4)
     expect("dy", dy, normed.shape, normed.dtype)
+    for name, array in (("scale", scale), ("std", std)):
+        expect(name, array, normed.shape[3:], normed.dtype)
     rows, dtype = _rows(dy), dy.dtype
     M, C = rows.shape
     partial = _partial_sums(M, C, dtype, workspace)

@@ -13,9 +13,9 @@ in a fixed order.
 from __future__ import annotations
 
 import numpy as np
-from numba import get_num_threads, get_thread_id, prange
+from numba import get_thread_id, prange
 
-from minicnn.engine.kernels.jit import kernel
+from minicnn.engine.kernels.jit import kernel, thread_count
 from minicnn.engine.kernels.pooling import ConvReLUPoolCache
 from minicnn.engine.kernels.tile import Factor, Rows, panel_width, tile, tile_rows
 from minicnn.engine.kernels.vector import address
@@ -82,7 +82,7 @@ def _add_up(dw_of_block, db_of_block, dw, db):
                     dw[u, v, 0, f] += dw_of_block[block, f // width, u, v, f % width]
 
 
-def one_channel_weight_gradient(
+def _one_channel_weight_gradient(
     dy: np.ndarray, cache: ConvReLUPoolCache, workspace: Workspace
 ) -> tuple[np.ndarray, np.ndarray]:
     """dw [kh, kw, 1, F] and db [F] of the fused block."""
@@ -93,7 +93,7 @@ def one_channel_weight_gradient(
     blocks, panels = -(-len(dy) // IMAGES), -(-F // width)
     dw_of_block = workspace.empty("dw of blocks", (blocks, panels, kh, kw, width), dtype)
     db_of_block = workspace.empty("db of blocks", (blocks, panels * width), dtype)
-    scratch = workspace.empty("spread", (get_num_threads(), 2 * Wo * width), dtype)
+    scratch = workspace.empty("spread", (thread_count(), 2 * Wo * width), dtype)
     _sums_of_blocks(padded, dy, y, argmax, dw_of_block, db_of_block, stride, (Ho, Wo), scratch)
     dw, db = workspace.empty("dw", w.shape, dtype), workspace.empty("db", (F,), dtype)
     _add_up(dw_of_block, db_of_block, dw, db)

@@ -91,10 +91,11 @@ def max_pool2d_forward(
 def max_pool2d_backward(dy: np.ndarray, cache: Cache, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.max_pool2d_backward`."""
     x_shape, argmax, size, stride, padding = cache
-    expect_floats("dy", dy)
+    Ho, top, _ = window_geometry(x_shape[1], size, stride, padding)
+    Wo, left, _ = window_geometry(x_shape[2], size, stride, padding)
+    expect("argmax", argmax, (x_shape[0], Ho, Wo, x_shape[3]), np.uint8)
+    expect_floats("dy", dy, 4)
     expect("dy", dy, argmax.shape, dy.dtype)
-    _, top, _ = window_geometry(x_shape[1], size, stride, padding)
-    _, left, _ = window_geometry(x_shape[2], size, stride, padding)
     dx = workspace.empty("dx", x_shape, dy.dtype)
     _max_pool_backward(as_contiguous(dy), argmax, dx, size, stride, top, left)
     return dx

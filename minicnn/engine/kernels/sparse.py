@@ -15,14 +15,17 @@ that block of the weight at once.
 
 from __future__ import annotations
 
-import numpy as np
-from numba import get_num_threads, get_thread_id, prange
+from typing import Any
 
-from minicnn.engine.kernels.jit import helper, kernel
+import numpy as np
+from numba import get_thread_id, prange
+
+from minicnn.engine.kernels.expect import expect, expect_changeable, expect_floats
+from minicnn.engine.kernels.jit import helper, kernel, thread_count
 from minicnn.engine.kernels.tile import GATHER_VECTORS, Rows, append, gather_sum, transpose
 from minicnn.engine.kernels.updates import adam_step
 from minicnn.engine.kernels.vector import address, advance, lanes, lanes_of, line_of, prefetch
-from minicnn.engine.workspace import CACHE_LINE, Workspace
+from minicnn.engine.workspace import CACHE_LINE, Workspace, as_contiguous, flat
 
 Array = np.ndarray
 Lists = tuple[Array, Array, Array]  # values, offsets, and where they begin or how many they are
@@ -75,7 +78,7 @@ def _list_by_unit(dy, values, offsets, count, step):
     return total
 
 
-def nonzeros_by_image(dy: Array, workspace: Workspace) -> Lists | None:
+def _nonzeros_by_image(dy: Array, workspace: Workspace) -> Lists | None:
     """The nonzeros of each image of dy [N, F], or None if they are too many for skipping zeros to pay.
 
     An offset is the place within a part of `UNITS` units.
@@ -89,7 +92,7 @@ def nonzeros_by_image(dy: Array, workspace: Workspace) -> Lists | None:
     return None if _list_by_image(dy, *lists) > MOSTLY_ZEROS * dy.size else lists
 
 
-def nonzeros_by_unit(dy: Array, vectors: int, workspace: Workspace) -> Lists | None:
+def _nonzeros_by_unit(dy: Array, vectors: int, workspace: Workspace) -> Lists | None:
     """The nonzeros of each unit of dy [N, F], or None if they are too many for skipping zeros to pay.
 
     An offset is the place of the image in a block `vectors` wide.
@@ -102,6 +105,14 @@ def nonzeros_by_unit(dy: Array, vectors: int, workspace: Workspace) -> Lists | N
     )
     found = _list_by_unit(dy, *lists, vectors * lanes(dy.dtype))
     return None if found > MOSTLY_ZEROS * dy.size else lists
+
+
+def _expect_product(dy: Array, x: Array, w: Array) -> None:
+    """Raise unless x [N, D], w [D, F] and dy [N, F] belong together."""
+    expect_floats("dy", dy, 2)
+    expect_floats("x", x, 2)
+    expect("x", x, (len(dy), x.shape[1]), dy.dtype)
+    expect("w", w, (x.shape[1], dy.shape[1]), dy.dtype)
 
 
 # --- dx ------------------------------------------------------------------------------------------
@@ -149,10 +160,17 @@ def _input_gradient(w, nonzeros, dx, scratch):
                 to[d] = row[d]
 
 
-def sparse_input_gradient(by_image: Lists, w: Array, dx: Array, workspace: Workspace) -> None:
-    """Fill dx [N, D] of y = x @ w + b, for the nonzeros of dy [N, F]."""
+def sparse_input_gradient(dy: Array, w: Array, dx: Array, workspace: Workspace) -> bool:
+    """Fill dx [N, D] = dy [N, F] @ w.T [F, D], or return False if dy has too many nonzeros."""
+    _expect_product(dy, dx, w)
+    expect_changeable(dx=dx)
+    by_image = _nonzeros_by_image(as_contiguous(dy), workspace)
+    if by_image is None:
+        return False
     size = (UNITS + len(dx)) * WIDE * lanes(w.dtype)
-    _input_gradient(w, by_image, dx, workspace.empty("blocks", (get_num_threads(), size), w.dtype))
+    scratch = workspace.empty("blocks", (thread_count(), size), w.dtype)
+    _input_gradient(as_contiguous(w), by_image, dx, scratch)
+    return True
 
 
 # --- dw ------------------------------------------------------------------------------------------
@@ -199,10 +217,17 @@ def _weight_gradient(x, nonzeros, dw, scratch):
             transpose(Rows(sums, width), to, j1 - j0, columns)
 
 
-def sparse_weight_gradient(by_unit: Lists, x: Array, dw: Array, workspace: Workspace) -> None:
-    """Fill dw [D, F] of y = x @ w + b, for the nonzeros of dy [N, F]."""
+def sparse_weight_gradient(dy: Array, x: Array, dw: Array, workspace: Workspace) -> bool:
+    """Fill dw [D, F] = x.T [D, N] @ dy [N, F], or return False if dy has too many nonzeros."""
+    _expect_product(dy, x, dw)
+    expect_changeable(dw=dw)
+    by_unit = _nonzeros_by_unit(as_contiguous(dy), WIDE, workspace)
+    if by_unit is None:
+        return False
     size = (len(x) + UNITS) * WIDE * lanes(x.dtype)
-    _weight_gradient(x, by_unit, dw, workspace.empty("blocks", (get_num_threads(), size), x.dtype))
+    scratch = workspace.empty("blocks", (thread_count(), size), x.dtype)
+    _weight_gradient(as_contiguous(x), by_unit, dw, scratch)
+    return True
 
 
 @kernel(parallel=True)
@@ -236,10 +261,17 @@ def _adam_along_product(w, x, nonzeros, m, v, numbers, scratch):
 
 
 def adam_along_product(
-    by_unit: Lists, w: Array, x: Array, m: Array, v: Array, numbers: tuple, workspace: Workspace
-) -> None:
-    """Move w [D * F] along dw = x.T @ dy, for the nonzeros of dy [N, F], listed for `NARROW` blocks."""
-    N, units, side = len(x), min(len(by_unit[0]), MOVED), lanes(x.dtype)
+    w: Array, x: Array, dy: Array, m: Array, v: Array, numbers: tuple[Any, ...], workspace: Workspace
+) -> bool:
+    """Move w [D, F] along dw = x.T @ dy by Adam's `numbers`, or return False if dy has too many nonzeros."""
+    for array in (w, m, v):
+        _expect_product(dy, x, array)
+    expect_changeable(w=w, m=m, v=v)
+    by_unit = _nonzeros_by_unit(as_contiguous(dy), NARROW, workspace)
+    if by_unit is None:
+        return False
+    N, units, side = len(x), min(dy.shape[1], MOVED), lanes(x.dtype)
     size = (N + units) * NARROW * side + side * (units + CACHE_LINE // x.itemsize)
-    scratch = workspace.empty("blocks", (get_num_threads(), size), x.dtype)
-    _adam_along_product(w, x, by_unit, m, v, numbers, scratch)
+    scratch = workspace.empty("blocks", (thread_count(), size), x.dtype)
+    _adam_along_product(flat(w), as_contiguous(x), by_unit, flat(m), flat(v), numbers, scratch)
+    return True

@@ -7,7 +7,8 @@
   on the processor of the thread that waited for it, and left it there. On two processors a step of one
   image then took 12 ms instead of 4, one of 50 images 17 instead of 14. With a processor for each worker,
   both are as before the pause, and two trainings at once still share the machine evenly.
-- **The number**, `set_threads`. It changes no bit of any result.
+- **The number**, `set_threads`; the default is in `minicnn/engine/numba_settings.py`. It changes no bit of
+  any result.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from minicnn.engine.kernels import jit
 from minicnn.engine.kernels.jit import kernel
 
 SPIN = "10000"  # rounds
+LAYER_SETTINGS = ("NUMBA_THREADING_LAYER", "NUMBA_THREADING_LAYER_PRIORITY")
 
 _sched_setaffinity = types.ExternalFunction(
     "sched_setaffinity", types.int32(types.int32, types.uintp, types.uintp)
@@ -63,7 +65,7 @@ def place_workers() -> None:
     if config.DISABLE_JIT or not hasattr(os, "sched_getaffinity"):
         return
     processors = sorted(os.sched_getaffinity(0))
-    if len(processors) == numba.get_num_threads() > 1:
+    if len(processors) == jit.thread_count() > 1:
         masks = np.zeros((len(processors), processors[-1] // 64 + 1), np.uint64)
         for mask, processor in zip(masks, processors, strict=True):
             mask[processor // 64] = 1 << processor % 64
@@ -75,5 +77,17 @@ def _place_openmp_workers() -> None:
         place_workers()
 
 
+def _expect_threading_layer() -> None:
+    """Raise ImportError, in one line, if the chosen threading layer cannot be loaded."""
+    chosen = [f"{name}={os.environ[name]}" for name in LAYER_SETTINGS if os.environ.get(name)]
+    if not chosen:  # Numba then has one that works
+        return
+    try:
+        jit.thread_count()  # starts the threads
+    except ValueError as error:
+        raise ImportError(f"{' '.join(chosen)}: {str(error).splitlines()[0]}") from None
+
+
 _load_openmp()
+_expect_threading_layer()
 jit.on_new_team.append(_place_openmp_workers)

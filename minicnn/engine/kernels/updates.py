@@ -10,9 +10,9 @@ import math
 import numpy as np
 from numba import prange
 
-from minicnn.engine.kernels.expect import expect
+from minicnn.engine.kernels.expect import expect, expect_changeable, expect_floats
 from minicnn.engine.kernels.jit import helper, kernel
-from minicnn.engine.workspace import FRESH, Workspace, flat
+from minicnn.engine.workspace import FRESH, Workspace, as_contiguous, flat
 
 
 @helper
@@ -59,9 +59,10 @@ def adam_numbers(
     return tuple(map(dtype.type, (beta1, beta2, 1 - beta1, 1 - beta2, step_size, root, epsilon, kept)))
 
 
-def _expect_alike(first: np.ndarray, **others: np.ndarray) -> None:
-    for name, array in others.items():
-        expect(name, array, first.shape, first.dtype)
+def _expect_alike(name: str, first: np.ndarray, **others: np.ndarray) -> None:
+    expect_floats(name, first)
+    for other, array in others.items():
+        expect(other, array, first.shape, first.dtype)
 
 
 def adam_update(
@@ -78,10 +79,11 @@ def adam_update(
     *,
     workspace: Workspace = FRESH,
 ) -> None:
-    """See `minicnn.engine.reference.adam_update`. The arrays must be C-contiguous."""
-    _expect_alike(value, grad=grad, m=m, v=v)
+    """See `minicnn.engine.reference.adam_update`. value, m and v must be C-contiguous."""
+    _expect_alike("value", value, grad=grad, m=m, v=v)
+    expect_changeable(value=value, m=m, v=v)
     numbers = adam_numbers(value.dtype, step, learning_rate, beta1, beta2, epsilon, weight_decay)
-    _adam(*(flat(a) for a in (value, grad, m, v)), numbers)
+    _adam(*(flat(a) for a in (value, as_contiguous(grad), m, v)), numbers)
 
 
 def sgd_update(
@@ -93,15 +95,17 @@ def sgd_update(
     *,
     workspace: Workspace = FRESH,
 ) -> None:
-    """See `minicnn.engine.reference.sgd_update`. The arrays must be C-contiguous."""
-    _expect_alike(value, grad=grad, velocity=velocity)
+    """See `minicnn.engine.reference.sgd_update`. value and velocity must be C-contiguous."""
+    _expect_alike("value", value, grad=grad, velocity=velocity)
+    expect_changeable(value=value, velocity=velocity)
     real = value.dtype.type
-    _sgd(*(flat(a) for a in (value, grad, velocity)), real(learning_rate), real(momentum))
+    _sgd(*(flat(a) for a in (value, as_contiguous(grad), velocity)), real(learning_rate), real(momentum))
 
 
 def average_update(
     average: np.ndarray, value: np.ndarray, decay: float, *, workspace: Workspace = FRESH
 ) -> None:
-    """See `minicnn.engine.reference.average_update`. The arrays must be C-contiguous."""
-    _expect_alike(average, value=value)
-    _average(flat(average), flat(value), average.dtype.type(1 - decay))
+    """See `minicnn.engine.reference.average_update`. average must be C-contiguous."""
+    _expect_alike("average", average, value=value)
+    expect_changeable(average=average)
+    _average(flat(average), flat(as_contiguous(value)), average.dtype.type(1 - decay))

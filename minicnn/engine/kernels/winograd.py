@@ -37,10 +37,10 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import get_num_threads, get_thread_id, prange, types
+from numba import get_thread_id, prange, types
 from numba.extending import intrinsic
 
-from minicnn.engine.kernels.jit import helper, kernel
+from minicnn.engine.kernels.jit import helper, kernel, thread_count
 from minicnn.engine.kernels.pooling import pool_block
 from minicnn.engine.kernels.tile import Factor, Rows, tile, tile_rows, width_of
 from minicnn.engine.kernels.vector import INDEX, Emitter, address, copy, lanes, lanes_of
@@ -288,7 +288,13 @@ def _forward(padded, weights, bias, y, argmax, conv_shape, pool_rows, scratch):
             pool_block(conv, rows, Qo, y, argmax, (n * Po + p0) * Qo * F + f0, F - f0)
 
 
-def winograd_conv_relu_pool(
+def suits_winograd(w_shape: tuple[int, ...], stride: int) -> bool:
+    """Whether a convolution with weights of this shape [kh, kw, C, F] is computed here."""
+    kh, kw, C, _ = w_shape
+    return kh == kw == TAPS and stride == 1 and C >= MIN_CHANNELS
+
+
+def _winograd_conv_relu_pool(
     padded: np.ndarray,
     panels: np.ndarray,
     bias: np.ndarray,
@@ -305,7 +311,7 @@ def winograd_conv_relu_pool(
     _, _, Wp, C = padded.shape
     _, Po, Qo, _ = y.shape
     P, _, width = panels.shape
-    dtype, lane_count, threads = padded.dtype, lanes(padded.dtype), get_num_threads()
+    dtype, lane_count, threads = padded.dtype, lanes(padded.dtype), thread_count()
     weights = workspace.empty("winograd weights", (P, SIZE * SIZE, C, width), dtype)
     _transform_weights(panels, weights)
 
