@@ -1,6 +1,9 @@
 """Kernels that another process compiles ahead are those that the training then finds."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -79,3 +82,53 @@ def test_in_a_dry_run_kernels_are_recorded_and_leave_zeros():
     assert [name for name in names if name != "_keep_on"] == ["_relu"]  # that one places workers
     y, _ = kernels.relu_forward(x)
     np.testing.assert_array_equal(y, [[0, 2]])
+
+
+# --- what the helper runs, and who is told ---
+
+
+@pytest.mark.parametrize("flags", [["-I"], ["-E", "-s"], []], ids=" ".join)
+def test_the_helper_runs_no_code_that_its_parent_does_not(tmp_path, flags):
+    planted, ran = tmp_path / "planted", tmp_path / "ran"
+    planted.mkdir()
+    (planted / "sitecustomize.py").write_text(f"open({str(ran)!r}, 'a').write('.')")
+    code = HELPERS.format(within=RELU, after="helper, = started\nprint(helper.args[1])")
+    command = [sys.executable, *flags, "-c", f"import sys; sys.path[:] = {sys.path}\n{code}"]
+    environment = os.environ | {
+        "PYTHONPATH": str(planted),
+        "NUMBA_CACHE_DIR": str(tmp_path / "cache"),
+        "NUMBA_NUM_THREADS": "2",
+    }
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("-I\n1 True\n", "")
+    assert ran.exists() == (not flags)
+    assert not ran.exists() or ran.read_text() == "."  # the parent itself, once
+
+
+ANNOUNCE = """
+import sys
+import numpy as np
+{before}
+from minicnn.engine.kernels import relu_forward
+relu_forward(np.zeros((2, 2), np.float32))
+relu_forward(np.zeros((2, 2)))
+"""
+TERMINAL = "sys.stderr.isatty = lambda: True"
+LINE = "minicnn: compiling kernels (first run only, about 20 s)\n"
+
+
+@pytest.mark.parametrize(
+    ("before", "line"),
+    [
+        pytest.param(TERMINAL, LINE, id="at a terminal"),
+        pytest.param("", "", id="in a pipe"),
+        pytest.param("sys.stderr = None", "", id="without stderr"),
+        pytest.param(
+            f"{TERMINAL}; import numba; numba.njit(lambda: 1)()", LINE, id="not for other functions"
+        ),
+    ],
+)
+def test_a_person_is_told_once_that_kernels_are_compiled(tmp_path, before, line):
+    code = ANNOUNCE.format(before=before)
+    assert new_process(code, NUMBA_CACHE_DIR=str(tmp_path)).stderr == line
+    assert new_process(code, NUMBA_CACHE_DIR=str(tmp_path)).stderr == ""  # nothing is compiled

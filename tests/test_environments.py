@@ -104,6 +104,81 @@ def test_a_full_disk_under_the_cache_costs_one_warning(copy, right, tmp_path):
     assert "File too large" in warnings[0]
 
 
+# The package cannot be written: as root everything can, so this is said to Python.
+READ_ONLY = """
+import tempfile
+TemporaryFile = tempfile.TemporaryFile
+def refuse(*args, dir=None, **options):
+    if str(dir).startswith({package!r}):
+        raise PermissionError(13, "read-only")
+    return TemporaryFile(*args, dir=dir, **options)
+tempfile.TemporaryFile = refuse
+from numba.core import event
+class Compilations(event.Listener):
+    count = 0
+    def on_start(self, event): self.count += 1
+    def on_end(self, event): pass
+compilations = Compilations()
+event.register("numba:compile", compilations)
+"""
+COUNT = "\nfrom minicnn.engine.kernels import cache\nprint(compilations.count, cache.DIRECTORY)"
+
+
+@pytest.fixture(scope="module")
+def read_only(copy, tmp_path_factory):
+    """A copy whose cache beside the sources is full, and the code that forbids to write there."""
+    place = tmp_path_factory.mktemp("installed")
+    shutil.copytree(copy / "minicnn", place / "minicnn", ignore=shutil.ignore_patterns("__pycache__"))
+    compute(ALL, place, HOME=None)
+    return place, READ_ONLY.format(package=str(place)) + ALL + COUNT
+
+
+def files_of(directory):
+    return sorted(path.relative_to(directory) for path in directory.rglob("*"))
+
+
+def test_the_full_cache_of_a_read_only_installation_is_read_without_any_home(read_only, right, tmp_path):
+    place, code = read_only
+    before = files_of(place)
+    found, warnings = compute(code, place, HOME="/dev/null", TMPDIR=str(tmp_path))
+    digest, count, used = found.split()
+    assert (digest, count, warnings) == (right[0], "0", [])
+    assert used.startswith(str(tmp_path))
+    assert list(tmp_path.iterdir()) == []  # it is gone with the process
+    assert files_of(place) == before
+
+
+def test_the_full_cache_of_a_read_only_installation_is_copied_into_the_home(read_only, right, tmp_path):
+    place, code = read_only
+    for _ in range(2):
+        found, warnings = compute(code, place, HOME=str(tmp_path))
+        digest, count, used = found.split()
+        assert (digest, count, warnings) == (right[0], "0", [])
+        assert used.startswith(str(tmp_path / ".cache"))
+    assert len(list((tmp_path / ".cache" / "minicnn").iterdir())) == 1
+
+
+def test_a_cache_that_somebody_chose_begins_empty(read_only, right, tmp_path):
+    place, code = read_only
+    digest, count, used = compute(code, place, NUMBA_CACHE_DIR=str(tmp_path))[0].split()
+    assert (digest, used.startswith(str(tmp_path))) == (right[0], True)
+    assert int(count) > 0
+
+
+def test_an_archive_is_refused_in_one_line(copy, tmp_path):
+    archive = shutil.make_archive(str(tmp_path / "packed"), "zip", copy, "minicnn")
+    done = new_process("import minicnn", directory=tmp_path, PYTHONPATH=archive)
+    assert re.search(
+        r"ImportError: minicnn cannot run from an archive \(.*packed.zip.*\): unpack", done.stderr
+    )
+    command = [sys.executable, "-m", "minicnn", "train"]
+    environment = os.environ | {"PYTHONPATH": archive}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert "minicnn cannot run from an archive" in done.stderr
+
+
 # --- a bad cache ---
 
 

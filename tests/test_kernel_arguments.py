@@ -81,8 +81,8 @@ WITHOUT_ARRAYS = {  # or checks of arrays, or not for computing
         "kernel",
         "lanes",
     ),
-    *("on_first_compilation", "panel_width", "place_workers", "set_threads", "suits_winograd"),
-    *("thread_count", "transforms", "warn_uncached"),
+    *("on_first_compilation", "panel_width", "place_workers", "set_thread_count", "set_threads"),
+    *("suits_winograd", "thread_count", "transforms", "warn_uncached"),
     *("plain_gather_sum", "plain_sandwich", "plain_tile"),  # plain: in NumPy
 }
 

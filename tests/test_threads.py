@@ -179,3 +179,78 @@ def test_a_copy_of_a_network_is_the_same_and_its_own(way):
     np.testing.assert_array_equal(
         other.forward(x, training=True), net.forward(x, training=True)
     )  # dropout too
+
+
+# --- a fork while another thread computes ---
+
+FORK = """
+import os, signal, threading, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)
+expected = net.predict(images)
+{before}
+busy, finished = threading.Event(), []
+
+def work():
+    while not finished:
+        busy.set()
+        {elsewhere}
+
+thread = threading.Thread(target=work)
+thread.start()
+busy.wait()
+codes = []
+for _ in range({times}):
+    time.sleep(0.01)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # instead of hanging
+        os._exit(0 if np.array_equal(net.predict(images), expected) else 1)
+    codes.append(os.waitpid(child, 0)[1])
+finished.append(True)
+thread.join()
+print(set(codes))
+"""
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+@pytest.mark.parametrize(
+    ("before", "elsewhere", "times"),
+    [
+        pytest.param("", "net.predict(images)", 20, id="the same network predicts"),
+        pytest.param(
+            "other = minicnn.tutorial_network()", "train(other, 1, 10)", 10, id="another is trained"
+        ),
+        pytest.param("import numba", "numba.njit(lambda x: x + 1)(1)", 10, id="something is compiled"),
+        pytest.param("", "minicnn.engine.kernels.jit.thread_count()", 50, id="Numba is asked"),
+    ],
+)
+def test_a_child_forked_while_a_thread_computes_predicts_the_same(layer, before, elsewhere, times):
+    code = FORK.format(before=before, elsewhere=elsewhere, times=times)
+    assert output(code, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == ["{0}"]
+
+
+TRAIN_BESIDE = """
+import threading
+digests = []
+for beside in False, True:
+    net, finished = minicnn.tutorial_network(), []
+    predicted = net.predict(images)
+    def work():
+        while not finished:
+            probabilities = net.predict(images[:50])
+            assert np.isfinite(probabilities).all()
+    thread = threading.Thread(target=work)
+    if beside:
+        thread.start()
+    train(net, 10, 20)
+    finished.append(True)
+    if beside:
+        thread.join()
+    digests.append(hashlib.sha256(net.values).hexdigest())
+print(len(set(digests)))
+"""
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_predictions_beside_a_training_change_no_bit_of_it(layer):
+    assert output(TRAIN_BESIDE, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == ["1"]

@@ -78,13 +78,17 @@ def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
     """
     if ops == "reference":
         return
-    from minicnn.engine.ops import find_ops
+    from minicnn.engine.numba_settings import NumbaSettingsError
+    from minicnn.engine.ops import WITHOUT, find_ops
 
     try:
         if not find_ops("kernels").compiled:  # with a warning
             return
     except ImportError as error:
-        raise UsageError(f"Numba cannot be imported ({error}); train --ops reference works without") from None
+        problem = str(error).removesuffix(f"; {WITHOUT}")
+        if not isinstance(error, NumbaSettingsError):
+            problem = f"Numba cannot be imported ({problem})"
+        raise UsageError(f"{problem}; train --ops reference works without") from None
     from minicnn.engine.kernels.dry_run import COMPILING, announce_compilation
     from minicnn.engine.kernels.threads import set_threads
 

@@ -12,10 +12,13 @@ from minicnn.cli.terminal import UsageError
 def gradcheck_command(args: argparse.Namespace) -> int:
     """Check gradients; the exit code is 1 if one is wrong."""
     from minicnn.checks.suite import run_gradcheck
+    from minicnn.engine.ops import find_ops
 
     if args.seed < 0:
         raise UsageError(f"--seed: expected 0 or more, got {args.seed}")
     prepare_kernels()
+    if not find_ops("kernels").compiled:
+        raise UsageError("there are no kernels to check while NUMBA_DISABLE_JIT is set")
     try:
         return 0 if run_gradcheck(args.layer, args.seed) else 1
     except ValueError as error:

@@ -1,49 +1,47 @@
-"""What is settled before Numba is imported: whether its settings let kernels run, and how many threads.
+"""What must be known before a kernel runs: whether Numba's settings let it, and how many threads there are.
 
-By default as many as there are processors for this process: its affinity mask and the CPU quota of its
-container (cgroups, version 1 or 2) count. Numba itself knows the mask alone, and in a container with a
-quota of 2 on a machine of 64 would start 64 threads, which take turns.
+By default there are as many as processors for this process: its affinity mask, which Numba knows, and the
+CPU quota of its container (cgroups, version 1 or 2), which it does not. With a quota of 2 on a machine of
+64 processors it would run 64 threads, which take turns.
 """
 
 from __future__ import annotations
 
 import math
 import os
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 THREADS = "NUMBA_NUM_THREADS"
 
 
-class JitDisabledError(ImportError):
+class NumbaSettingsError(ImportError):
+    """With the settings of Numba that there are, no kernel can run."""
+
+
+class JitDisabledError(NumbaSettingsError):
     """NUMBA_DISABLE_JIT is set: there are no kernels, by the user's wish."""
 
 
 def import_numba() -> None:
-    """Import Numba, with the default number of threads.
+    """Import Numba.
 
-    Raises ImportError, in one line, if its settings let no kernel run.
+    Raises NumbaSettingsError, in one line, if its settings let no kernel run, ImportError if it is missing.
     """
-    chosen = os.environ.get(THREADS)
-    if chosen is not None and not (chosen.strip().isdecimal() and int(chosen) >= 1):
-        raise ImportError(f"{THREADS}: expected a number of threads, 1 or more, got {chosen!r}")
-    if chosen is None and "numba" not in sys.modules:
-        os.environ[THREADS] = str(default_threads())  # Numba reads it once, when it is imported
-    try:
-        from numba.core import config
-    finally:
-        if chosen is None:
-            os.environ.pop(THREADS, None)  # it is not for the processes that this one starts
+    chosen = os.environ.get(THREADS, "").strip()
+    if chosen and not (chosen.isdecimal() and int(chosen) >= 1):
+        raise NumbaSettingsError(f"{THREADS}: expected a number of threads, 1 or more, got {chosen!r}")
+    from numba.core import config
+
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
         raise JitDisabledError("NUMBA_DISABLE_JIT is set")
 
 
-def default_threads() -> int:
-    """The number of processors that this process may use at once."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    processors = len(affinity(0)) if affinity is not None else os.cpu_count() or 1
-    return max(1, math.ceil(min(processors, cpu_quota())))
+def default_threads(available: int) -> int:
+    """How many of the `available` threads kernels run on unless somebody chooses."""
+    if os.environ.get(THREADS, "").strip():
+        return available
+    return max(1, math.ceil(min(available, cpu_quota())))
 
 
 def cpu_quota(root: Path = Path("/")) -> float:

@@ -7,9 +7,10 @@ from functools import partial
 from typing import Any
 
 from minicnn.engine import profile, reference
-from minicnn.engine.numba_settings import JitDisabledError
+from minicnn.engine.numba_settings import JitDisabledError, NumbaSettingsError
 from minicnn.engine.workspace import FRESH, Workspace
 
+WITHOUT = 'compute with ops="reference" instead'
 OPS = ("kernels", "reference")
 MODULES: dict[str, Any] = {"reference": reference}  # and the kernels, once they are asked for
 
@@ -70,9 +71,10 @@ def _module(name: str) -> Any:
         except JitDisabledError as error:
             warnings.warn(f"{error}: computing with the reference, plain NumPy", RuntimeWarning, stacklevel=4)
             MODULES[name] = reference
+        except NumbaSettingsError as error:
+            raise NumbaSettingsError(f"{error}; {WITHOUT}") from None
         except ImportError as error:
-            wanted = 'compute with ops="reference" instead'
-            raise ImportError(f"the kernels need Numba ({error}); {wanted}") from None
+            raise ImportError(f"the kernels need Numba ({error}); {WITHOUT}") from None
     return MODULES[name]
 
 

@@ -29,11 +29,10 @@ def compiling_ahead(settings: Settings, data: Dataset) -> Iterator[None]:
 
     Without a cache, or with one thread only, nobody helps. What a helper fails to do is left to the caller.
     """
-    import numba
-
     from minicnn.engine.kernels.dry_run import has_cache, on_first_compilation
+    from minicnn.engine.kernels.jit import thread_count
 
-    threads, helpers = numba.get_num_threads(), []
+    threads, helpers = thread_count(), []
     wanted = has_cache() and threads > 1 and bool(sys.executable)
 
     def start() -> None:

@@ -23,11 +23,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numba
-from numba.core import errors
+from numba.core import config, errors
 from numba.core.compiler_lock import global_compiler_lock
 
 from minicnn.engine.kernels import cache
 from minicnn.engine.locks import Lock
+from minicnn.engine.numba_settings import default_threads
 
 # No fast-math flag at all. "nnan" and "ninf" would hide training that diverges; "reassoc" and even
 # "contract" let the compiler round differently in the serial and the parallel variant of one kernel,
@@ -40,6 +41,7 @@ class _Caller(threading.local):
     """A Python thread that calls kernels: OpenMP has a team of workers for each."""
 
     has_team = False
+    has_chosen = False  # how many threads
 
 
 _caller = _Caller()
@@ -73,11 +75,24 @@ if hasattr(os, "register_at_fork"):
 
 
 def thread_count() -> int:
-    """How many threads a parallel kernel runs on."""
+    """How many threads a parallel kernel runs on, for this Python thread."""
     if _forked:
         return 1
     with _asking_numba:
+        count = numba.get_num_threads()
+        if _caller.has_chosen:
+            return count
+        _caller.has_chosen = True
+        if count == config.NUMBA_NUM_THREADS and default_threads(count) < count:  # nobody else has chosen
+            numba.set_num_threads(default_threads(count))
         return numba.get_num_threads()
+
+
+def set_thread_count(count: int) -> None:
+    """Run parallel kernels on so many threads, for this Python thread."""
+    with _asking_numba:
+        _caller.has_chosen = True
+        numba.set_num_threads(count)
 
 
 class Compiled:

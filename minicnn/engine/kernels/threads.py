@@ -23,6 +23,7 @@ from numba.core import config
 
 from minicnn.engine.kernels import jit
 from minicnn.engine.kernels.jit import kernel
+from minicnn.engine.numba_settings import NumbaSettingsError
 
 SPIN = "10000"  # rounds
 LAYER_SETTINGS = ("NUMBA_THREADING_LAYER", "NUMBA_THREADING_LAYER_PRIORITY")
@@ -37,7 +38,7 @@ def set_threads(count: int) -> None:
     most = config.NUMBA_NUM_THREADS
     if not 1 <= count <= most:
         raise ValueError(f"threads: expected 1 to {most}, got {count}")
-    numba.set_num_threads(count)
+    jit.set_thread_count(count)
 
 
 def _load_openmp() -> None:
@@ -78,14 +79,14 @@ def _place_openmp_workers() -> None:
 
 
 def _expect_threading_layer() -> None:
-    """Raise ImportError, in one line, if the chosen threading layer cannot be loaded."""
+    """Raise NumbaSettingsError, in one line, if the chosen threading layer cannot be loaded."""
     chosen = [f"{name}={os.environ[name]}" for name in LAYER_SETTINGS if os.environ.get(name)]
     if not chosen:  # Numba then has one that works
         return
     try:
         jit.thread_count()  # starts the threads
     except ValueError as error:
-        raise ImportError(f"{' '.join(chosen)}: {str(error).splitlines()[0]}") from None
+        raise NumbaSettingsError(f"{' '.join(chosen)}: {str(error).splitlines()[0]}") from None
 
 
 _load_openmp()
