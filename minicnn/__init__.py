@@ -1,6 +1,7 @@
 """minicnn: a convolutional network engine to read, to check gradients with, and to train on a CPU."""
 
 import os
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
     from minicnn.tutorial import Diverged, softmax_regression, train_step, tutorial_network
 
 if not os.path.exists(__file__):  # the compiler needs the sources as files, and MNIST is a file, too
-    raise ImportError(f"minicnn cannot run from an archive ({__file__}): unpack or install it")
+    _PROBLEM = f"minicnn cannot run from an archive ({__file__}): unpack or install it"
+    if sys.argv[:1] == ["-m"]:  # the command is being looked for
+        print(f"minicnn: error: {_PROBLEM}", file=sys.stderr)
+        sys.exit(2)
+    raise ImportError(_PROBLEM)
 
 # Where the public names live. They are imported when first used: `minicnn --version` needs no compiler.
 _HOMES = {

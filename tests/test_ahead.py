@@ -123,9 +123,7 @@ LINE = "minicnn: compiling kernels (first run only, about 20 s)\n"
         pytest.param(TERMINAL, LINE, id="at a terminal"),
         pytest.param("", "", id="in a pipe"),
         pytest.param("sys.stderr = None", "", id="without stderr"),
-        pytest.param(
-            f"{TERMINAL}; import numba; numba.njit(lambda: 1)()", LINE, id="not for other functions"
-        ),
+        pytest.param(f"{TERMINAL}; import numba; numba.njit(lambda: 1)()", LINE, id="not for others"),
     ],
 )
 def test_a_person_is_told_once_that_kernels_are_compiled(tmp_path, before, line):

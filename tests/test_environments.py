@@ -168,15 +168,12 @@ def test_a_cache_that_somebody_chose_begins_empty(read_only, right, tmp_path):
 def test_an_archive_is_refused_in_one_line(copy, tmp_path):
     archive = shutil.make_archive(str(tmp_path / "packed"), "zip", copy, "minicnn")
     done = new_process("import minicnn", directory=tmp_path, PYTHONPATH=archive)
-    assert re.search(
-        r"ImportError: minicnn cannot run from an archive \(.*packed.zip.*\): unpack", done.stderr
-    )
+    assert re.search(r"ImportError: minicnn cannot run from an archive \(.*packed.zip", done.stderr)
     command = [sys.executable, "-m", "minicnn", "train"]
     environment = os.environ | {"PYTHONPATH": archive}
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
-    assert done.returncode == 1
-    assert len(done.stderr.splitlines()) == 1
-    assert "minicnn cannot run from an archive" in done.stderr
+    assert done.returncode == 2
+    assert re.fullmatch(r"minicnn: error: minicnn cannot run from an archive .*\n", done.stderr)
 
 
 # --- a bad cache ---

@@ -186,6 +186,7 @@ def test_a_copy_of_a_network_is_the_same_and_its_own(way):
 FORK = """
 import os, signal, threading, time, warnings
 warnings.simplefilter("ignore", DeprecationWarning)
+images = images[:5]
 expected = net.predict(images)
 {before}
 busy, finished = threading.Event(), []
@@ -212,21 +213,18 @@ print(set(codes))
 """
 
 
-@pytest.mark.parametrize("layer", ["omp", "workqueue"])
 @pytest.mark.parametrize(
     ("before", "elsewhere", "times"),
     [
-        pytest.param("", "net.predict(images)", 20, id="the same network predicts"),
-        pytest.param(
-            "other = minicnn.tutorial_network()", "train(other, 1, 10)", 10, id="another is trained"
-        ),
-        pytest.param("import numba", "numba.njit(lambda x: x + 1)(1)", 10, id="something is compiled"),
-        pytest.param("", "minicnn.engine.kernels.jit.thread_count()", 50, id="Numba is asked"),
+        pytest.param("", "net.predict(images)", 10, id="the same network predicts"),
+        pytest.param("other = minicnn.tutorial_network()", "train(other, 1, 5)", 5, id="another is trained"),
+        pytest.param("import numba", "numba.njit(lambda x: x + 1)(1)", 5, id="something is compiled"),
+        pytest.param("", "minicnn.engine.kernels.jit.thread_count()", 10, id="Numba is asked"),
     ],
 )
-def test_a_child_forked_while_a_thread_computes_predicts_the_same(layer, before, elsewhere, times):
+def test_a_child_forked_while_a_thread_computes_predicts_the_same(before, elsewhere, times):
     code = FORK.format(before=before, elsewhere=elsewhere, times=times)
-    assert output(code, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == ["{0}"]
+    assert output(code, NUMBA_NUM_THREADS="2") == ["{0}"]
 
 
 TRAIN_BESIDE = """
