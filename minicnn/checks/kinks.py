@@ -48,6 +48,11 @@ class Slope:
 class Line:
     """L along a straight line through the present values of a subject's arrays."""
 
+    evaluate: Callable[[], np.ndarray]
+    dy: np.ndarray
+    y: np.ndarray
+    move: Move
+
     def __init__(self, subject: Subject, dy: np.ndarray, y: np.ndarray, move: Move) -> None:
         self.evaluate, self.dy, self.y, self.move = subject.evaluate, dy, y, move
 

@@ -49,7 +49,7 @@ class Subject:
             for name, a in zip(names, self._inputs, strict=False)
             if isinstance(a, np.ndarray) and a.dtype == np.float64 and name not in constants
         }
-        self.arrays = dict(self.inputs)
+        self.arrays: Arrays = dict(self.inputs)
 
     def evaluate(self) -> np.ndarray:
         """The output, float64, a copy."""

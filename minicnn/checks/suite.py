@@ -76,7 +76,7 @@ def _mostly_zeros(rng: Rng, *shape: int) -> np.ndarray:
 
 
 # By operation and variant: the arguments of forward, drawn from a generator.
-OPERATIONS: dict[tuple[str, str], Callable[[Rng], tuple]] = {
+OPERATIONS: dict[tuple[str, str], Callable[[Rng], tuple[Any, ...]]] = {
     ("conv2d", ""): lambda rng: _conv(rng),
     ("conv2d", "stride 2, valid"): lambda rng: (*_conv(rng), 2, "valid"),
     ("conv_relu_pool", ""): lambda rng: _conv(rng),

@@ -23,6 +23,10 @@ class Batches:
                                      epoch 0         epoch 1
     """
 
+    count: int
+    batch_size: int
+    seed: int
+
     def __init__(self, count: int, batch_size: int, seed: int) -> None:
         self.count = integer("count", count, at_least=1)
         self.batch_size = integer("batch_size", batch_size, at_least=1)

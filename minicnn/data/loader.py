@@ -18,6 +18,8 @@ class Loader:
     A batch depends on the split, the seed and the step alone. It lies in memory that the next one reuses.
     """
 
+    batches: Batches
+
     def __init__(
         self,
         split: Split,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-FLOATS = [np.dtype(np.float32), np.dtype(np.float64)]
+FLOATS: list[np.dtype[Any]] = [np.dtype(np.float32), np.dtype(np.float64)]
 BELOW_1 = float(np.nextafter(1, 0))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from minicnn.engine.network import Sequential
-from minicnn.engine.ops import find_ops
+from minicnn.engine.ops import Ops, find_ops
 
 
 class MovingAverage:
@@ -16,6 +16,11 @@ class MovingAverage:
     Source: Polyak, Juditsky: Acceleration of Stochastic Approximation by Averaging (1992); of the first
     steps: TensorFlow, tf.train.ExponentialMovingAverage, num_updates.
     """
+
+    network: Sequential
+    model: Sequential
+    decay: float
+    ops: Ops
 
     def __init__(self, network: Sequential, model: Sequential, decay: float, ops: str = "kernels") -> None:
         self.network, self.model, self.decay, self.ops = (

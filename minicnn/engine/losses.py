@@ -11,10 +11,12 @@ else 0).
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from minicnn.engine.arguments import BELOW_1, floats, number
-from minicnn.engine.ops import find_ops
+from minicnn.engine.ops import Ops, find_ops
 
 
 class SoftmaxCrossEntropy:
@@ -26,6 +28,9 @@ class SoftmaxCrossEntropy:
     Source: Goodfellow, Bengio, Courville: Deep Learning (2016), section 6.2.2.3; of smoothing: 7.5.1.
     """
 
+    label_smoothing: float
+    ops: Ops
+
     def __init__(
         self, reduction: str = "mean", label_smoothing: float = 0.0, *, ops: str = "kernels"
     ) -> None:
@@ -35,7 +40,7 @@ class SoftmaxCrossEntropy:
         wanted = "0 <= label_smoothing < 1"
         self.label_smoothing = number("label_smoothing", label_smoothing, wanted, low=0, high=BELOW_1)
         self.ops = find_ops(ops, user="loss")
-        self._cache = None
+        self._cache: Any = None
 
     def __repr__(self) -> str:
         return f"SoftmaxCrossEntropy({self.reduction!r}, label_smoothing={self.label_smoothing:g})"

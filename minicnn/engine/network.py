@@ -44,6 +44,11 @@ class Sequential:
     Raises ValueError for no layers, a name used twice, or layers whose shapes do not fit.
     """
 
+    layers: tuple[Layer, ...]
+    input_shape: Shape
+    shapes: list[Shape]
+    dtype: np.dtype[Any]
+
     def __init__(self, layers: Iterable[Layer], input_shape: Shape, name: str = "network") -> None:
         self.layers = tuple(layers)
         if not self.layers:
@@ -237,7 +242,7 @@ class Sequential:
 
     # --- copies ---
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         """What `copy` and `pickle` need: a network is its layers. So it can be sent to another process.
 
         Copied together with its optimizer, `copy.deepcopy((network, adam))`, it trains like the original.
@@ -253,7 +258,7 @@ class Sequential:
 
     # --- to and from a file ---
 
-    def save(self, path: str | os.PathLike) -> None:
+    def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to one safetensors file; `load_network` reads it back.
 
         Arrays are stored under their names, the architecture in the metadata; see
@@ -263,7 +268,7 @@ class Sequential:
         expect_output(path)
         write_checksummed(path, self.arrays(), {"minicnn": json.dumps(self.architecture())})
 
-    def architecture(self) -> dict:
+    def architecture(self) -> dict[str, Any]:
         """What is needed, besides the arrays, to build this network again. Plain JSON.
 
         Raises ValueError for a layer whose class is not registered: it could not be built again.
@@ -320,7 +325,7 @@ def _expect_names(arrays: Mapping[str, Array], wanted: set[str]) -> None:
         raise ValueError(f"parameters: expected {name_some(wanted)}, got {name_some(arrays)}")
 
 
-def load_network(path: str | os.PathLike, ops: str = "kernels") -> Sequential:
+def load_network(path: str | os.PathLike[str], ops: str = "kernels") -> Sequential:
     """The network in a file that `Sequential.save` wrote, or in the checkpoint of a run.
 
     Raises ValueError, naming the file, if there is none in it, or if one byte of it has changed.

@@ -25,6 +25,8 @@ def expect_ops(name: str) -> str:
 class Ops:
     """All operations as attributes. A copy, also in another process, finds them again by name."""
 
+    name: str
+
     def __init__(self, name: str, workspace: Workspace, user: str) -> None:
         self.name, self._module = name, _module(expect_ops(name))
         self._workspace, self._user = workspace, user
@@ -80,6 +82,9 @@ def _module(name: str) -> Any:
 
 class OpsMemory:
     """Memory of one user of operations, such as a layer in a network: reused from call to call."""
+
+    user: str
+    workspace: Workspace
 
     def __init__(self, user: str) -> None:
         self.user, self.workspace = user, Workspace()

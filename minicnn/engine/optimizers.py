@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from minicnn.engine.arguments import BELOW_1, number
-from minicnn.engine.ops import find_ops
+from minicnn.engine.ops import Ops, find_ops
 from minicnn.engine.parameters import Array, Parameter, Product, common_dtype, grads_of, neighbours, values_of
 from minicnn.engine.workspace import Workspace, aligned_zeros
 
@@ -21,6 +21,11 @@ class Optimizer:
     """
 
     remembers: tuple[str, ...] = ()  # names of the state
+    parameters: list[Parameter]
+    learning_rate: float
+    steps: int  # made so far
+    ops: Ops
+    state: dict[str, Array]
 
     def __init__(self, parameters: Iterable[Parameter], learning_rate: float, ops: str) -> None:
         if callable(getattr(parameters, "parameters", None)):
@@ -102,7 +107,12 @@ class Adam(Optimizer):
     Decay Regularization (2019), Algorithm 2.
     """
 
-    remembers = ("m", "v")
+    beta1: float
+    beta2: float
+    epsilon: float
+    weight_decay: float
+
+    remembers: tuple[str, ...] = ("m", "v")
 
     def __init__(
         self,
@@ -141,7 +151,7 @@ class SGD(Optimizer):
     Source: Sutskever et al.: On the importance of initialization and momentum (2013), equation 1.
     """
 
-    remembers = ("velocity",)
+    remembers: tuple[str, ...] = ("velocity",)
 
     def __init__(
         self,

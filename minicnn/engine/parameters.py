@@ -40,6 +40,9 @@ class Parameter:
     Raises TypeError unless the value is an array of float32 or float64.
     """
 
+    store: ParameterStore | None
+    start: int
+
     def __init__(self, name: str, value: Array) -> None:
         self.name = name
         self._value = floats("value", value)
@@ -151,6 +154,9 @@ class ParameterStore:
     An optimizer moves them in one pass over memory, and a checkpoint is a few arrays.
     Raises ValueError for parameters of different dtypes.
     """
+
+    values: Array
+    grads: Array
 
     def __init__(self, parameters: Sequence[Parameter]) -> None:
         size, dtype = sum(p.value.size for p in parameters), common_dtype(parameters)

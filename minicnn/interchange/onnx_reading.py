@@ -338,7 +338,7 @@ READERS: dict[str, Callable[[_Graph, _Node], None]] = {
     "Dropout": _read_dropout,
 }
 
-DEFAULT_NAMES = {
+DEFAULT_NAMES: dict[type[Layer], str] = {
     layers.Conv2D: "conv",
     layers.Dense: "fc",
     layers.BatchNorm2D: "norm",

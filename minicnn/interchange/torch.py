@@ -101,6 +101,10 @@ def expect_equivalents(network: Sequential, known: Mapping[type[Layer], Any], wh
 class Builder:
     """Builds a network layer by layer from PyTorch's arrays."""
 
+    input_shape: Shape
+    dtype: np.dtype[Any]
+    shape: Shape
+
     def __init__(self, input_shape: Shape, dtype: np.dtype | type) -> None:
         self.input_shape, self.dtype = input_shape, np.dtype(dtype)
         self.shape = input_shape  # of what goes into the next layer

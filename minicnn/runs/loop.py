@@ -19,7 +19,8 @@ class Stopped(Exception):  # noqa: N818
 
     def __init__(self, signal_number: int, step: int) -> None:
         super().__init__(f"stopped at step {step}")
-        self.signal_number, self.step = signal_number, step
+        self.signal_number: int = signal_number
+        self.step: int = step
 
 
 def train(

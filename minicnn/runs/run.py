@@ -101,6 +101,16 @@ class Run:
     otherwise the model itself.
     """
 
+    settings: Settings
+    data: Dataset
+    directory: Path
+    model: Sequential
+    network: Sequential
+    loss: SoftmaxCrossEntropy
+    optimizer: Optimizer
+    batch: Loader
+    step: int
+
     def __init__(self, settings: Settings, data: Dataset, directory: PathLike) -> None:
         self.settings, self.data, self.directory = settings, data, Path(directory)
         self.model = self.network = build_network(settings, data.shape, len(data.classes))

@@ -9,7 +9,7 @@ from typing import Any
 from minicnn.engine.arguments import is_finite
 from minicnn.tutorial import INITIALIZATIONS, RECIPES, SOFTMAX_RECIPE, Recipe
 
-CHOICES = {
+CHOICES: dict[str, tuple[str, ...]] = {
     "model": ("cnn", "softmax"),
     "recipe": tuple(RECIPES),
     "ops": ("kernels", "reference"),

@@ -19,7 +19,7 @@ from numba.core import event
 
 from minicnn.engine.kernels import cache, jit, threads
 
-Call = tuple[jit.Compiled, tuple]  # a variant of a kernel, and the types of its arguments
+Call = tuple[jit.Compiled, tuple[Any, ...]]  # a variant of a kernel, and the types of its arguments
 
 
 @contextlib.contextmanager

@@ -98,6 +98,8 @@ def set_thread_count(count: int) -> None:
 class Compiled:
     """One compiled variant of a kernel, which survives a broken cache."""
 
+    function: Callable[..., Any]
+
     def __init__(self, function: Callable, parallel: bool) -> None:
         self.function, self._parallel = function, parallel
         self._dispatcher: Any = None
@@ -120,7 +122,7 @@ class Compiled:
             self._compile(None)
             return self._dispatcher(*args)
 
-    def prepare(self, types: tuple) -> None:
+    def prepare(self, types: tuple[Any, ...]) -> None:
         """Compile for arguments of these types, into the cache, without running."""
         if self._dispatcher is None:
             self._compile(cache.DIRECTORY)
@@ -137,6 +139,10 @@ class Kernel:
     Both give the same bits, because no sum is split between threads. Small work is done on one thread
     in any case: waking the others takes longer than a few thousand additions.
     """
+
+    __name__: str
+    __wrapped__: Callable[..., Any]
+    serial: Compiled
 
     def __init__(self, function: Callable, parallel: bool, serial_up_to: int) -> None:
         self.__name__, self.__doc__, self.__wrapped__ = function.__name__, function.__doc__, function

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from llvmlite import ir
@@ -117,7 +117,7 @@ class ConvReLUPoolCache(NamedTuple):
 
 
 @intrinsic
-def pool_windows(typing, window, right, under, across, y, argmax):
+def pool_windows(typing: Any, window: Any, right: Any, under: Any, across: Any, y: Any, argmax: Any) -> Any:
     """The ReLU of the largest of four numbers, a tile's width of them at once, and which one it was.
 
     y[l] = max(window[l], right[l], under[l], across[l], 0); argmax[l] = 0, 1, 2 or 3, the first of

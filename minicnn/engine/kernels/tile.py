@@ -222,7 +222,7 @@ def _make_gather_sum(vectors: int) -> Any:
 
 
 @intrinsic
-def copy_tile_row(typing, source, to):
+def copy_tile_row(typing: Any, source: Any, to: Any) -> Any:
     """Copy a tile's width of numbers: to[l] = source[l]."""
 
     def codegen(context, builder, signature, args):
@@ -252,10 +252,10 @@ def _choose(name: str, arguments: str, makers: dict[int, Any]) -> Any:
     return helper(scope[name])
 
 
-tile = _choose(
+tile: Any = _choose(
     "tile", "outer, inner, a, b, start, c, ahead", {rows: _make_tile(rows) for rows in range(1, MAX_ROWS + 1)}
 )
-gather_sum = _choose(
+gather_sum: Any = _choose(
     "gather_sum",
     "terms, base, base_at, acc, acc_at",
     {vectors: _make_gather_sum(vectors) for vectors in GATHER_VECTORS},

@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 
 from minicnn.engine.workspace import CACHE_LINE
 
-INDEX = ir.IntType(64)
+INDEX: Any = ir.IntType(64)
 
 
 def _vector_bits() -> int:
@@ -54,12 +54,17 @@ def _make_count(bits: int) -> Any:
     return count
 
 
-lanes_of = _make_count(VECTOR_BITS)  # `lanes`, in compiled code
-line_of = _make_count(8 * CACHE_LINE)  # the numbers in a cache line
+lanes_of: Any = _make_count(VECTOR_BITS)  # `lanes`, in compiled code
+line_of: Any = _make_count(8 * CACHE_LINE)  # the numbers in a cache line
 
 
 class Emitter:
     """The vector instructions that the kernels need, for one element type."""
+
+    scalar: Any
+    lanes: int
+    vector: Any
+    muladd: Any
 
     def __init__(self, builder: ir.IRBuilder, element: Any) -> None:
         self.builder = builder
@@ -132,7 +137,7 @@ class Emitter:
 
 
 @intrinsic
-def transpose_square(typing, source, source_stride, to, to_stride):
+def transpose_square(typing: Any, source: Any, source_stride: Any, to: Any, to_stride: Any) -> Any:
     """Transpose a square of numbers, as many as a vector has lanes on each side.
 
     to[i * to_stride + j] = source[j * source_stride + i]. Rows are loaded into a register each; then
@@ -169,7 +174,7 @@ def transpose_square(typing, source, source_stride, to, to_stride):
 
 
 @intrinsic
-def prefetch(typing, pointer):
+def prefetch(typing: Any, pointer: Any) -> Any:
     """Start to bring the cache line at `pointer` near; any address will do.
 
     Processors foresee plain sequences by themselves, but not the jump from row to row of a matrix.
@@ -183,7 +188,7 @@ def prefetch(typing, pointer):
 
 
 @intrinsic
-def address(typing, array, index):
+def address(typing: Any, array: Any, index: Any) -> Any:
     """A pointer to entry `index` of a C-contiguous array, counted flat.
 
     A pointer is indexed like an array, without Numba's test for negative indices, which keeps inner
@@ -198,7 +203,7 @@ def address(typing, array, index):
 
 
 @intrinsic
-def advance(typing, pointer, count):
+def advance(typing: Any, pointer: Any, count: Any) -> Any:
     """The pointer `count` entries further on."""
 
     def codegen(context, builder, signature, args):
@@ -242,5 +247,5 @@ def _make_run(combine: Callable[[Emitter, Any, Any], Any]) -> Any:
     return run
 
 
-copy = _make_run(lambda emit, source, to: source)
-add = _make_run(lambda emit, source, to: emit.builder.fadd(to, source))
+copy: Any = _make_run(lambda emit, source, to: source)
+add: Any = _make_run(lambda emit, source, to: emit.builder.fadd(to, source))

@@ -37,6 +37,8 @@ class Dropout(Layer):
     Source: Srivastava et al.: Dropout: A Simple Way to Prevent Neural Networks from Overfitting (2014).
     """
 
+    keep_prob: float
+
     def __init__(
         self, keep_prob: float = 0.5, *, name: str = "dropout", rng: Seed = None, ops: str = "kernels"
     ) -> None:

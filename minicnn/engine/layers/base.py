@@ -66,6 +66,8 @@ class Layer:
     - Gradients of parameters are overwritten, not accumulated.
     """
 
+    name: str
+    ops: str
     parameters: list[Parameter]
     state: dict[str, State]  # saved, copied and resumed, but not trained: statistics, random generators
 

@@ -26,6 +26,7 @@ from numpy.typing import DTypeLike
 from minicnn.engine.arguments import integer, pair
 from minicnn.engine.initializers import BIASES, WEIGHTS, Initializer, Seed
 from minicnn.engine.layers.base import Array, Layer, Shape, register_layer
+from minicnn.engine.parameters import Parameter
 from minicnn.engine.reference import expect_padding, window_geometry
 
 
@@ -38,6 +39,11 @@ class Conv2D(Layer):
     Raises ValueError for sizes below 1 or an unknown padding.
     Source: Goodfellow, Bengio, Courville: Deep Learning (2016), section 9.1.
     """
+
+    stride: int
+    padding: str
+    weight: Parameter
+    bias: Parameter
 
     def __init__(
         self,

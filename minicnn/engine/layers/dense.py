@@ -16,6 +16,7 @@ from numpy.typing import DTypeLike
 from minicnn.engine.arguments import integer
 from minicnn.engine.initializers import BIASES, WEIGHTS, Initializer, Seed
 from minicnn.engine.layers.base import Array, Layer, Shape, register_layer
+from minicnn.engine.parameters import Parameter
 
 LARGE = 100_000  # weights: their gradient is left as a product. A smaller one stays in the processor's cache
 
@@ -26,6 +27,9 @@ class Dense(Layer):
 
     Parameters: `weight` [D, F], `bias` [F]. Raises ValueError for sizes below 1.
     """
+
+    weight: Parameter
+    bias: Parameter
 
     def __init__(
         self,

@@ -25,6 +25,7 @@ from numpy.typing import DTypeLike
 from minicnn.engine.arguments import BELOW_1, integer, number
 from minicnn.engine.initializers import constant
 from minicnn.engine.layers.base import Array, Layer, Shape, register_layer
+from minicnn.engine.parameters import Parameter
 
 
 @register_layer
@@ -41,6 +42,11 @@ class BatchNorm2D(Layer):
     Source: Ioffe, Szegedy: Batch Normalization: Accelerating Deep Network Training by Reducing Internal
     Covariate Shift (2015), Algorithms 1 and 2.
     """
+
+    momentum: float
+    epsilon: float
+    scale: Parameter
+    shift: Parameter
 
     def __init__(
         self,

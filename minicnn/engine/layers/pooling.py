@@ -30,6 +30,10 @@ class MaxPool2D(Layer):
     Raises ValueError unless 1 <= size <= 15 and stride >= 1.
     """
 
+    size: int
+    stride: int
+    padding: str
+
     def __init__(
         self,
         size: int = 2,
@@ -65,6 +69,10 @@ class AveragePool2D(Layer):
     Backward gives each pixel of a window the same share, dy / (number of its pixels in the image).
     Raises ValueError for sizes below 1 or an unknown padding.
     """
+
+    size: int
+    stride: int
+    padding: str
 
     def __init__(
         self,
