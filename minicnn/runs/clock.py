@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 
+from minicnn.engine.ops import find_ops
+
 
 class Clock:
     """Counts the seconds from now on, beginning with those of an earlier part of the run."""
 
     def __init__(self, ops: str, seconds: float = 0.0) -> None:
-        self._kernels = ops == "kernels"
+        self._kernels = find_ops(ops).compiled
         self._began = time.monotonic() - self._compiling() - seconds
 
     def seconds(self) -> float:
