@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 
+import numba
 import numpy as np
 import pytest
 from test_kernels import BACKWARDS, OPS, UPDATES, run, stem, typical, upstream
@@ -16,10 +17,20 @@ from minicnn.engine.kernels.dense import sum_rows
 from minicnn.engine.kernels.jit import Kernel
 from minicnn.engine.kernels.matmul import matmul
 from minicnn.engine.kernels.sparse import adam_along_product, sparse_input_gradient, sparse_weight_gradient
+from minicnn.engine.kernels.threads import set_threads
 from minicnn.engine.kernels.updates import adam_numbers
 from minicnn.engine.workspace import FRESH
 
 REFUSED = (TypeError, ValueError)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread():
+    """Checks do not depend on it, and the parallel variants take three times as long to compile."""
+    before = numba.get_num_threads()
+    set_threads(1)
+    yield
+    set_threads(before)
 
 
 # --- the functions, and arguments that fit --------------------------------------------------------
@@ -69,29 +80,35 @@ OTHERS = {
     ),
     "adam_along_product": (with_numbers, (W, X, DY, W, W**2, ADAM, FRESH), adam_of_product),
 }
-WITHOUT_ARRAYS = {  # or checks of arrays, or not for computing
-    *(
-        "adam_numbers",
-        "announce_compilation",
-        "compile_seconds",
-        "compiled",
-        "dry_run",
-        "expect",
-        "expect_changeable",
-    ),
-    *(
-        "expect_contiguous",
-        "expect_convolution",
-        "expect_floats",
-        "expect_window",
-        "has_cache",
-        "helper",
-        "kernel",
-        "lanes",
-    ),
-    *("on_first_compilation", "panel_width", "place_workers", "set_thread_count", "set_threads"),
-    *("suits_winograd", "thread_count", "transforms", "warn_uncached"),
-    *("plain_gather_sum", "plain_sandwich", "plain_tile"),  # plain: in NumPy
+# Or checks of arrays, or plain NumPy, or not for computing.
+WITHOUT_ARRAYS = {
+    "adam_numbers",
+    "announce_compilation",
+    "compile_seconds",
+    "compiled",
+    "dry_run",
+    "expect",
+    "expect_changeable",
+    "expect_contiguous",
+    "expect_convolution",
+    "expect_floats",
+    "expect_window",
+    "has_cache",
+    "helper",
+    "kernel",
+    "lanes",
+    "on_first_compilation",
+    "panel_width",
+    "place_workers",
+    "plain_gather_sum",
+    "plain_sandwich",
+    "plain_tile",
+    "set_thread_count",
+    "set_threads",
+    "suits_winograd",
+    "thread_count",
+    "transforms",
+    "warn_uncached",
 }
 
 
