@@ -15,6 +15,7 @@ from commands import assert_usage_error, options, run_main, write_idx
 from minicnn import __version__, cli
 from minicnn.cli import build_parser, main
 from minicnn.cli.common import PICTURES
+from minicnn.engine import ops
 from minicnn.runs import run as run_module
 from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE
 
@@ -355,7 +356,9 @@ def test_the_reference_trains_and_evaluates_where_numba_is_not_installed(data):
 
 
 def test_kernels_without_numba_are_refused_in_one_line(capsys, data, monkeypatch):
-    monkeypatch.setitem(sys.modules, "minicnn.engine.kernels.dry_run", None)
+    monkeypatch.delitem(ops.MODULES, "kernels", raising=False)
+    monkeypatch.delattr("minicnn.engine.kernels", raising=False)
+    monkeypatch.setitem(sys.modules, "minicnn.engine.kernels", None)
     argv = options(data, "--run-dir", "r")
     argv[argv.index("reference")] = "kernels"
     assert_usage_error(run_main(capsys, *argv), "Numba cannot be imported", "--ops reference")
