@@ -24,7 +24,7 @@ LEVELS = [
 LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
 # The same within the engine.
 ENGINE_LEVELS = [
-    ["arguments", "workspace", "reference"],
+    ["arguments", "locks", "numba_settings", "workspace", "reference"],
     ["profile"],
     ["kernels"],
     ["initializers", "ops"],

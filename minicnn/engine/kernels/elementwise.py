@@ -64,8 +64,9 @@ def dropout_forward(
 def dropout_backward(dy: np.ndarray, cache: Cache, *, workspace: Workspace = FRESH) -> np.ndarray:
     """See `minicnn.engine.reference.dropout_backward`."""
     mask, keep_prob = cache
+    expect("mask", mask, np.shape(mask), np.bool_)
     expect_floats("dy", dy)
-    expect("mask", mask, dy.shape, np.bool_)
+    expect("dy", dy, mask.shape, dy.dtype)
     # y = mask * x / keep_prob is linear in x: backward is the same function
     return _masked(workspace.empty("dx", dy.shape, dy.dtype), dy, mask, keep_prob)
 
