@@ -16,7 +16,7 @@ from minicnn.data.image_file import ImageError, pixels_of
 from minicnn.data.sources.found import LARGEST, SMALLEST, Found, Part
 
 ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
-SPLITS = {
+SPLITS: dict[str, tuple[str, ...]] = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "val"),
     "test": ("test", "testing"),

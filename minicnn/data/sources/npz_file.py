@@ -19,7 +19,7 @@ from minicnn.storage import limits
 from minicnn.storage.files import open_regular
 
 # Names of images and labels, for each part.
-PAIRS = {
+PAIRS: dict[str, tuple[tuple[str, str], ...]] = {
     "train": (
         ("x_train", "y_train"), ("train_images", "train_labels"), ("images", "labels"), ("x", "y"),
         ("data", "target"), ("training_images", "training_labels"),
