@@ -725,3 +725,37 @@ def test_the_code_in_the_documentation_runs(here):
     assert len(blocks) >= 4
     for block in blocks:
         exec(compile(block, "notebooks/interchange.md", "exec"), names)
+
+
+# --- what must not come in ---
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite_are_neither_imported_nor_saved(tmp_path, number):
+    network = softmax_regression()
+    state = to_torch(network)
+    state["fc.bias"][3] = number
+    safetensors.numpy.save_file(state, tmp_path / "n.safetensors")
+    with pytest.raises(ValueError, match=r"n.safetensors: fc.bias: expected finite numbers"):
+        load_torch(tmp_path / "n.safetensors")
+    with pytest.raises(ValueError, match="fc.bias: expected finite numbers"):
+        from_torch(state, network)
+    network.parameters()[1].value[3] = number
+    with pytest.raises(ValueError, match="fc.bias: expected finite numbers"):
+        network.save(tmp_path / "saved")
+    assert not (tmp_path / "saved").exists()
+
+
+def test_weights_beside_an_onnx_model_are_read_from_that_file_alone(tmp_path):
+    onnx = pytest.importorskip("onnx")
+    network = softmax_regression(seed=3)
+    save_onnx(network, tmp_path / "n.onnx")
+    beside = {"save_as_external_data": True, "size_threshold": 0, "location": "n.data"}
+    onnx.save(onnx.load(tmp_path / "n.onnx"), tmp_path / "n.onnx", **beside)
+    assert_same(load_onnx(tmp_path / "n.onnx"), network)
+    (tmp_path / "n.data").rename(tmp_path / "elsewhere")
+    with pytest.raises(ValueError, match=r"n.onnx: No such file"):
+        load_onnx(tmp_path / "n.onnx")
+    (tmp_path / "n.data").symlink_to("elsewhere")
+    with pytest.raises(ValueError, match="expected weights in a file beside it, got 'n.data'"):
+        load_onnx(tmp_path / "n.onnx")

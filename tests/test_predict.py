@@ -10,7 +10,7 @@ import pytest
 from commands import assert_usage_error, options, run_main
 from PIL import Image
 
-from minicnn import Conv2D, Dense, Flatten, ReLU, Sequential, tutorial_network
+from minicnn import Conv2D, Dense, Flatten, ReLU, Sequential, softmax_regression, tutorial_network
 from minicnn.cli import main, predict
 
 ONLY_SCALED = r"trained on .*: images are only scaled; --digits prepares them as MNIST's digits were"
@@ -160,3 +160,20 @@ def test_a_network_for_what_is_no_picture_is_refused(capsys):
 )
 def test_bad_usage_is_one_line(capsys, argv, word):
     assert_usage_error(run_main(capsys, *argv), word)
+
+
+@pytest.mark.parametrize("target", ["a-seen.png", "nowhere.png"], ids=["itself", "nothing"])
+def test_a_link_in_the_place_of_the_picture_is_not_followed(capsys, run, target):
+    Path("a-seen.png").symlink_to(target)
+    capsys.readouterr()
+    code, out, _ = run_main(capsys, "predict", run, draw("a.png"), "--show")
+    assert (code, out[1]) == (0, "what the network saw: a-seen-2.png")
+    assert Path("a-seen.png").is_symlink()
+    assert not Path("nowhere.png").exists()
+
+
+def test_an_answer_that_is_no_number_is_an_error_of_its_image(capsys):
+    network = softmax_regression(ops="reference")
+    network.parameters()[0].value[...] = 3e38
+    network.save("n.safetensors")
+    assert_usage_error(run_main(capsys, "predict", "n.safetensors", draw("a.png")), "a.png", "not finite")

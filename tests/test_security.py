@@ -96,10 +96,14 @@ def test_a_pickle_is_refused_wherever_a_file_is_read(pickles):
 
 LIMITS = {  # of each row of the table in SECURITY.md
     "MNIST and other data sets": ["IDX", "GZIP_FREE"],
+    "CSV files of images": ["CSV"],
+    "NumPy archives (`.npz`)": ["NPZ"],
+    "CIFAR's files": ["CIFAR"],
+    "names of classes": ["NAMES"],
     "checkpoints, saved networks": ["HEADER", "ARRAYS"],
     "`config.json`": ["CONFIG"],
     "`metrics.csv`": ["METRICS"],
-    "photos and drawings": ["IMAGE", "PIXELS"],
+    "photos and drawings, folders of pictures": ["IMAGE", "PIXELS"],
     "weights from PyTorch": ["HEADER", "ARRAYS"],
     "networks from elsewhere": ["ONNX"],
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -130,15 +131,15 @@ def _picture_names(images: list[str]) -> Iterator[Path]:
     """
     from minicnn.pictures import is_ours
 
-    taken = {Path(image).resolve() for image in images}
+    taken = {os.path.realpath(image) for image in images}
     for image in images:
         stem, attempt = f"{Path(image).stem}-seen", 1
         while True:
             name = Path(f"{stem}.png" if attempt == 1 else f"{stem}-{attempt}.png")
-            if name.resolve() not in taken and (not name.exists() or is_ours(name)):
+            if os.path.realpath(name) not in taken and (not os.path.lexists(name) or is_ours(name)):
                 break
             attempt += 1
-        taken.add(name.resolve())
+        taken.add(os.path.realpath(name))
         yield name
 
 

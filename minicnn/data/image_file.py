@@ -39,7 +39,7 @@ class ImageError(ValueError):
 
 
 class _TooLargeError(Exception):
-    """An image whose pixels would take too much memory."""
+    """An image whose pixels would take too much memory; the message is how many it has."""
 
 
 def lightness_of(source: PathLike | Image) -> tuple[str, np.ndarray]:
@@ -71,9 +71,10 @@ def _opened(source: PathLike) -> Iterator[Image]:
                 yield image
     except UnidentifiedImageError:
         raise ImageError(f"{name}: {_what_else(source)}") from None
-    except (_TooLargeError, Image.DecompressionBombError):
-        remedy = "save it with fewer pixels, or cut the digit out"
-        raise ImageError(f"{name}: image too large: too many pixels for the memory; {remedy}") from None
+    except (_TooLargeError, Image.DecompressionBombError) as error:
+        size = error if isinstance(error, _TooLargeError) else "more pixels than Pillow reads"
+        remedy = "save it with fewer, or cut the digit out"
+        raise ImageError(f"{name}: image too large: {size}; {remedy}") from None
     except MemoryError:
         raise ImageError(f"{name}: out of memory while the image is decoded") from None
     except Exception as error:  # Pillow's decoders raise all kinds of exceptions for damaged files
@@ -162,10 +163,10 @@ def _expect_room(image: Image, file: BinaryIO) -> None:
     if image.format in ("JPEG", "MPO"):
         needed = 2 * _coefficients(file) * W * H
         image.draft("RGB", (LARGEST, LARGEST))
-        W, H = image.size
-    needed += W * H * PIXEL_BYTES.get(image.mode, 4) * COPIES.get(image.format or "", 1)
+    decoded = image.width * image.height * PIXEL_BYTES.get(image.mode, 4)
+    needed += decoded * COPIES.get(image.format or "", 1)
     if needed > limits.PIXELS:
-        raise _TooLargeError
+        raise _TooLargeError(f"{W:,} x {H:,} pixels")
 
 
 def _coefficients(file: BinaryIO) -> float:

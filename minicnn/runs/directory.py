@@ -177,7 +177,9 @@ def cut_metrics(directory: Path, settings: Settings, step: int) -> None:
     except FileNotFoundError:
         pass
     except OSError as error:
-        raise RunError(f"{path}: cannot be read ({reason(error)})") from None
+        raise RunError(
+            f"{path}: cannot be read ({reason(error)}); move it away to go on without it"
+        ) from None
     kept = [HEADER, *(line for line in text.split("\n")[1:-1] if _belongs(line, settings, step))]
     wanted = "\n".join(kept) + "\n"
     if wanted != text or step < settings.steps:
