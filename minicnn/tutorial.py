@@ -104,11 +104,8 @@ def softmax_regression(
     Starts at zero, as the tutorial did: the loss is convex, so nothing needs to be broken by chance.
     `seed` is accepted for symmetry and changes nothing.
     """
-    zero = constant(0)
-    pixels = math.prod(input_shape)
-    dense = Dense(
-        pixels, classes, name="fc", weight_init=zero, bias_init=zero, rng=seed, dtype=dtype, ops=ops
-    )
+    zero: dict[str, Any] = {"weight_init": constant(0), "bias_init": constant(0)}
+    dense = Dense(math.prod(input_shape), classes, name="fc", rng=seed, dtype=dtype, ops=ops, **zero)
     return Sequential([Flatten(ops=ops), dense], input_shape, "softmax")
 
 

@@ -4,6 +4,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -23,11 +25,9 @@ SETTINGS = [
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_a_training_finds_every_kernel_compiled(tmp_path, settings):
     ahead = (
-        "import dataclasses, json\n"
         "from minicnn.runs.warmup import compile_step\n"
         "from minicnn.runs.settings import settings_for\n"
-        f"settings = settings_for(**{settings!r})\n"
-        "compile_step(json.dumps(dataclasses.asdict(settings)), '2')"
+        f"compile_step(settings_for(**{settings!r}), (28, 28, 1), 10, 2)"
     )
     done = new_process(ahead, NUMBA_CACHE_DIR=str(tmp_path), NUMBA_NUM_THREADS="2")
     assert done.returncode == 0, done.stderr
@@ -40,6 +40,7 @@ def test_a_training_finds_every_kernel_compiled(tmp_path, settings):
 
 HELPERS = """
 import subprocess
+from minicnn import load_mnist
 from minicnn.runs.warmup import compiling_ahead
 from minicnn.engine.kernels import relu_forward
 from minicnn.runs.settings import settings_for
@@ -51,7 +52,7 @@ class Recorder(subprocess.Popen):
         super().__init__(*args, **options)
         started.append(self)
 subprocess.Popen = Recorder
-with compiling_ahead(settings_for("softmax")):
+with compiling_ahead(settings_for("softmax"), load_mnist()):
     {within}
 {after}
 print(len(started), all(helper.poll() is not None for helper in started))
@@ -82,6 +83,19 @@ def test_in_a_dry_run_kernels_are_recorded_and_leave_zeros():
     assert [name for name in names if name != "_keep_on"] == ["_relu"]  # that one places workers
     y, _ = kernels.relu_forward(x)
     np.testing.assert_array_equal(y, [[0, 2]])
+
+
+def test_a_helper_ends_with_its_parent_even_if_that_is_killed(tmp_path):
+    code = HELPERS.format(within=RELU + "\n    print(started[0].pid, flush=True); time.sleep(60)", after="")
+    environment = os.environ | {"NUMBA_CACHE_DIR": str(tmp_path), "NUMBA_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", "import time" + code]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as parent:
+        helper = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 30
+    while Path(f"/proc/{helper}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{helper}").exists()
 
 
 # --- what the helper runs, and who is told ---

@@ -10,8 +10,10 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
+import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,13 +41,11 @@ def compiling_ahead(settings: Settings, data: Dataset) -> Iterator[None]:
         if not wanted:
             return
         # The same path as here, and nothing else that could bring in other code.
-        code = f"import sys; sys.path[:] = {sys.path}; from minicnn.runs.warmup import compile_step; "
-        code += "compile_step(*sys.argv[1:])"
-        facts = dataclasses.asdict(settings), *data.shape, len(data.classes), threads
-        arguments = [json.dumps(fact) for fact in facts]
-        nowhere: Any = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.DEVNULL)
+        code = f"import sys; sys.path[:] = {sys.path}; from minicnn.runs.warmup import help_out; help_out()"
+        facts = json.dumps([dataclasses.asdict(settings), data.shape, len(data.classes), threads])
+        pipes: Any = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         with contextlib.suppress(OSError):
-            helpers.append(subprocess.Popen([*_isolated_python(), "-c", code, *arguments], **nowhere))
+            helpers.append(subprocess.Popen([*_isolated_python(), "-c", code, facts], **pipes))
 
     on_first_compilation(start)
     try:
@@ -54,7 +54,7 @@ def compiling_ahead(settings: Settings, data: Dataset) -> Iterator[None]:
         wanted = False
         for helper in helpers:
             helper.terminate()
-            helper.wait()
+            helper.communicate()
 
 
 def _isolated_python() -> list[str]:
@@ -72,15 +72,26 @@ def _isolated_python() -> list[str]:
     return command
 
 
-def compile_step(settings: str, H: str, W: str, C: str, classes: str, threads: str) -> None:
-    """Compile the kernels of a training step with these settings (all JSON), the last one first."""
+def help_out() -> None:
+    """What the other process does: `compile_step`, until its parent ends and so closes the pipe on stdin."""
+
+    def end_with_parent() -> None:
+        sys.stdin.buffer.read()
+        os._exit(0)
+
+    threading.Thread(target=end_with_parent, daemon=True).start()
+    settings, shape, classes, threads = json.loads(sys.argv[1])
+    compile_step(Settings(**settings), tuple(shape), classes, threads)
+
+
+def compile_step(settings: Settings, shape: tuple[int, int, int], classes: int, threads: int) -> None:
+    """Compile the kernels of a training step with these settings, the last one first."""
     from minicnn.engine.kernels.dry_run import dry_run
     from minicnn.engine.kernels.threads import set_threads
 
-    set_threads(json.loads(threads))
+    set_threads(threads)
     with dry_run() as noted, np.errstate(all="ignore"):
-        shape = json.loads(H), json.loads(W), json.loads(C)
-        _step(Settings(**json.loads(settings)), shape, json.loads(classes))
+        _step(settings, shape, classes)
     for kernel, types in reversed(noted):
         kernel.prepare(types)
 
