@@ -60,7 +60,7 @@ def refused(error, argument, function, *args, **named):
 @pytest.mark.parametrize(
     ("error", "argument", "call"),
     [
-        refused(TypeError, "directory", load_mnist, 5),
+        refused(TypeError, "path", load_mnist, 5),
         refused(ValueError, "seed", tutorial_network, seed=-1),
         refused(TypeError, "seed", tutorial_network, seed=1.5),
         refused(ValueError, "keep_prob", tutorial_network, keep_prob=0),
