@@ -16,7 +16,7 @@ from minicnn.explore.trace import OUTSIDE, Array, Factor, Trace
 def trace_gradient(maps: Maps, name: str, place: int) -> Trace:
     """The terms of dL/d(output number `place`) of a stage: what comes back from the layer above it.
 
-    Raises ValueError without a label, or for a stage or a place that does not exist.
+    Raises ValueError for maps without gradients, or for a stage or a place that does not exist.
     """
     expect_gradients(maps)
     number = maps.index(name)
@@ -39,7 +39,7 @@ def trace_gradient(maps: Maps, name: str, place: int) -> Trace:
 def trace_parameter(maps: Maps, name: str, place: int) -> Trace:
     """The terms of dL/d(entry number `place`) of a parameter such as "conv1.weight".
 
-    Raises ValueError without a label, or for a parameter or a place that does not exist.
+    Raises ValueError for maps without gradients, or for a parameter or a place that does not exist.
     """
     expect_gradients(maps)
     number, parameter = find_parameter(maps, name)
@@ -72,9 +72,9 @@ def find_parameter(maps: Maps, name: str) -> tuple[int, Parameter]:
 
 
 def expect_gradients(maps: Maps) -> None:
-    """Raise ValueError if the maps have been computed without a label."""
-    if maps.label is None:
-        raise ValueError("label: expected one, as there is no gradient without a loss")
+    """Raise ValueError if the maps have been computed without gradients."""
+    if not maps.gradients:
+        raise ValueError("maps: expected some with gradients, computed with backward=True")
 
 
 def _single(what: str, name: str, values: Array, place: int) -> Factor:

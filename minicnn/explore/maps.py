@@ -31,14 +31,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Maps:
-    """All numbers of one image in one network. `gradients` are dL/d(outputs), empty without a label."""
+    """All numbers of one image in one network. `gradients`, if asked for, are dL/d(outputs)."""
 
     stages: list[Stage]
-    outputs: list[Array]  # float32 of the stage's shape
+    outputs: list[Array]  # of the stage's shape
     probabilities: Array  # [10]
-    label: int | None = None
-    loss: float | None = None
-    gradients: tuple[Array, ...] = ()
+    label: int
+    loss: float  # -log p[label]
+    gradients: list[Array]  # of the stage's shape; empty unless asked for
 
     def index(self, name: str) -> int:
         """The number of the stage with this name. Raises ValueError if there is none."""
@@ -85,31 +85,31 @@ def stages_of(network: Sequential) -> list[Stage]:
     return stages
 
 
-def compute_maps(network: Sequential, x: Array, label: int | None = None) -> Maps:
-    """All outputs for an image x [28, 28, 1] of the network's dtype; with a label, all gradients, too.
+def compute_maps(network: Sequential, x: Array, label: int | None = None, backward: bool = False) -> Maps:
+    """All outputs for an image x [28, 28, 1] of the network's dtype, and with `backward` all gradients.
 
-    The loss is -log p[label]. Gradients of parameters are left in the network. Raises ValueError for a
-    label that is not a class.
+    The loss is -log p[label]; without a label, that of the network's own answer. `backward` leaves the
+    gradients of parameters in the network. Raises ValueError for a label that is not a class.
     """
     if label is not None and not 0 <= label < CLASSES:
         raise ValueError(f"label: expected 0 to {CLASSES - 1}, got {label}")
-    outputs = [x]
-    y = x[None]
+    outputs, y = [x], x[None]
     for layer in network.layers:
         y = layer.forward(y)
         if not isinstance(layer, SAME_NUMBERS):
             outputs.append(y[0])
     ops = network.layers[-1].ops
     probabilities = find_ops(ops).softmax(y)[0]
-    if label is None:
-        return Maps(stages_of(network), outputs, probabilities)
-
+    label = int(probabilities.argmax()) if label is None else label
     loss = SoftmaxCrossEntropy(ops=ops)
     value = loss.forward(y, np.array([label]))
-    dy, gradients = loss.backward(), []
-    for layer in reversed(network.layers):
-        if not isinstance(layer, SAME_NUMBERS):
-            gradients.append(dy[0])
-        dy = layer.backward(dy)
-    gradients.append(dy[0])
-    return Maps(stages_of(network), outputs, probabilities, label, value, tuple(reversed(gradients)))
+
+    gradients: list[Array] = []
+    if backward:
+        dy = loss.backward()
+        for layer in reversed(network.layers):
+            if not isinstance(layer, SAME_NUMBERS):
+                gradients.append(dy[0])
+            dy = layer.backward(dy)
+        gradients.append(dy[0])
+    return Maps(stages_of(network), outputs, probabilities, label, value, gradients[::-1])

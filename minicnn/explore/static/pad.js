@@ -1,0 +1,158 @@
+// The pad: 280 x 280 pixels to draw on with mouse, finger, pen or keyboard.
+import { signal } from "@preact/signals";
+import { useEffect, useRef } from "preact/hooks";
+import { html } from "./html.js";
+import { stepOf } from "./maps.js";
+import { answer, pad, refresh, show, subject } from "./state.js";
+import { t } from "./text.js";
+
+const SIDE = 280;
+const PEN = 22;
+
+/** @type {number[][][]} */
+let strokes = [];
+let context = /** @type {CanvasRenderingContext2D | null} */ (null);
+const pen = signal(/** @type {{x: number, y: number, down: boolean} | null} */ (null));
+export const blank = signal(true);
+
+pad.ink = () => {
+  const ink = new Uint8Array(SIDE * SIDE);
+  const { data } = /** @type {CanvasRenderingContext2D} */ (context).getImageData(0, 0, SIDE, SIDE);
+  for (let i = 0; i < ink.length; i++) ink[i] = 255 - data[4 * i];
+  return ink;
+};
+
+function wipe() {
+  if (!context) return;
+  context.fillStyle = "#ffffff";
+  context.fillRect(0, 0, SIDE, SIDE);
+  Object.assign(context, { lineWidth: PEN, lineCap: "round", lineJoin: "round", strokeStyle: "#000000" });
+}
+
+/** Draw the last piece of a stroke. @param {number[][]} stroke */
+function drawEnd(stroke) {
+  if (!context) return;
+  const [from, to] = [stroke.at(-2) ?? stroke[0], stroke[stroke.length - 1]];
+  context.beginPath();
+  context.moveTo(from[0], from[1]);
+  context.lineTo(to[0], to[1]);
+  context.stroke();
+}
+
+function redraw() {
+  wipe();
+  for (const stroke of strokes) stroke.forEach((_, i) => drawEnd(stroke.slice(0, i + 1)));
+  blank.value = strokes.length === 0;
+}
+
+/** @param {number[]} point */
+function begin(point) {
+  const afresh = subject.value.kind !== "drawing";
+  strokes.push([point]);
+  blank.value = false;
+  drawEnd(strokes[strokes.length - 1]);
+  if (afresh) show({ kind: "drawing" });
+  else refresh(true);
+}
+
+/** @param {number[]} point */
+function extend(point) {
+  const stroke = strokes[strokes.length - 1];
+  stroke.push(point);
+  drawEnd(stroke);
+  refresh();
+}
+
+export function clear() {
+  strokes = [];
+  redraw();
+  show({ kind: "drawing" });
+}
+
+export function undo() {
+  strokes.pop();
+  redraw();
+  show({ kind: "drawing" });
+}
+
+export function Pad() {
+  const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
+  const drawing = useRef(false);
+  useEffect(() => {
+    context = /** @type {HTMLCanvasElement} */ (canvas.current).getContext("2d", { willReadFrequently: true });
+    redraw();
+  }, []);
+  /** @param {PointerEvent} event */
+  const at = (event) => {
+    const box = /** @type {HTMLCanvasElement} */ (canvas.current).getBoundingClientRect();
+    return [((event.clientX - box.left) * SIDE) / box.width, ((event.clientY - box.top) * SIDE) / box.height];
+  };
+  /** @param {PointerEvent} event */
+  const down = (event) => {
+    if (event.button !== 0) return;
+    /** @type {HTMLCanvasElement} */ (canvas.current).setPointerCapture(event.pointerId);
+    drawing.current = true;
+    pen.value = null;
+    begin(at(event));
+  };
+  /** @param {PointerEvent} event */
+  const move = (event) => {
+    if (!drawing.current) return;
+    const between = event.getCoalescedEvents?.() ?? [];
+    for (const one of between.length ? between : [event]) extend(at(one));
+  };
+  const up = () => {
+    drawing.current = false;
+  };
+  /** @param {KeyboardEvent} event */
+  const key = (event) => {
+    const now = pen.value ?? { x: SIDE / 2, y: SIDE / 2, down: false };
+    const step = stepOf(event.key);
+    if (step) {
+      const next = { ...now, x: inside(now.x + 10 * step[1]), y: inside(now.y + 10 * step[0]) };
+      pen.value = next;
+      if (now.down) extend([next.x, next.y]);
+    } else if (event.key === " " || event.key === "Enter") {
+      pen.value = { ...now, down: !now.down };
+      if (!now.down) begin([now.x, now.y]);
+    } else if (event.key === "Delete") clear();
+    else if (event.key === "Backspace") undo();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  };
+  const hidden = subject.value.kind !== "drawing";
+  return html`<div class=${`pad ${hidden ? "resting" : ""}`}>
+    <canvas
+      ref=${canvas}
+      width=${SIDE}
+      height=${SIDE}
+      tabindex="0"
+      role="application"
+      aria-label=${t("pad_label")}
+      aria-describedby="pad-help"
+      onPointerDown=${down}
+      onPointerMove=${move}
+      onPointerUp=${up}
+      onPointerCancel=${up}
+      onKeyDown=${key}
+    ></canvas>
+    ${blank.value && !pen.value && html`<p class="pad-hint" aria-hidden="true">${t("pad_hint")}</p>`}
+    ${pen.value &&
+    html`<span
+      class=${`pen ${pen.value.down ? "down" : ""}`}
+      style=${{ left: `${(100 * pen.value.x) / SIDE}%`, top: `${(100 * pen.value.y) / SIDE}%` }}
+    ></span>`}
+    <div class="row">
+      <button onClick=${undo} disabled=${blank.value}>${t("undo")}</button>
+      <button onClick=${clear} disabled=${blank.value && subject.value.kind === "drawing"}>${t("clear")}</button>
+    </div>
+    <p id="pad-help" class="help">${t("pad_help")}</p>
+  </div>`;
+}
+
+/** @param {number} position */
+const inside = (position) => Math.min(SIDE - 4, Math.max(4, position));
+
+/** Whether there is an answer to show. */
+export const answered = () => answer.value !== null;
