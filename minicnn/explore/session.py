@@ -30,7 +30,7 @@ from minicnn.tutorial import Diverged
 
 PAD = 280  # rows and columns of the drawing
 SHOW_EVERY = 0.25  # seconds between the weights that the page shows while a network trains
-TEST_PIECE = 500  # test images classified at a time, so that nobody waits long
+TEST_PIECE = 100  # test images classified at a time, so that nobody waits long
 
 
 class Answer(NamedTuple):
@@ -48,7 +48,8 @@ class Session:
     """
 
     def __init__(self, network: Sequential, data: Dataset, name: str = "", run: Run | None = None) -> None:
-        self._network, self.data, self.name, self._run = unfused(network), data, name, run
+        self._given, self._network = network, unfused(network)
+        self.data, self.name, self._run = data, name, run
         self.version = 0
         self._double: tuple[int, Sequential] | None = None
         self._tested: Array | None = None  # probabilities of all test images
@@ -197,7 +198,7 @@ class Session:
     def _test(self) -> Iterator[None]:
         test, pieces = self.data.test, []
         for start in range(0, len(test), TEST_PIECE):
-            pieces.append(self._network.predict(test.images[start : start + TEST_PIECE]))
+            pieces.append(self._given.predict(test.images[start : start + TEST_PIECE]))
             yield
         self._tested = np.concatenate(pieces)
         correct = int((self._tested.argmax(axis=1) == test.labels).sum())

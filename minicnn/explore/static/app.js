@@ -3,18 +3,15 @@ import { signal } from "@preact/signals";
 import { render } from "preact";
 import * as api from "./api.js";
 import { Bars } from "./bars.js";
-import { limitOf } from "./colours.js";
 import { Digits } from "./digits.js";
 import { html } from "./html.js";
-import { follow, Inspector } from "./inspector.js";
-import { Map2D } from "./maps.js";
-import { nameOf, percent, short } from "./numbers.js";
+import { follow, Inspector, leave } from "./inspector.js";
+import { percent, short } from "./numbers.js";
 import { Pad } from "./pad.js";
 import {
-  about, answer, back, centre, close, connected, hear, mode, open, pointed, problem, refresh, selected, spoken,
-  stageNamed, subject, tested, training, turn, waiting,
+  about, answer, back, connected, hear, mode, problem, refresh, selected, spoken, tested, training, turn, waiting,
 } from "./state.js";
-import { marksOn, shownOf, Strip } from "./strip.js";
+import { Strip } from "./strip.js";
 import { language, otherLanguage, t } from "./text.js";
 
 const helping = signal(false);
@@ -26,7 +23,6 @@ function App() {
     <main class=${mode.value}>
       <div class="input">
         <${Pad} />
-        <${Seen} />
         <${Digits} />
       </div>
       <${Bars} />
@@ -40,7 +36,7 @@ function App() {
 function Header() {
   return html`<header>
     <h1>minicnn <span>explore</span></h1>
-    <p class="status" role="status">${status()}</p>
+    <p class="status" role="status" title=${status()}>${status()}</p>
     ${problem.value && html`<p class="problem" role="alert">${problem.value}</p>`}
     <div class="switch" role="group" aria-label=${t("direction")}>
       <button aria-pressed=${mode.value === "forward"} onClick=${() => turn("forward")}>${t("forward")}</button>
@@ -60,39 +56,6 @@ function status() {
   const result = tested.value;
   if (result) return t("status_tested", { name, accuracy: percent(result.correct / result.total), wrong: result.total - result.correct });
   return about.value?.training ? t("status_starting") : t("status_testing", { name });
-}
-
-/** What the network sees: 28 x 28 pixels, or the gradient at each of them. */
-function Seen() {
-  const stage = stageNamed("image");
-  if (!stage) return null;
-  const { what, values, ink } = shownOf(stage);
-  const { box, marks } = marksOn(stage);
-  const shown = values ?? new Float32Array(784);
-  const number = (/** @type {number} */ place) => ({ what, name: "image", place });
-  return html`<section class="seen" aria-label=${t("seen_label")}>
-    <h2>${t(what === "gradient" ? "seen_gradient" : "seen")}</h2>
-    <${Map2D}
-      values=${shown} rows=${28} columns=${28} size=${140} limit=${limitOf(shown)} ink=${ink || !values}
-      cursor=${marks.at(-1) ?? -1} box=${box} label=${t("seen_map")}
-      pick=${(/** @type {number} */ place) => open(number(place))}
-      point=${(/** @type {number} */ place) => {
-        pointed.value = number(place);
-        spoken.value = `${nameOf(number(place))}: ${short(shown[place])}`;
-      }}
-    />
-    <div>
-      <label class="check">
-        <input type="checkbox" checked=${centre.value} disabled=${subject.value.kind === "digit"}
-          onChange=${(/** @type {any} */ event) => {
-            centre.value = event.currentTarget.checked;
-            refresh(true);
-          }} />
-        ${t("centre")}
-      </label>
-      <p class="help">${t(subject.value.kind === "digit" ? "centre_digit" : centre.value ? "centre_on" : "centre_off")}</p>
-    </div>
-  </section>`;
 }
 
 function Help() {
@@ -125,11 +88,8 @@ function key(event) {
   else if (event.key === "u" || event.key === "U") back();
   else if (event.key === "l" || event.key === "L") language.value = otherLanguage();
   else if (event.key === "?") helping.value = true;
-  else if (event.key === "Escape" && selected.value) {
-    const { name } = selected.value;
-    close();
-    /** @type {HTMLElement | null} */ (document.querySelector(`canvas[data-stage="${name}"]`))?.focus();
-  } else return;
+  else if (event.key === "Escape" && selected.value) leave();
+  else return;
   event.preventDefault();
 }
 

@@ -1,17 +1,19 @@
 // The formula of a number, once with letters and once with its own numbers, as MathML.
 import { html } from "./html.js";
-import { indices, shapeOf, short, stageOf } from "./numbers.js";
+import { indices, long, shapeOf, short, stageOf } from "./numbers.js";
 import { productsOf } from "./terms.js";
 import { t } from "./text.js";
 
 /** @typedef {import("./api.js").Answer} Answer */
+
+const SHOWN = 2; // products that are written out
 
 /** @param {string} name */
 const mi = (name) => html`<mi>${name}</mi>`;
 /** @param {string} sign */
 const mo = (sign) => html`<mo>${sign}</mo>`;
 /** @param {number | string} number */
-const mn = (number) => (String(number).startsWith("−") ? html`<mrow><mo>(</mo><mo>−</mo><mn>${String(number).slice(1)}</mn><mo>)</mo></mrow>` : html`<mn>${number}</mn>`);
+const mn = (number) => (String(number).startsWith("−") ? html`<mrow><mo>(</mo><mo form="prefix">−</mo><mn>${String(number).slice(1)}</mn><mo>)</mo></mrow>` : html`<mn>${number}</mn>`);
 /** A letter with indices: y[i, j, f]. @param {string} name @param {string} index */
 const at = (name, index) => html`<msub><mi>${name}</mi><mrow>${[...index].map((c) => (c === "," ? html`<mo separator="true">,</mo>` : /[a-z]/i.test(c) ? mi(c) : /\d/.test(c) ? html`<mn>${c}</mn>` : mo(c)))}</mrow></msub>`;
 /** @param {string} index */
@@ -66,10 +68,10 @@ function numbers(trace) {
   const result = html`${mo("=")}<mn class="result">${short(facts.by_hand)}</mn>`;
   if (facts.rule === "sum") {
     const products = productsOf(trace);
-    const order = Array.from(products.keys()).sort((a, b) => Math.abs(products[b]) - Math.abs(products[a])).slice(0, 3);
+    const order = Array.from(products.keys()).sort((a, b) => Math.abs(products[b]) - Math.abs(products[a])).slice(0, SHOWN);
     const alone = !facts.right?.name;
     const terms = order.map((i, n) => html`${n > 0 ? mo("+") : null}${mn(short(arrays.left[i]))}${alone ? null : html`${mo("·")}${mn(short(arrays.right[i]))}`}`);
-    return html`${facts.facts.bias ? html`${mn(short(facts.constant))}${mo("+")}` : null}${terms}${products.length > 3 ? html`${mo("+")}<mtext>${t("more_terms", { count: (products.length - 3).toLocaleString("en") })}</mtext>` : null}${result}`;
+    return html`${facts.facts.bias ? html`${mn(short(facts.constant))}${mo("+")}` : null}${terms}${products.length > SHOWN ? html`${mo("+")}<mtext>${t("more_terms", { count: (products.length - SHOWN).toLocaleString("en") })}</mtext>` : null}${result}`;
   }
   if (facts.rule === "max") {
     const inside = Array.from(arrays.left).filter((_, i) => arrays.left_places[i] >= 0);
@@ -84,7 +86,7 @@ function numbers(trace) {
   const most = Math.max(...arrays.left);
   const total = arrays.left.reduce((/** @type {number} */ a, /** @type {number} */ z) => a + Math.exp(z - most), 0);
   if (facts.rule === "softmax") return html`<mfrac>${exp(mn(short(arrays.left[facts.facts.index] - most)))}${mn(short(total))}</mfrac>${result}`;
-  return html`${mi("log")}${mn(short(total))}${mo("−")}${mn(short(arrays.left[facts.facts.label] - most))}${result}`;
+  return html`${mi("log")}${mo("\u2061")}${mn(long(total))}${mo("−")}${mn(short(arrays.left[facts.facts.label] - most))}${result}`;
 }
 
 /** What the letters stand for here: (i, j, f) = (9, 11, 7). @param {import("./api.js").Selection} number @param {string} code */
@@ -106,8 +108,8 @@ export function Formula({ trace, number }) {
   const padded = code.startsWith("conv2d") && !code.endsWith(".db");
   return html`<div class="formula">
     <h3>${t("formula")}</h3>
-    <math display="block"><mrow>${letters(code, stageOf(number.name)?.stride ?? 1)}</mrow></math>
+    <div class="wide-math"><math display="block"><mrow>${letters(code, stageOf(number.name)?.stride ?? 1)}</mrow></math></div>
     <p class="help">${where}${where && padded ? "; " : ""}${padded ? t("formula_padding") : ""}</p>
-    <math display="block" class="with-numbers"><mrow>${numbers(trace)}</mrow></math>
+    <div class="wide-math"><math display="block" class="with-numbers"><mrow>${numbers(trace)}</mrow></math></div>
   </div>`;
 }

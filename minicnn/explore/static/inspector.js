@@ -32,17 +32,25 @@ export function Inspector() {
       <button class="follow" onClick=${follow} disabled=${!found || !largestOf(found)}>${t("follow")} <kbd>F</kbd></button>
     </div>
     ${number.what === "parameter" && found && html`<p class="help">${t("parameter_is", { name: nameOf(number), value: short(found.facts.entry) })}</p>`}
+    ${number.what !== "value" && found && html`<p class="help">${meaning(number, found.facts.value)}</p>`}
     <${Zoom} key=${`${number.what} ${number.name}`} />
     ${number.name === "image" && number.what === "value"
       ? html`<p>${t("pixel_end")}</p>`
       : found
         ? html`<${Terms} trace=${found} />
             <${Formula} trace=${found} number=${number} />
-            <${LastLine} facts=${found.facts} />
             ${mode.value === "backward" && html`<${Nudge} key=${titleOf(number)} number=${number} gradient=${found.facts.value} />`}
-            <${Code} name=${found.facts.code} />`
+            <${Code} name=${found.facts.code} />
+            <${LastLine} facts=${found.facts} />`
         : html`<p class="help">${t("loading")}</p>`}
   </section>`;
+}
+
+/** What a gradient says, in one sentence. @param {import("./api.js").Selection} number @param {number} gradient */
+function meaning(number, gradient) {
+  if (gradient === 0) return t("gradient_zero", { name: nameOf(number) });
+  const facts = { name: nameOf(number), change: short(Math.abs(gradient) * 0.01) };
+  return t(gradient > 0 ? "gradient_rises" : "gradient_falls", facts);
 }
 
 function Invitation() {
@@ -61,6 +69,13 @@ export function follow() {
   if (next) open(next, true);
 }
 
+/** Close, and go back to the map from which one came. */
+export function leave() {
+  const name = selected.value?.name;
+  close();
+  /** @type {HTMLElement | null} */ (document.querySelector(`[data-stage="${name}"]`))?.focus();
+}
+
 /** The way from the first number to this one; each is a link back. */
 function Trail() {
   return html`<nav class="trail" aria-label=${t("trail_label")}>
@@ -75,7 +90,7 @@ function Trail() {
     </ol>
     <span class="trail-buttons">
       <button onClick=${back} aria-label=${t("back")} title=${t("back")}>←</button>
-      <button onClick=${close} aria-label=${t("close")} title=${t("close")}>✕</button>
+      <button onClick=${leave} aria-label=${t("close")} title=${t("close")}>✕</button>
     </span>
   </nav>`;
 }
@@ -84,7 +99,8 @@ function Trail() {
 function Zoom() {
   const number = selected.value;
   const stage = number && stageNamed(number.name);
-  if (!number || !stage || number.what === "parameter" || stage.shape.length === 1) return null;
+  if (!number || !stage || number.what === "parameter") return null;
+  if (stage.shape.length === 1) return html`<dl class="unit"><${Stepper} number=${number} name=${t("unit")} index=${number.place} size=${stage.shape[0]} /></dl>`;
   const { what, values, ink } = shownOf(stage);
   if (!values || what !== number.what) return null;
   const [H, W, C] = stage.shape;
@@ -105,18 +121,25 @@ function Zoom() {
       }}
     />
     <dl>
-      ${C > 1 && html`<dt>${t("map")}</dt>
-        <dd class="stepper">
-          <button aria-label=${t("map_before")} disabled=${channel === 0} onClick=${() => open({ ...number, place: number.place - 1 })}>‹</button>
-          <span>${channel}</span>
-          <button aria-label=${t("map_after")} disabled=${channel === C - 1} onClick=${() => open({ ...number, place: number.place + 1 })}>›</button>
-        </dd>`}
+      ${C > 1 && html`<${Stepper} number=${number} name=${t("map")} index=${channel} size=${C} />`}
       <dt>${t("row")}</dt><dd>${row}</dd>
       <dt>${t("column")}</dt><dd>${column}</dd>
       <dt>${t("shape")}</dt><dd>${shapeOf(number.name).join(" × ")}</dd>
       <dt>${t("range")}</dt><dd>${short(-limitOf(values))} … ${short(limitOf(values))}</dd>
     </dl>
   </div>`;
+}
+
+/** To the neighbours along the last axis. @param {{number: import("./api.js").Selection, name: string, index: number, size: number}} props */
+function Stepper({ number, name, index, size }) {
+  /** @param {number} by */
+  const step = (by) => open({ ...number, place: number.place + by });
+  return html`<dt>${name}</dt>
+    <dd class="stepper">
+      <button aria-label=${t("previous", { name })} disabled=${index === 0} onClick=${() => step(-1)}>‹</button>
+      <span>${index}</span>
+      <button aria-label=${t("next", { name })} disabled=${index === size - 1} onClick=${() => step(1)}>›</button>
+    </dd>`;
 }
 
 /** @param {{facts: any}} props */

@@ -68,15 +68,17 @@ export function frame(context, [x, y, width, height], thick = 1.5) {
  */
 export function layoutOf(shape, width) {
   if (shape.length === 1) {
-    const columns = Math.min(shape[0], width < 384 ? 64 : 128);
-    const cell = Math.max(2, Math.min(6, Math.floor(width / columns)));
+    const cell = 5;
+    const columns = Math.max(8, Math.min(shape[0], 8 * Math.floor(width / cell / 8)));
     const rows = Math.ceil(shape[0] / columns);
     return { columns, cell, width: columns * cell, height: rows * cell, pitch: cell, tile: cell };
   }
   const [H, , C] = shape;
-  const tile = H >= 28 ? H : 21;
+  const wished = C <= 32 ? 28 : 21; // CSS pixels of a map; rather a little less than a last row with gaps
+  const most = Math.max(1, Math.floor((width + 2) / (0.9 * wished + 2)));
+  const columns = Math.ceil(C / Math.ceil(C / most));
+  const tile = Math.min(wished, Math.floor((width + 2) / columns) - 2);
   const pitch = tile + 2;
-  const columns = Math.max(1, Math.min(C, Math.floor((width + 2) / pitch)));
   return { columns, cell: tile / H, tile, pitch, width: columns * pitch - 2, height: Math.ceil(C / columns) * pitch - 2 };
 }
 
@@ -156,10 +158,10 @@ export const stepOf = (key) => STEPS[/** @type {keyof typeof STEPS} */ (key)];
 /**
  * One map, large: every cell can be picked by mouse, finger or keyboard; negative ones carry a minus.
  * @param {{values: ArrayLike<number>, rows: number, columns: number, size: number, limit: number, ink?: boolean,
- *   cursor?: number, box?: Box | null, label: string, pick: (place: number) => void,
+ *   cursor?: number, box?: Box | null, label: string, stage?: string, pick: (place: number) => void,
  *   point?: (place: number) => void}} props
  */
-export function Map2D({ values, rows, columns, size, limit, ink = false, cursor = -1, box = null, label, pick, point }) {
+export function Map2D({ values, rows, columns, size, limit, ink = false, cursor = -1, box = null, label, stage, pick, point }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const [at, setAt] = useState(-1);
   const cell = size / columns;
@@ -205,6 +207,7 @@ export function Map2D({ values, rows, columns, size, limit, ink = false, cursor 
   return html`<canvas
     ref=${canvas}
     class="map"
+    data-stage=${stage}
     role="application"
     tabindex="0"
     aria-label=${label}

@@ -13,6 +13,13 @@ export function short(x) {
   return text.replace("-", "−");
 }
 
+/** A number in at most eight letters, for narrow columns. @param {number} x */
+export function compact(x) {
+  const size = Math.abs(x);
+  if (!Number.isFinite(x) || size === 0 || size >= 1e-3) return short(x);
+  return x.toExponential(1).replaceAll("-", "−");
+}
+
 /** A number with nine significant digits. @param {number | null | undefined} x */
 export function long(x) {
   if (x === null || x === undefined || !Number.isFinite(x)) return short(x);

@@ -3,7 +3,7 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { html } from "./html.js";
 import { stepOf } from "./maps.js";
-import { answer, pad, refresh, show, subject } from "./state.js";
+import { pad, refresh, show, subject } from "./state.js";
 import { t } from "./text.js";
 
 const SIDE = 280;
@@ -153,6 +153,3 @@ export function Pad() {
 
 /** @param {number} position */
 const inside = (position) => Math.min(SIDE - 4, Math.max(4, position));
-
-/** Whether there is an answer to show. */
-export const answered = () => answer.value !== null;

@@ -2,9 +2,9 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { limitOf } from "./colours.js";
 import { html } from "./html.js";
-import { drawStage, layoutOf, placeAt, stepOf, useWidth } from "./maps.js";
+import { drawStage, layoutOf, Map2D, placeAt, stepOf, useWidth } from "./maps.js";
 import { indices, nameOf, placeOf, short, titleOf, valueOf } from "./numbers.js";
-import { about, answer, mode, open, pointed, selected, spoken, trace, trail } from "./state.js";
+import { about, answer, centre, mode, open, pointed, refresh, selected, spoken, stageNamed, subject, trace, trail } from "./state.js";
 import { t } from "./text.js";
 
 /** @typedef {import("./api.js").Stage} Stage */
@@ -13,8 +13,14 @@ export function Strip() {
   const stages = about.value?.stages.slice(1) ?? [];
   const gradients = mode.value === "backward";
   return html`<section class="strip" aria-label=${t("strip_label")}>
-    <h2>${t(gradients ? "strip_backward" : "strip_forward")}</h2>
-    <${Readout} />
+    <div class="strip-head">
+      <${Seen} />
+      <div>
+        <h2>${t(gradients ? "strip_backward" : "strip_forward")}</h2>
+        <${Readout} />
+        <${Centring} />
+      </div>
+    </div>
     <ol class="stages">
       ${stages.map((stage) =>
         stage.shape.length === 1 && stage.shape[0] <= 10
@@ -23,6 +29,43 @@ export function Strip() {
       )}
     </ol>
   </section>`;
+}
+
+/** What the network sees: 28 x 28 pixels, or the gradient at each of them. */
+function Seen() {
+  const stage = stageNamed("image");
+  if (!stage) return null;
+  const { what, values, ink } = shownOf(stage);
+  const { box, marks } = marksOn(stage);
+  const shown = values ?? new Float32Array(784);
+  const limit = limitOf(shown);
+  const number = (/** @type {number} */ place) => ({ what, name: "image", place });
+  return html`<div class="seen">
+    <h3>image <span class="kind">28×28</span></h3>
+    <${Map2D}
+      stage="image" values=${shown} rows=${28} columns=${28} size=${112} limit=${limit} ink=${ink || !values}
+      cursor=${marks.at(-1) ?? -1} box=${box} label=${t("seen_map")}
+      pick=${(/** @type {number} */ place) => open(number(place))}
+      point=${(/** @type {number} */ place) => {
+        pointed.value = number(place);
+        spoken.value = `${nameOf(number(place))}: ${short(shown[place])}`;
+      }}
+    />
+    ${what === "gradient" && html`<${Scale} limit=${limit} known=${values !== undefined} />`}
+  </div>`;
+}
+
+function Centring() {
+  const digit = subject.value.kind === "digit";
+  return html`<label class="check">
+      <input type="checkbox" checked=${centre.value} disabled=${digit}
+        onChange=${(/** @type {any} */ event) => {
+          centre.value = event.currentTarget.checked;
+          refresh(true);
+        }} />
+      ${t("centre")}
+    </label>
+    <p class="help">${t(digit ? "centre_digit" : centre.value ? "centre_on" : "centre_off")}</p>`;
 }
 
 /** The number under the pointer or the cursor, in words. */

@@ -3,7 +3,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { colourOf, limitOf } from "./colours.js";
 import { html } from "./html.js";
 import { contextOf, Map2D, useWidth } from "./maps.js";
-import { nameOf, short } from "./numbers.js";
+import { compact, long, nameOf, short } from "./numbers.js";
 import { open } from "./state.js";
 import { t } from "./text.js";
 
@@ -58,10 +58,10 @@ export function Terms({ trace }) {
   return html`<${Gate} trace=${trace} />`;
 }
 
-/** A number that leads on, or plain text where it does not. @param {{to: Selection | null, value: number, class?: string}} props */
-function Link({ to, value, class: name = "" }) {
-  if (!to) return html`<span class=${name}>${short(value)}</span>`;
-  return html`<button class=${`link ${name}`} aria-label=${`${nameOf(to)}: ${short(value)}`} onClick=${() => open(to, true)}>${short(value)}</button>`;
+/** A number that leads on, or plain text where it does not. @param {{to: Selection | null, value: number, class?: string, write?: (x: number) => string}} props */
+function Link({ to, value, class: name = "", write = short }) {
+  if (!to) return html`<span class=${name}>${write(value)}</span>`;
+  return html`<button class=${`link ${name}`} aria-label=${`${nameOf(to)}: ${short(value)}`} onClick=${() => open(to, true)}>${write(value)}</button>`;
 }
 
 // --- sums of products ------------------------------------------------------------------------------
@@ -139,11 +139,11 @@ function Grid({ trace, products, group, groups, rows, columns }) {
             const weight = linkOf(trace, "right", i);
             return html`<td key=${v} class=${to ? "" : "outside"} style=${{ "--cell": colourOf(products[i], limit) }}>
               ${wide
-                ? html`<${Link} to=${to} value=${products[i]} class="product" />`
+                ? html`<${Link} to=${to} value=${products[i]} class="product" write=${compact} />`
                 : to
-                  ? html`<${Link} to=${to} value=${trace.arrays.left[i]} />
-                      <span class="times">× <${Link} to=${weight} value=${trace.arrays.right[i]} /></span>
-                      <b class="product" data-product=${products[i]}>${short(products[i])}</b>`
+                  ? html`<${Link} to=${to} value=${trace.arrays.left[i]} write=${compact} />
+                      <span class="times">× <${Link} to=${weight} value=${trace.arrays.right[i]} write=${compact} /></span>
+                      <b class="product" data-product=${products[i]}>${compact(products[i])}</b>`
                   : html`<span class="times">${t("padding")}</span><b class="product" data-product="0">0</b>`}
             </td>`;
           })}
@@ -314,7 +314,7 @@ function Softmax({ trace }) {
         <tr class="rest"><th scope="row" colspan="3">${t("sum")}</th><td>${short(total)}</td><td>${short(1)}</td></tr>
         <tr class="total">${facts.rule === "softmax"
           ? html`<th scope="row" colspan="3">${short(powers[k])} / ${short(total)} =</th><td colspan="2">${short(facts.by_hand)}</td>`
-          : html`<th scope="row" colspan="3">log ${short(total)} − (${short(scores[k] - most)}) =</th><td colspan="2">${short(facts.by_hand)}</td>`}
+          : html`<th scope="row" colspan="3">log ${long(total)} − (${short(scores[k] - most)}) =</th><td colspan="2">${short(facts.by_hand)}</td>`}
         </tr>
       </tbody>
     </table>
