@@ -18,11 +18,10 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import mimetypes
 import re
 import secrets
-import socket
-import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -99,6 +98,19 @@ def content_policy(page: bytes) -> str:
         f"default-src 'none'; script-src 'self' {allowed}; style-src 'self'; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     )
+
+
+def as_json(facts: Any) -> str:
+    """Facts as JSON, which has no NaN and no infinity: these become null."""
+
+    def finite(value: Any) -> Any:
+        if isinstance(value, float):
+            return value if math.isfinite(value) else None
+        if isinstance(value, dict):
+            return {name: finite(item) for name, item in value.items()}
+        return [finite(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return json.dumps(finite(facts), allow_nan=False)
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -184,7 +196,7 @@ class _Handler(BaseHTTPRequestHandler):
         seen = 0
         while True:
             seen, events = self.server.session.events(seen, HEARTBEAT)
-            lines = [f"data: {json.dumps(event)}\n\n" for event in events] or [": still here\n\n"]
+            lines = [f"data: {as_json(event)}\n\n" for event in events] or [": still here\n\n"]
             self.wfile.write("".join(lines).encode())
             if any(event["kind"] == "closed" for event in events):
                 return
@@ -243,10 +255,10 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, answer: Answer) -> None:
         arrays = {name: np.ascontiguousarray(array) for name, array in answer.arrays.items()}
-        self._send_bytes(as_safetensors(arrays, {"facts": json.dumps(answer.facts)}), BINARY)
+        self._send_bytes(as_safetensors(arrays, {"facts": as_json(answer.facts)}), BINARY)
 
     def _send_json(self, facts: Any) -> None:
-        self._send_bytes(json.dumps(facts).encode(), JSON)
+        self._send_bytes(as_json(facts).encode(), JSON)
 
     def _send_bytes(self, content: bytes, kind: str, status: HTTPStatus = HTTPStatus.OK) -> None:
         self._head(status, kind, len(content))

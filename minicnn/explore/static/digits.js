@@ -1,9 +1,10 @@
 // Test images to choose from, the network's mistakes first.
 import { signal, useSignalEffect } from "@preact/signals";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useState } from "preact/hooks";
 import * as api from "./api.js";
 import { html } from "./html.js";
 import { percent } from "./numbers.js";
+import { Thumbnail } from "./pad.js";
 import { about, problem, show, subject, tested } from "./state.js";
 import { t } from "./text.js";
 
@@ -68,16 +69,4 @@ function Gallery() {
       <span class="help">${t("digits_range", { from: start + 1, to: Math.min(start + PAGE, total), total })}</span>
       <button disabled=${start + PAGE >= total} onClick=${() => setStart(start + PAGE)}>${t("later")}</button>
     </div>`;
-}
-
-/** @param {{image: Uint8Array}} props */
-function Thumbnail({ image }) {
-  const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
-  useEffect(() => {
-    const context = /** @type {CanvasRenderingContext2D} */ (canvas.current?.getContext("2d"));
-    const pixels = context.createImageData(28, 28);
-    image.forEach((ink, i) => pixels.data.set([255 - ink, 255 - ink, 255 - ink, 255], 4 * i));
-    context.putImageData(pixels, 0, 0);
-  }, [image]);
-  return html`<canvas ref=${canvas} width="28" height="28" aria-hidden="true"></canvas>`;
 }

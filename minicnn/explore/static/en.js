@@ -10,6 +10,7 @@ export default {
   pad_label: "Drawing pad, 28 by 28 cells",
   pad_hint: "Draw a digit here",
   pad_help: "Mouse, finger or pen. By keyboard: arrows move, Space lowers or lifts the pen.",
+  chosen: "Test image {index}. Draw to replace it.",
   undo: "Undo",
   clear: "Clear",
   choose_digit: "Or choose a test image",

@@ -48,6 +48,10 @@ function redraw() {
 /** @param {number[]} point */
 function begin(point) {
   const afresh = subject.value.kind !== "drawing";
+  if (afresh) {
+    strokes = [];
+    wipe();
+  }
   strokes.push([point]);
   blank.value = false;
   drawEnd(strokes[strokes.length - 1]);
@@ -121,8 +125,8 @@ export function Pad() {
     event.preventDefault();
     event.stopPropagation();
   };
-  const hidden = subject.value.kind !== "drawing";
-  return html`<div class=${`pad ${hidden ? "resting" : ""}`}>
+  const chosen = subject.value;
+  return html`<div class="pad">
     <canvas
       ref=${canvas}
       width=${SIDE}
@@ -137,18 +141,31 @@ export function Pad() {
       onPointerCancel=${up}
       onKeyDown=${key}
     ></canvas>
-    ${blank.value && !pen.value && html`<p class="pad-hint" aria-hidden="true">${t("pad_hint")}</p>`}
+    ${chosen.kind === "digit" && html`<div class="chosen"><${Thumbnail} image=${chosen.image} /><p>${t("chosen", { index: chosen.index })}</p></div>`}
+    ${blank.value && !pen.value && chosen.kind === "drawing" && html`<p class="pad-hint" aria-hidden="true">${t("pad_hint")}</p>`}
     ${pen.value &&
     html`<span
       class=${`pen ${pen.value.down ? "down" : ""}`}
       style=${{ left: `${(100 * pen.value.x) / SIDE}%`, top: `${(100 * pen.value.y) / SIDE}%` }}
     ></span>`}
     <div class="row">
-      <button onClick=${undo} disabled=${blank.value}>${t("undo")}</button>
-      <button onClick=${clear} disabled=${blank.value && subject.value.kind === "drawing"}>${t("clear")}</button>
+      <button onClick=${undo} disabled=${blank.value || chosen.kind === "digit"}>${t("undo")}</button>
+      <button onClick=${clear} disabled=${blank.value && chosen.kind === "drawing"}>${t("clear")}</button>
     </div>
     <p id="pad-help" class="help">${t("pad_help")}</p>
   </div>`;
+}
+
+/** An image of the test set. @param {{image: Uint8Array}} props */
+export function Thumbnail({ image }) {
+  const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
+  useEffect(() => {
+    const context = /** @type {CanvasRenderingContext2D} */ (canvas.current?.getContext("2d"));
+    const pixels = context.createImageData(28, 28);
+    image.forEach((ink, i) => pixels.data.set([255 - ink, 255 - ink, 255 - ink, 255], 4 * i));
+    context.putImageData(pixels, 0, 0);
+  }, [image]);
+  return html`<canvas ref=${canvas} width="28" height="28" aria-hidden="true"></canvas>`;
 }
 
 /** @param {number} position */

@@ -10,6 +10,7 @@ export default {
   pad_label: "画板，28 × 28 格",
   pad_hint: "在这里画一个数字",
   pad_help: "可用鼠标、手指或触控笔。键盘：方向键移动，空格键落笔或抬笔。",
+  chosen: "测试图像 {index}。画一笔就换成你的数字。",
   undo: "撤销",
   clear: "清除",
   choose_digit: "或者选一张测试图像",
