@@ -5,15 +5,13 @@ import json
 import re
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from commands import assert_usage_error, run_main
+from commands import assert_usage_error, run_main, start_explore
 from runs import DATA, new_run, write_data
 from safetensors.numpy import load as load_arrays
 
@@ -405,15 +403,6 @@ def test_a_closed_worker_refuses(worker):
 # --- the command ----------------------------------------------------------------------------------
 
 
-def start(*arguments):
-    """The command in a process of its own, and the address it prints."""
-    command = [sys.executable, "-m", "minicnn", "explore", "--no-browser", *arguments]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    address = re.search(r"http://127\.0\.0\.1:\d+/[\w-]{32,}/", process.stdout.readline())
-    assert address is not None
-    return process, address.group()
-
-
 def test_ctrl_c_stops_it_and_the_run_is_as_it_was(tmp_path):
     write_data(tmp_path)
     run = new_run(tmp_path / "run", model="softmax", data=DATA)
@@ -421,7 +410,7 @@ def test_ctrl_c_stops_it_and_the_run_is_as_it_was(tmp_path):
     config = json.loads(run_config.read_text())
     run_config.write_text(json.dumps(config | {"data": str(tmp_path)}))
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.directory.iterdir()}
-    process, address = start(str(run.directory))
+    process, address = start_explore(run.directory)
     try:
         host, token = re.fullmatch(r"http://([\d.:]+)/(\S+)/", address).groups()
         connection = http.client.HTTPConnection(host, timeout=20)

@@ -88,8 +88,8 @@ async function pump() {
 export async function retrace() {
   const number = selected.value;
   const asked = answer.value;
-  if (!number || !asked) {
-    trace.value = null;
+  if (!number || !asked || (number.name === "image" && number.what === "value")) {
+    trace.value = null; // nothing made a pixel
     return;
   }
   try {
