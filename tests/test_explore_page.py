@@ -28,6 +28,19 @@ QUIET = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 SEVEN = [[(60, 60), (120, 55), (200, 55)], [(200, 55), (170, 130), (130, 230)]]
+DARK = (  # how many pixels of a canvas are dark, within left, top, width, height
+    "[...document.querySelector({}).getContext('2d').getImageData({}).data]"
+    ".filter((v, i) => i % 4 == 0 && v < 128).length"
+)
+COLOURS = (
+    "c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size"
+)
+SMALL = (
+    "[...document.querySelectorAll('body *')]"
+    ".filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))"
+    ".filter(e => parseFloat(getComputedStyle(e).fontSize) < 12).map(e => e.outerHTML.slice(0, 80))"
+)
+MINUS = "\u2212"
 WIDTHS = [1280, 1024, 768, 390]
 
 
@@ -81,7 +94,10 @@ def new_page(browser):
 
         page.on("console", lambda message: message.type in ("error", "warning") and hear(message.text))
         page.on("pageerror", lambda error: hear(str(error)))
-        page.on("request", lambda request: request.url.startswith(("http://127.0.0.1:", "data:")) or hear(request.url))
+        page.on(
+            "request",
+            lambda request: request.url.startswith(("http://127.0.0.1:", "data:")) or hear(request.url),
+        )
         page.goto(f"{address}?lang={language}")
         page.wait_for_selector(".stages [data-stage]")
         return page
@@ -111,7 +127,9 @@ def draw(page, strokes=SEVEN):
 
 def wait_for_answer(page, digit, language="en"):
     says = {"en": f"It says {digit}", "zh": f"它认为是 {digit}"}[language]
-    page.wait_for_function("says => document.querySelector('.bars h2').textContent.startsWith(says)", arg=says)
+    page.wait_for_function(
+        "says => document.querySelector('.bars h2').textContent.startsWith(says)", arg=says
+    )
 
 
 def open_stage(page, stage, x=40, y=8):
@@ -141,8 +159,12 @@ def follow(page):
     """Press F, and wait until the next number has its terms."""
     before = title(page)
     page.keyboard.press("f")
-    page.wait_for_function("t => document.querySelector('.number-name').innerText.trim().split(' = ')[0] !== t", arg=before)
-    page.wait_for_function("() => document.querySelector('.last-line') || document.body.innerText.includes('pixel')")
+    page.wait_for_function(
+        "t => document.querySelector('.number-name').innerText.trim().split(' = ')[0] !== t", arg=before
+    )
+    page.wait_for_function(
+        "() => document.querySelector('.last-line') || document.body.innerText.includes('pixel')"
+    )
     return title(page)
 
 
@@ -153,9 +175,7 @@ def test_a_drawn_seven_is_read_and_every_map_follows(page):
     draw(page)
     wait_for_answer(page, 7)
     for canvas in page.locator("canvas[data-stage]").all():
-        different = canvas.evaluate(
-            "c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size"
-        )
+        different = canvas.evaluate(COLOURS)
         assert different > 3, canvas.get_attribute("data-stage")
     assert page.locator(".bar").nth(7).get_attribute("aria-label").startswith("7: ")
 
@@ -164,7 +184,7 @@ def test_undo_and_clear_take_strokes_away(page):
     draw(page)
     wait_for_answer(page, 7)
     page.get_by_role("button", name="Undo").click()
-    ink = "[...document.querySelector('.pad canvas').getContext('2d').getImageData(0,0,280,280).data].filter((v,i) => i%4==0 && v<128).length"
+    ink = DARK.format("'.pad canvas'", "0, 0, 280, 280")
     some = page.evaluate(ink)
     assert some > 0
     page.get_by_role("button", name="Clear").click()
@@ -174,7 +194,7 @@ def test_undo_and_clear_take_strokes_away(page):
 
 def test_centring_decides_what_the_network_sees(page):
     draw(page, [[(30, 30), (60, 30)], [(60, 30), (45, 80)]])  # a small 7 in a corner
-    seen = "[...document.querySelector(\"canvas[data-stage='image']\").getContext('2d').getImageData(56, 56, 50, 50).data].filter((v,i) => i%4==0 && v<128).length"
+    seen = DARK.format("\"canvas[data-stage='image']\"", "56, 56, 50, 50")
     page.wait_for_function(f"() => ({seen}) > 0")
     page.get_by_label("Centre it").uncheck()
     page.wait_for_function(f"() => ({seen}) === 0")
@@ -187,7 +207,9 @@ def test_a_test_image_can_be_chosen_and_mistakes_come_first(page):
     wrong = page.locator(".digit").evaluate_all("nodes => nodes.map(n => n.classList.contains('wrong'))")
     assert wrong == sorted(wrong, reverse=True)
     page.locator(".digit").first.click()
-    page.wait_for_function("() => document.querySelector('.bars h2').textContent.includes('but the label is')")
+    page.wait_for_function(
+        "() => document.querySelector('.bars h2').textContent.includes('but the label is')"
+    )
     assert page.get_by_label("Centre it").is_disabled()
     draw(page)  # replaces it
     wait_for_answer(page, 7)
@@ -202,7 +224,9 @@ def test_an_answer_to_an_older_stroke_is_never_painted(page):
     page.wait_for_timeout(100)
     assert held
     page.get_by_role("button", name="Clear").click()  # a newer question: asked and answered at once
-    page.wait_for_function("() => document.querySelector('.status') && !document.querySelector('.progress.busy')")
+    page.wait_for_function(
+        "() => document.querySelector('.status') && !document.querySelector('.progress.busy')"
+    )
     page.wait_for_timeout(200)
     blank = page.locator(".bars").inner_text()
     with suppress(playwright.Error):  # the page has given it up
@@ -228,7 +252,9 @@ def test_the_products_of_conv2_add_up_to_what_is_shown(page):
     for tile in page.locator(".tile").all()[:5]:
         tile.click()
         assert tile.get_attribute("aria-pressed") == "true"
-        assert sum(numbers(page, "data-product")) == pytest.approx(float(tile.get_attribute("data-sum")), abs=1e-9)
+        assert sum(numbers(page, "data-product")) == pytest.approx(
+            float(tile.get_attribute("data-sum")), abs=1e-9
+        )
 
 
 def test_from_a_bar_one_comes_down_to_a_pixel(page):
@@ -242,7 +268,8 @@ def test_from_a_bar_one_comes_down_to_a_pixel(page):
         names.append(follow(page))
     layers = [re.sub(r"\[.*", "", name) for name in names]
     assert layers == [
-        "softmax", "fc2", "relu", "fc1", "conv2.pool", "conv2.relu", "conv2", "conv1.pool", "conv1.relu", "conv1", "image"
+        "softmax", "fc2", "relu", "fc1", "conv2.pool", "conv2.relu", "conv2",
+        "conv1.pool", "conv1.relu", "conv1", "image",
     ]  # fmt: skip
     assert "here the way down ends" in page.locator(".inspector").inner_text()
     assert page.locator(".trail li").count() == len(names)
@@ -287,12 +314,19 @@ def test_a_pool_shows_its_winner_and_ties(page):
 def test_each_number_has_its_formula_and_its_lines_of_code(page):
     draw(page)
     wait_for_answer(page, 7)
-    for stage, marked in (("conv1", "y = cols @ w"), ("conv1.pool", "argmax = windows.argmax"), ("fc1", "y = x @ w + b")):
+    for stage, marked in (
+        ("conv1", "y = cols @ w"),
+        ("conv1.pool", "argmax = windows.argmax"),
+        ("fc1", "y = x @ w + b"),
+    ):
         open_stage(page, stage)
-        page.wait_for_function("m => [...document.querySelectorAll('.computes')].some(n => n.textContent.includes(m))", arg=marked)
+        page.wait_for_function(
+            "m => [...document.querySelectorAll('.computes')].some(n => n.textContent.includes(m))",
+            arg=marked,
+        )
         formula = page.locator("math").first.bounding_box()
         assert formula["height"] > 15
-        shown = page.locator("math .result").text_content().replace("−", "-")
+        shown = page.locator("math .result").text_content().replace(MINUS, "-")
         if "·10" not in shown:
             assert float(shown) == pytest.approx(last_line(page)[0], rel=1e-3, abs=1e-4)
 
@@ -311,7 +345,7 @@ def test_gradients_add_up_and_agree_with_a_nudge(page):
     assert by_hand == pytest.approx(engine, rel=1e-4, abs=1e-6)
     page.wait_for_selector(".nudge [data-quotient]")
     page.locator(".slider input").fill("-6")
-    page.wait_for_function("() => document.querySelector('.slider sup').textContent === '−6'")
+    page.wait_for_function(f"() => document.querySelector('.slider sup').textContent === '{MINUS}6'")
     page.wait_for_timeout(400)
     if "No ReLU" in page.locator(".nudge").inner_text():
         assert numbers(page, "data-quotient")[0] == pytest.approx(engine, rel=1e-3, abs=1e-5)
@@ -333,7 +367,18 @@ def test_a_gradient_is_followed_from_a_pixel_up_to_the_scores(page):
     layers = [re.sub(r"\[.*", "", name) for name in names]
     assert layers == [
         f"∂L/∂{name}"
-        for name in ("image", "conv1", "conv1.relu", "conv1.pool", "conv2", "conv2.relu", "conv2.pool", "fc1", "relu", "fc2")
+        for name in (
+            "image",
+            "conv1",
+            "conv1.relu",
+            "conv1.pool",
+            "conv2",
+            "conv2.relu",
+            "conv2.pool",
+            "fc1",
+            "relu",
+            "fc2",
+        )
     ]
     assert "probability minus target" in page.locator(".inspector").inner_text()
 
@@ -355,7 +400,14 @@ def test_a_weights_gradient_has_a_part_for_every_position(page):
 
 def test_everything_works_by_keyboard_alone(page):
     page.locator(".pad canvas").first.focus()
-    for key in ["ArrowUp"] * 7 + ["ArrowLeft"] * 5 + ["Space"] + ["ArrowRight"] * 10 + ["ArrowDown", "ArrowLeft", "ArrowDown"] * 7 + ["Space"]:
+    for key in (
+        ["ArrowUp"] * 7
+        + ["ArrowLeft"] * 5
+        + ["Space"]
+        + ["ArrowRight"] * 10
+        + ["ArrowDown", "ArrowLeft", "ArrowDown"] * 7
+        + ["Space"]
+    ):
         page.keyboard.press(key)
     wait_for_answer(page, 7)
     for _ in range(60):
@@ -406,10 +458,7 @@ def test_nothing_overflows_and_no_text_is_small(new_page, address, language, wid
         prepare()
         page.wait_for_timeout(100)
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-        small = page.evaluate(
-            "[...document.querySelectorAll('body *')].filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim())"
-            " && parseFloat(getComputedStyle(e).fontSize) < 12).map(e => e.outerHTML.slice(0, 80))"
-        )
+        small = page.evaluate(SMALL)
         assert small == []
 
 
@@ -430,7 +479,9 @@ def test_two_tabs_do_not_disturb_each_other(new_page, address):
     assert title(two).startswith("fc1[")
 
 
-def test_a_server_that_is_killed_is_noticed_and_a_new_one_has_a_new_address(new_page, tmp_path, trained_network):
+def test_a_server_that_is_killed_is_noticed_and_a_new_one_has_a_new_address(
+    new_page, tmp_path, trained_network
+):
     trained_network.save(tmp_path / "network.safetensors")
     server, address = start_explore(tmp_path / "network.safetensors")
     page = new_page(address, expected=["ERR_", "Failed to load", "403"])
@@ -439,7 +490,9 @@ def test_a_server_that_is_killed_is_noticed_and_a_new_one_has_a_new_address(new_
     server.kill()
     server.communicate()
     page.wait_for_function("() => document.querySelector('.status').textContent.startsWith('No connection')")
-    again, new_address = start_explore(tmp_path / "network.safetensors", "--port", re.search(r":(\d+)/", address)[1])
+    again, new_address = start_explore(
+        tmp_path / "network.safetensors", "--port", re.search(r":(\d+)/", address)[1]
+    )
     try:
         assert new_address != address
         other = new_page(new_address)
@@ -460,7 +513,9 @@ def test_a_network_is_trained_before_ones_eyes(new_page):
     try:
         with served(session) as server:
             page = new_page(server.address)
-            page.wait_for_function("() => document.querySelector('.status').textContent.includes('test accuracy')")
+            page.wait_for_function(
+                "() => document.querySelector('.status').textContent.includes('test accuracy')"
+            )
             assert session.version > 1
             draw(page)
             page.locator(".scores button").nth(7).click()

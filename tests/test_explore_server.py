@@ -1,4 +1,4 @@
-"""The server of `minicnn explore`: only this machine, only with the token, and hostile requests change nothing."""
+"""The server of `minicnn explore`: only here, only with the token, and hostile requests change nothing."""
 
 import http.client
 import json
@@ -125,7 +125,9 @@ def test_an_empty_drawing_is_blank_paper(server):
 
 
 def test_a_trace_has_its_last_line(server):
-    code, _, body = ask(server, "POST", "api/trace?what=value&name=conv2&place=77", DATA.test.images[0].tobytes())
+    code, _, body = ask(
+        server, "POST", "api/trace?what=value&name=conv2&place=77", DATA.test.images[0].tobytes()
+    )
     assert code == 200
     facts, arrays = facts_of(body), load_arrays(body)
     total = facts["constant"] + float((arrays["left"].astype(float) * arrays["right"].astype(float)).sum())
@@ -136,7 +138,9 @@ def test_a_trace_has_its_last_line(server):
 
 def test_a_nudge_answers_with_the_finite_difference(server):
     image = DATA.test.images[0].tobytes()
-    code, _, body = ask(server, "POST", "api/nudge?label=3&what=parameter&name=fc2.bias&place=3&h=0.0001", image)
+    code, _, body = ask(
+        server, "POST", "api/nudge?label=3&what=parameter&name=fc2.bias&place=3&h=0.0001", image
+    )
     assert code == 200
     facts = json.loads(body)
     assert facts["gradient"] == pytest.approx((facts["above"] - facts["below"]) / 2e-4)
@@ -200,7 +204,9 @@ def test_without_the_token_nothing_is_answered(server, token):
         assert server.token.encode() not in answer
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", ""]
+)
 def test_another_host_is_refused(server, host):
     answer = ask(server, "GET", "", headers={"Host": host.format(port=server.server_port)})
     assert_refused(answer, 403)
@@ -212,7 +218,9 @@ def test_two_hosts_are_refused(server):
     assert raw(server, request.encode()).startswith(b"HTTP/1.1 403 ")
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:{port}", "http://127.0.0.1:1"])
+@pytest.mark.parametrize(
+    "origin", ["http://evil.example", "null", "https://127.0.0.1:{port}", "http://127.0.0.1:1"]
+)
 def test_another_origin_is_refused(server, origin):
     headers = {"Origin": origin.format(port=server.server_port)}
     assert_refused(ask(server, "POST", "api/image?gradients=0", BLANK, headers), 403)

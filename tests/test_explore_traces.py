@@ -68,7 +68,9 @@ def every_factor_is_where_it_is_said_to_be(maps, trace):
             there = (maps.outputs if factor.what == "value" else maps.gradients)[maps.index(factor.name)]
         inside = factor.places != OUTSIDE
         np.testing.assert_array_equal(factor.values[inside], there.ravel()[factor.places[inside]])
-        assert not np.any(np.nan_to_num(factor.values[~inside], neginf=0))  # padding: 0, minus infinity in a pool
+        assert not np.any(
+            np.nan_to_num(factor.values[~inside], neginf=0)
+        )  # padding: 0, minus infinity in a pool
 
 
 def adds_up(trace, rounding=2e-6):

@@ -1,4 +1,4 @@
-"""The page `minicnn explore`: every number of the network, followed forward to the answer and back to the loss.
+"""The page `minicnn explore`: every number of the network, forward to the answer and back to the loss.
 
     maps.py       one image through one network: all outputs, all gradients
     forward.py    one output as the terms that made it

@@ -63,7 +63,7 @@ def trace_parameter(maps: Maps, name: str, place: int) -> Trace:
 
 
 def find_parameter(maps: Maps, name: str) -> tuple[int, Parameter]:
-    """The number of the stage that owns a parameter, and the parameter. Raises ValueError if there is none."""
+    """The number of the stage that owns a parameter, and the parameter. Raises ValueError for none."""
     for number, stage in enumerate(maps.stages):
         for parameter in stage.layer.parameters if stage.layer is not None else ():
             if parameter.name == name:

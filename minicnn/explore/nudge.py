@@ -107,7 +107,9 @@ def _different_slopes(maps: Maps, above: list[Array], below: list[Array], number
         if stage.kind == "relu":
             count += int(((above[index] > 0) != (below[index] > 0)).sum())
         elif isinstance(stage.layer, MaxPool2D):
-            count += int((_winners(stage.layer, above[index - 1]) != _winners(stage.layer, below[index - 1])).sum())
+            count += int(
+                (_winners(stage.layer, above[index - 1]) != _winners(stage.layer, below[index - 1])).sum()
+            )
     return count
 
 

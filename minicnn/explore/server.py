@@ -26,7 +26,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
@@ -123,7 +123,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer({"about": self._about, "digits": self._digits, "events": self._events})
 
     def do_POST(self) -> None:
-        self._answer({"drawing": self._drawing, "image": self._image, "trace": self._trace, "nudge": self._nudge})
+        self._answer(
+            {"drawing": self._drawing, "image": self._image, "trace": self._trace, "nudge": self._nudge}
+        )
 
     def _answer(self, routes: dict[str, Callable[[], None]]) -> None:
         try:

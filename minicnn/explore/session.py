@@ -124,7 +124,9 @@ class Session:
             facts["entry"] = float(parameter.value.reshape(-1)[place])
         return as_answer(trace, facts)
 
-    def nudge(self, image: Array, label: int | None, what: str, name: str, place: int, h: float) -> dict[str, Any]:
+    def nudge(
+        self, image: Array, label: int | None, what: str, name: str, place: int, h: float
+    ) -> dict[str, Any]:
         """The loss with h more and with h less in one number, and the finite difference."""
         if self._double is None or self._double[0] != self.version:
             self._double = self.version, in_double(self._network)
@@ -134,7 +136,7 @@ class Session:
         return dataclasses.asdict(nudged) | {"gradient": nudged.gradient, "version": self.version}
 
     def digits(self, start: int, count: int) -> Answer:
-        """Test images, the most confident mistakes first; before the network has been tested, in their order."""
+        """Test images, the most confident mistakes first; until all have been tested, in their order."""
         test, tested = self.data.test, self._tested
         order = np.arange(len(test))
         predicted, confidence = np.full(len(test), -1), np.zeros(len(test), np.float32)
@@ -159,7 +161,7 @@ class Session:
     # --- events ---
 
     def events(self, seen: int, timeout: float) -> tuple[int, list[dict[str, Any]]]:
-        """What happened after event number `seen`, the latest of each kind; waits for it, but not for ever."""
+        """What happened after event number `seen`, the latest of each kind; waits `timeout` seconds for it."""
         with self._news:
             self._news.wait_for(lambda: self._number() > seen, timeout)
             return self._number(), [event for event in self._events if event.get("number", seen + 1) > seen]

@@ -84,7 +84,7 @@ function numbers(trace) {
   if (facts.rule === "residual")
     return html`${mn(short(arrays.left[facts.facts.index]))}${mo("−")}${mn(facts.facts.index === facts.facts.label ? 1 : 0)}${result}`;
   const most = Math.max(...arrays.left);
-  const total = arrays.left.reduce((/** @type {number} */ a, /** @type {number} */ z) => a + Math.exp(z - most), 0);
+  const total = Array.from(arrays.left).reduce((a, z) => a + Math.exp(z - most), 0);
   if (facts.rule === "softmax") return html`<mfrac>${exp(mn(short(arrays.left[facts.facts.index] - most)))}${mn(short(total))}</mfrac>${result}`;
   return html`${mi("log")}${mo("\u2061")}${mn(long(total))}${mo("−")}${mn(short(arrays.left[facts.facts.label] - most))}${result}`;
 }

@@ -5,7 +5,7 @@ import { html } from "./html.js";
 
 /** @typedef {{row: number, column: number, rows: number, columns: number}} Box */
 
-/** The width of an element, followed. @param {import("preact").RefObject<HTMLElement>} element */
+/** The width of an element, followed. @param {import("preact").RefObject<HTMLElement | null>} element */
 export function useWidth(element) {
   const [width, setWidth] = useState(0);
   useLayoutEffect(() => {

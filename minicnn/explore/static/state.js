@@ -3,11 +3,12 @@ import { batch, computed, signal } from "@preact/signals";
 import * as api from "./api.js";
 
 /** @typedef {import("./api.js").Selection} Selection */
+/** @typedef {{kind: "drawing"} | {kind: "digit", index: number, label: number, image: Uint8Array}} Subject */
 
 export const about = signal(/** @type {import("./api.js").About | null} */ (null));
 export const mode = signal(/** @type {"forward" | "backward"} */ ("forward"));
 /** What the network looks at: the drawing, or a test image. */
-export const subject = signal(/** @type {{kind: "drawing"} | {kind: "digit", index: number, label: number, image: Uint8Array}} */ ({ kind: "drawing" }));
+export const subject = signal(/** @type {Subject} */ ({ kind: "drawing" }));
 export const centre = signal(true);
 /** The label that was chosen; null is the test image's own, or the network's answer. */
 export const chosenLabel = signal(/** @type {number | null} */ (null));
@@ -105,7 +106,7 @@ export async function retrace() {
 
 // --- ways to change it ----------------------------------------------------------------------------
 
-/** @param {typeof subject.value} next */
+/** @param {Subject} next */
 export function show(next) {
   subject.value = next;
   chosenLabel.value = null;

@@ -11,7 +11,7 @@ export const language = signal(wish in LANGUAGES ? wish : "en");
 
 effect(() => {
   document.documentElement.lang = language.value === "zh" ? "zh-Hans" : "en";
-  document.title = LANGUAGES[language.value].title;
+  document.title = t("title");
 });
 
 /**
