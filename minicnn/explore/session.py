@@ -161,7 +161,7 @@ class Session:
     # --- events ---
 
     def events(self, seen: int, timeout: float) -> tuple[int, list[dict[str, Any]]]:
-        """What happened after event number `seen`, the latest of each kind; waits `timeout` seconds for it."""
+        """What happened after event number `seen`, the latest of each kind; waits `timeout` seconds."""
         with self._news:
             self._news.wait_for(lambda: self._number() > seen, timeout)
             return self._number(), [event for event in self._events if event.get("number", seen + 1) > seen]
