@@ -23,7 +23,7 @@ def explore_command(args: argparse.Namespace) -> int:
     if not 0 <= args.port <= 65535:
         raise UsageError(f"--port: expected 0 to 65535, got {args.port}")
     try:
-        session = _new_session() if args.run is None else _session_of(args.run)
+        session = _new_session(args.data) if args.run is None else _session_of(args.run, args.data)
     except ValueError as error:
         raise UsageError(error) from None
     try:
@@ -42,7 +42,7 @@ def explore_command(args: argparse.Namespace) -> int:
     return 0
 
 
-def _new_session() -> Session:
+def _new_session(data: str | None) -> Session:
     """A session with a new network, which is trained by the recipe `fast`. Nothing is written to a file."""
     from minicnn.data import load_mnist
     from minicnn.explore.session import Session
@@ -50,27 +50,29 @@ def _new_session() -> Session:
     from minicnn.runs.settings import settings_for
 
     prepare_kernels()
-    run = Run(settings_for(recipe="fast"), load_mnist(), "")
+    run = Run(settings_for(recipe="fast"), load_mnist(data), "")
     return Session(run.network, run.data, "a new network", run)
 
 
-def _session_of(run: str) -> Session:
+def _session_of(run: str, data: str | None) -> Session:
     from minicnn.explore.session import Session
 
     network = open_network(run)
     prepare_kernels(network.layers[0].ops)
     try:
-        return Session(network, _data_of(run), run)
+        return Session(network, _data_of(run, data), run)
     except ValueError as error:
         raise UsageError(f"{run}: {error}") from None
 
 
-def _data_of(run: str) -> Dataset:
-    """The data that a run was trained on; for a network file MNIST."""
+def _data_of(run: str, data: str | None) -> Dataset:
+    """The data in a directory; else what the run was trained on, and for a network file MNIST."""
     from minicnn.data import load_mnist
     from minicnn.runs.directory import read_config
 
-    return load_mnist(read_config(run)[0].data if os.path.isdir(run) else None)
+    if data is None and os.path.isdir(run):
+        data = read_config(run)[0].data
+    return load_mnist(data)
 
 
 def add_to(commands: Any) -> None:
@@ -88,5 +90,6 @@ def add_to(commands: Any) -> None:
     )
     parser = add_command(commands, "explore", explore_command, about, example)
     parser.add_argument("run", metavar="RUN", nargs="?", help=f"{RUN_OR_FILE} (a new network)")
+    parser.add_argument("--data", metavar="DIR", help="four IDX files with MNIST's names (those of RUN)")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="port to listen on (a free one)")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")

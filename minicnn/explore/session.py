@@ -55,6 +55,10 @@ class Session:
         self._tested: Array | None = None  # probabilities of all test images
         self._events: list[dict[str, Any]] = []  # the latest of each kind
         self._news = threading.Condition()
+        if network.layers[0].ops == "kernels":
+            from minicnn.engine.kernels.dry_run import on_first_compilation
+
+            on_first_compilation(lambda: self._publish("compiling"))
         self.worker = Worker()
         if run is not None:
             self.worker.in_background(self._train(run))

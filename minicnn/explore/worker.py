@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import Any
 
+PATIENCE = 1.0  # seconds
+
 
 class Superseded(Exception):  # noqa: N818
     """A newer job of the same client has made this one pointless; it was not done."""
@@ -59,10 +61,10 @@ class Worker:
         self.do(lambda: setattr(self, "_background", work))
 
     def close(self) -> None:
-        """Finish the current job and stop; those that wait raise Superseded."""
+        """Stop after the current job, if it ends soon; those that wait raise Superseded."""
         self._closed.set()
         self._jobs.put(None)
-        self._thread.join()
+        self._thread.join(PATIENCE)  # it may be compiling, and leaves nothing half-written
         while not self._jobs.empty():
             waiting = self._jobs.get_nowait()
             if waiting is not None:

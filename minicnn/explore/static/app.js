@@ -9,7 +9,7 @@ import { follow, Inspector, leave } from "./inspector.js";
 import { percent, short } from "./numbers.js";
 import { Pad } from "./pad.js";
 import {
-  about, answer, back, connected, hear, mode, problem, refresh, selected, spoken, tested, training, turn, waiting,
+  about, answer, back, compiling, connected, hear, mode, problem, refresh, selected, spoken, tested, training, turn, waiting,
 } from "./state.js";
 import { Strip } from "./strip.js";
 import { language, otherLanguage, t } from "./text.js";
@@ -42,7 +42,7 @@ function Header() {
       <button aria-pressed=${mode.value === "forward"} onClick=${() => turn("forward")}>${t("forward")}</button>
       <button aria-pressed=${mode.value === "backward"} onClick=${() => turn("backward")}>${t("backward")} <kbd>B</kbd></button>
     </div>
-    <button onClick=${() => (helping.value = true)} aria-label=${t("help_title")}>? <span class="wide-only">${t("help_short")}</span></button>
+    <button onClick=${() => (helping.value = true)} >? <span class="wide-only">${t("help_short")}</span></button>
     <button lang=${otherLanguage() === "zh" ? "zh-Hans" : "en"} onClick=${() => (language.value = otherLanguage())}>${t("other_language")}</button>
     <span class=${`progress ${waiting.value ? "busy" : ""}`} aria-hidden="true"></span>
   </header>`;
@@ -50,6 +50,7 @@ function Header() {
 
 function status() {
   if (!connected.value) return t("disconnected");
+  if (compiling.value) return t("status_compiling");
   const now = training.value;
   const { name = "", steps = 0 } = about.value ?? {};
   if (now) return t("status_training", { step: now.step, steps, loss: short(now.loss) });

@@ -18,12 +18,12 @@ export function Bars() {
           <button
             class=${`bar ${k === best ? "best" : ""}`}
             aria-current=${current}
-            aria-label=${t("bar_label", { digit: k, percent: percent(probability) })}
             onClick=${() => open({ what: "value", name: "softmax", place: k })}
           >
             <span class="digit-name">${k}${k === truth ? html`<span class="truth" title=${t("truth")}>✓</span>` : ""}</span>
             <span class="track"><span class="fill" style=${{ transform: `scaleX(${probability || 0})` }}></span></span>
             <span class="number">${p ? percent(probability) : ""}</span>
+            <span class="visually-hidden">${t("bar_label")}</span>
           </button>
         </li>`;
       })}

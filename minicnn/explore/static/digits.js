@@ -55,10 +55,10 @@ function Gallery() {
           <button
             class=${`digit ${wrong ? "wrong" : ""}`}
             aria-pressed=${chosen}
-            aria-label=${t(wrong ? "digit_wrong" : "digit_right", facts)}
             onClick=${() => show({ kind: "digit", index: number, label: label[i], image })}
           >
             <${Thumbnail} image=${image} />
+            <span class="visually-hidden">${t(wrong ? "digit_wrong" : "digit_right", facts)}</span>
             <span>${label[i]}${wrong ? ` ≠ ${predicted[i]}` : ""}</span>
           </button>
         </li>`;

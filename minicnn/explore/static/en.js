@@ -30,7 +30,7 @@ export default {
 
   bars_label: "The answer",
   bars_waiting: "The answer",
-  bar_label: "{digit}: {percent}. Show how softmax computes it.",
+  bar_label: "Show how softmax computes it.",
   answer: "It says {digit} ({percent})",
   answer_right: "It says {digit} ({percent}), and that is what it is",
   answer_wrong: "It says {digit} ({percent}), but the label is {label}",
@@ -84,7 +84,7 @@ export default {
 
   terms_title: "{count} products: {left} × {right}",
   tiles_label: "What each map adds, the largest first",
-  tile_label: "Map {map} adds {sum}",
+  tile_label: "adds",
   grid_title: "Map {map}",
   padding: "padding",
   sorted_label: "From the largest to the smallest, up to ±{limit}: {positive} above 0, {negative} below, {zero} equal to 0.",
@@ -116,6 +116,7 @@ export default {
   residual_other: "{index} is not the label, so its target is 0. The loss grows with this score.",
 
   formula: "Formula",
+  formula_numbers: "The formula with these numbers",
   formula_padding: "indices count from the padding’s edge",
   more_terms: "{count} more",
   code_title: "Computed by",
@@ -130,7 +131,8 @@ export default {
   nudge_help: "L is computed in float64, the gradient in float32.",
 
   status_training: "Training: step {step} of {steps}, loss {loss}",
-  status_starting: "A new network: compiling or warming up …",
+  status_starting: "A new network: beginning to train …",
+  status_compiling: "Compiling kernels: the very first time this takes about 20 seconds …",
   status_testing: "{name}: classifying the test images …",
   status_tested: "{name}: test accuracy {accuracy}, {wrong} mistakes",
   disconnected: "No connection: minicnn explore has stopped.",

@@ -108,8 +108,8 @@ export function Formula({ trace, number }) {
   const padded = code.startsWith("conv2d") && !code.endsWith(".db");
   return html`<div class="formula">
     <h3>${t("formula")}</h3>
-    <div class="wide-math"><math display="block"><mrow>${letters(code, stageOf(number.name)?.stride ?? 1)}</mrow></math></div>
+    <div class="wide-math" tabindex="0" role="group" aria-label=${t("formula")}><math display="block"><mrow>${letters(code, stageOf(number.name)?.stride ?? 1)}</mrow></math></div>
     <p class="help">${where}${where && padded ? "; " : ""}${padded ? t("formula_padding") : ""}</p>
-    <div class="wide-math"><math display="block" class="with-numbers"><mrow>${numbers(trace)}</mrow></math></div>
+    <div class="wide-math" tabindex="0" role="group" aria-label=${t("formula_numbers")}><math display="block" class="with-numbers"><mrow>${numbers(trace)}</mrow></math></div>
   </div>`;
 }

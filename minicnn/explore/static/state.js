@@ -17,6 +17,8 @@ export const waiting = signal(false);
 export const connected = signal(true);
 export const problem = signal("");
 export const training = signal(/** @type {{step: number, loss: number} | null} */ (null));
+/** Whether kernels are being compiled, which happens once. */
+export const compiling = signal(false);
 export const tested = signal(/** @type {{correct: number, total: number} | null} */ (null));
 
 /** The trail from the first number that was clicked to the one that is shown. */
@@ -72,6 +74,7 @@ async function pump() {
         batch(() => {
           answer.value = found;
           problem.value = "";
+          compiling.value = false;
         });
         void retrace();
       }
@@ -174,6 +177,7 @@ export function close() {
 
 /** @param {any} event */
 export function hear(event) {
+  compiling.value = event.kind === "compiling";
   if (event.kind === "training") {
     training.value = event;
     refresh();

@@ -208,10 +208,9 @@ function Scores({ stage }) {
           key=${k}
           class=${marks.includes(k) ? "marked" : ""}
           aria-current=${selected.value?.name === stage.name && selected.value.place === k}
-          aria-label=${`${titleOf(number)}: ${values ? short(value) : ""}`}
           onClick=${() => open(number)}
         >
-          <span class="digit-name">${k}</span>
+          <span class="digit-name"><span class="visually-hidden">${titleOf(number).replace(/\d+\]$/, "")}</span>${k}</span>
           <span class=${`column ${(value ?? 0) < 0 ? "negative" : ""}`} style=${{ height: `${high}px` }}></span>
           <span class="number">${values ? tiny(value) : ""}</span>
         </button>`;

@@ -100,9 +100,9 @@ function Tiles({ products, sums, order, group, choose, rows, columns }) {
   const limit = limitOf(products);
   return html`<ul class="tiles" aria-label=${t("tiles_label")}>
     ${order.map((/** @type {number} */ g) => html`<li key=${g}>
-      <button class="tile" aria-pressed=${g === group} aria-label=${t("tile_label", { map: g, sum: short(sums[g]) })} onClick=${() => choose(g)} data-tile=${g} data-sum=${sums[g]}>
+      <button class="tile" aria-pressed=${g === group} onClick=${() => choose(g)} data-tile=${g} data-sum=${sums[g]}>
         <${Picture} values=${products.subarray(g * size, (g + 1) * size)} rows=${rows} columns=${columns} limit=${limit} />
-        <span>${g}</span><b>${short(sums[g])}</b>
+        <span>${g}<span class="visually-hidden">${t("tile_label")}</span></span><b>${short(sums[g])}</b>
       </button>
     </li>`)}
   </ul>`;

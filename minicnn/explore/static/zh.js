@@ -30,7 +30,7 @@ export default {
 
   bars_label: "答案",
   bars_waiting: "答案",
-  bar_label: "{digit}：{percent}。查看 softmax 怎样算出它。",
+  bar_label: "查看 softmax 怎样算出它。",
   answer: "它认为是 {digit}（{percent}）",
   answer_right: "它认为是 {digit}（{percent}），答对了",
   answer_wrong: "它认为是 {digit}（{percent}），但标签是 {label}",
@@ -84,7 +84,7 @@ export default {
 
   terms_title: "{count} 个乘积：{left} × {right}",
   tiles_label: "每张图贡献多少，大的在前",
-  tile_label: "第 {map} 张图贡献 {sum}",
+  tile_label: "贡献",
   grid_title: "第 {map} 张图",
   padding: "填充",
   sorted_label: "从大到小排列，最大为 ±{limit}：{positive} 个大于 0，{negative} 个小于 0，{zero} 个等于 0。",
@@ -116,6 +116,7 @@ export default {
   residual_other: "{index} 不是标签，目标是 0。这个得分变大，损失也变大。",
 
   formula: "公式",
+  formula_numbers: "代入这些数的公式",
   formula_padding: "下标从填充的边缘数起",
   more_terms: "另外 {count} 项",
   code_title: "计算它的代码",
@@ -130,7 +131,8 @@ export default {
   nudge_help: "L 用 float64 计算，梯度用 float32。",
 
   status_training: "训练中：第 {step} 步，共 {steps} 步，损失 {loss}",
-  status_starting: "新的网络：正在编译或预热……",
+  status_starting: "新的网络：即将开始训练……",
+  status_compiling: "正在编译内核：只有第一次需要，大约 20 秒……",
   status_testing: "{name}：正在分类测试图像……",
   status_tested: "{name}：测试准确率 {accuracy}，{wrong} 个错误",
   disconnected: "连接已断开：minicnn explore 已停止。",
