@@ -163,7 +163,7 @@ def follow(page):
         "t => document.querySelector('.number-name').innerText.trim().split(' = ')[0] !== t", arg=before
     )
     page.wait_for_function(
-        "() => document.querySelector('.last-line') || document.body.innerText.includes('pixel')"
+        "() => document.querySelector('.made:not(.pending)') || document.body.innerText.includes('A pixel')"
     )
     return title(page)
 
@@ -178,6 +178,11 @@ def test_a_drawn_seven_is_read_and_every_map_follows(page):
         different = canvas.evaluate(COLOURS)
         assert different > 3, canvas.get_attribute("data-stage")
     assert "%" in page.locator(".bar").nth(7).inner_text()
+
+
+def test_blank_paper_has_an_answer_too(page):
+    page.wait_for_function("() => document.querySelector('.bars h2').textContent.startsWith('It says')")
+    assert page.locator(".problem").count() == 0
 
 
 def test_undo_and_clear_take_strokes_away(page):

@@ -96,30 +96,30 @@ def test_the_answer_to_an_image_is_that_of_the_network(server):
 
 
 def test_a_drawing_is_centred_only_if_asked(server):
-    pad = np.zeros((280, 280), np.uint8)
-    pad[20:60, 20:28] = 255  # a small 1 in a corner
+    pad = np.zeros((140, 140), np.uint8)
+    pad[10:30, 10:14] = 255  # a small 1 in a corner
     images = {}
     for centre in (0, 1):
         code, _, body = ask(server, "POST", f"api/drawing?gradients=0&centre={centre}", pad.tobytes())
         assert code == 200
         images[centre] = load_arrays(body)["image8"]
-    np.testing.assert_array_equal(images[0], np.rint(pad.reshape(28, 10, 28, 10).mean(axis=(1, 3))))
+    np.testing.assert_array_equal(images[0], np.rint(pad.reshape(28, 5, 28, 5).mean(axis=(1, 3))))
     rows, columns = (np.average(np.arange(28), weights=images[1].sum(axis=axis)) for axis in (1, 0))
     assert abs(rows - 14) <= 1
     assert abs(columns - 14) <= 1
 
 
 def test_a_stroke_along_the_edge_of_the_pad_counts(server):
-    pad = np.zeros((280, 280), np.uint8)
-    pad[:, :12] = 255
-    pad[130:150, 60:200] = 255
+    pad = np.zeros((140, 140), np.uint8)
+    pad[:, :6] = 255
+    pad[65:75, 30:100] = 255
     _, _, body = ask(server, "POST", "api/drawing?gradients=0&centre=1", pad.tobytes())
     image = load_arrays(body)["image8"]
     assert np.ptp(np.flatnonzero(image.any(axis=1))) == 19  # the stroke at the edge decides the height
 
 
 def test_an_empty_drawing_is_blank_paper(server):
-    code, _, body = ask(server, "POST", "api/drawing?gradients=0&centre=1", bytes(280 * 280))
+    code, _, body = ask(server, "POST", "api/drawing?gradients=0&centre=1", bytes(140 * 140))
     assert code == 200
     assert not load_arrays(body)["image8"].any()
 

@@ -4,7 +4,7 @@
     GET  /TOKEN/api/about               facts, JSON
     GET  /TOKEN/api/digits              test images
     GET  /TOKEN/api/events              server-sent events
-    POST /TOKEN/api/drawing             280 x 280 bytes of ink in, all maps out
+    POST /TOKEN/api/drawing             140 x 140 bytes of ink in, all maps out
     POST /TOKEN/api/image, trace, nudge 28 x 28 bytes in
 
 Arrays travel as safetensors files with facts in the metadata. What is wrong with a request is answered with

@@ -28,7 +28,7 @@ from minicnn.explore.worker import Worker
 from minicnn.runs.run import Run
 from minicnn.tutorial import Diverged
 
-PAD = 280  # rows and columns of the drawing
+PAD = 140  # rows and columns of a drawing as it is sent: a multiple of 28
 SHOW_EVERY = 0.25  # seconds between the weights that the page shows while a network trains
 TEST_PIECE = 100  # test images classified at a time, so that nobody waits long
 
@@ -97,7 +97,7 @@ class Session:
         ink = np.frombuffer(pixels, np.uint8).reshape(PAD, PAD)
         if centre:
             try:  # the frame of paper: a stroke at the edge of the pad is no shadow
-                _, image = preprocess_ink(np.pad(ink, 16).astype(np.float32) / 255)
+                _, image = preprocess_ink(np.pad(ink, 8).astype(np.float32) / 255)
             except ImageError:
                 image = np.zeros((SIDE, SIDE), np.uint8)
         else:

@@ -18,13 +18,19 @@ function table(names) {
 const signed = table(SIGNED);
 const ink = table(["#ffffff", "#000000"]);
 
+/** @type {WeakMap<object, number>} */
+const limits = new WeakMap();
+
 /** The largest absolute value: the end of the scale. @param {ArrayLike<number>} values */
 export function limitOf(values) {
+  const known = limits.get(values);
+  if (known !== undefined) return known;
   let limit = 0;
   for (let i = 0; i < values.length; i++) {
     const size = Math.abs(values[i]);
     if (size > limit) limit = size;
   }
+  limits.set(values, limit || 1);
   return limit || 1;
 }
 

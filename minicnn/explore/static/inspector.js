@@ -7,7 +7,7 @@ import { html } from "./html.js";
 import { Map2D } from "./maps.js";
 import { Nudge } from "./nudge.js";
 import { indices, long, nameOf, placeOf, shapeOf, short, titleOf, valueOf } from "./numbers.js";
-import { back, close, mode, open, pointed, selected, spoken, stageNamed, trace, trail } from "./state.js";
+import { back, close, open, pointed, selected, spoken, stageNamed, trace, trail } from "./state.js";
 import { marksOn, shownOf } from "./strip.js";
 import { largestOf, Terms } from "./terms.js";
 import { t } from "./text.js";
@@ -15,6 +15,9 @@ import { t } from "./text.js";
 export function Inspector() {
   const number = selected.value;
   const found = trace.value;
+  const last = useRef(/** @type {import("./api.js").Answer | null} */ (null));
+  if (found) last.current = found;
+  const shown = found ?? last.current; // keeps its place, unseen, until the next is there
   const heading = useRef(/** @type {HTMLElement | null} */ (null));
   useEffect(() => {
     if (!number) return;
@@ -36,12 +39,14 @@ export function Inspector() {
     <${Zoom} key=${`${number.what} ${number.name}`} />
     ${number.name === "image" && number.what === "value"
       ? html`<p>${t("pixel_end")}</p>`
-      : found
-        ? html`<${Terms} trace=${found} />
-            <${Formula} trace=${found} number=${number} />
-            ${mode.value === "backward" && html`<${Nudge} key=${titleOf(number)} number=${number} gradient=${found.facts.value} />`}
-            <${Code} name=${found.facts.code} />
-            <${LastLine} facts=${found.facts} />`
+      : shown
+        ? html`<div class=${found ? "made" : "made pending"} aria-busy=${!found}>
+            <${Terms} trace=${shown} />
+            <${Formula} trace=${shown} number=${number} />
+            ${found && number.what !== "value" && html`<${Nudge} key=${titleOf(number)} number=${number} gradient=${found.facts.value} />`}
+            <${Code} name=${shown.facts.code} />
+            <${LastLine} facts=${shown.facts} />
+          </div>`
         : html`<p class="help">${t("loading")}</p>`}
   </section>`;
 }

@@ -19,17 +19,32 @@ export function useWidth(element) {
   return width;
 }
 
-const offscreen = new Map();
+/** @type {Map<string, {canvas: OffscreenCanvas, context: OffscreenCanvasRenderingContext2D, image: ImageData, values: ArrayLike<number> | null}>} */
+const painted = new Map();
 
-/** A canvas in memory, reused for every map of this size. @param {number} width @param {number} height */
-function scratch(width, height) {
-  const key = `${width} ${height}`;
-  if (!offscreen.has(key)) {
+/**
+ * A canvas in memory with these numbers, a pixel each; painted anew only if they are others than the last time.
+ * @param {string} name one of these canvases
+ * @param {number} width @param {number} height
+ * @param {ArrayLike<number>} values @param {number} limit @param {boolean} asInk
+ * @param {(i: number) => number} at where value i goes
+ */
+function pixelsOf(name, width, height, values, limit, asInk, at) {
+  const key = `${name} ${width} ${height} ${asInk}`;
+  let kept = painted.get(key);
+  if (!kept) {
     const canvas = new OffscreenCanvas(width, height);
     const context = /** @type {OffscreenCanvasRenderingContext2D} */ (canvas.getContext("2d"));
-    offscreen.set(key, { canvas, context, image: context.createImageData(width, height) });
+    kept = { canvas, context, image: context.createImageData(width, height), values: null };
+    painted.set(key, kept);
   }
-  return offscreen.get(key);
+  if (kept.values !== values) {
+    kept.image.data.fill(0);
+    paint(values, limit, asInk, kept.image.data, at);
+    kept.context.putImageData(kept.image, 0, 0);
+    kept.values = values;
+  }
+  return kept.canvas;
 }
 
 /**
@@ -83,26 +98,22 @@ export function layoutOf(shape, width) {
 }
 
 /**
- * All maps of a stage. `boxes` are windows drawn into every map, `marks` are places.
- * @param {HTMLCanvasElement} canvas @param {ArrayLike<number>} values @param {number[]} shape
+ * All maps of a stage. `box` is a window drawn into every map or into `maps`, `marks` are places.
+ * @param {string} name @param {HTMLCanvasElement} canvas @param {ArrayLike<number>} values @param {number[]} shape
  * @param {number} width @param {number} limit @param {boolean} asInk
  * @param {{box: Box | null, maps: Set<number> | null, marks: number[]}} over
  */
-export function drawStage(canvas, values, shape, width, limit, asInk, over) {
+export function drawStage(name, canvas, values, shape, width, limit, asInk, over) {
   const layout = layoutOf(shape, width);
   const context = contextOf(canvas, layout.width, layout.height);
   if (shape.length === 1) {
     const rows = Math.ceil(shape[0] / layout.columns);
-    const { canvas: source, context: below, image } = scratch(layout.columns, rows);
-    image.data.fill(0);
-    paint(values, limit, asInk, image.data, (i) => i);
-    below.putImageData(image, 0, 0);
+    const source = pixelsOf(name, layout.columns, rows, values, limit, asInk, (i) => i);
     context.drawImage(source, 0, 0, layout.width, layout.height);
   } else {
     const [H, W, C] = shape;
-    const { canvas: source, context: below, image } = scratch(W, H * C);
-    paint(values, limit, asInk, image.data, (i) => ((i % C) * H + Math.floor(i / (W * C))) * W + (Math.floor(i / C) % W));
-    below.putImageData(image, 0, 0);
+    const to = (/** @type {number} */ i) => ((i % C) * H + Math.floor(i / (W * C))) * W + (Math.floor(i / C) % W);
+    const source = pixelsOf(name, W, H * C, values, limit, asInk, to);
     for (let c = 0; c < C; c++) {
       const [x, y] = cornerOf(c, layout);
       context.drawImage(source, 0, c * H, W, H, x, y, layout.tile, layout.tile);
@@ -169,9 +180,7 @@ export function Map2D({ values, rows, columns, size, limit, ink = false, cursor 
   useEffect(() => setAt(-1), [cursor]);
   useLayoutEffect(() => {
     const context = contextOf(/** @type {HTMLCanvasElement} */ (canvas.current), size, cell * rows);
-    const { canvas: source, context: below, image } = scratch(columns, rows);
-    paint(values, limit, ink, image.data, (i) => i);
-    below.putImageData(image, 0, 0);
+    const source = pixelsOf("one map", columns, rows, values, limit, ink, (i) => i);
     context.drawImage(source, 0, 0, size, cell * rows);
     if (cell >= 7 && !ink) {
       context.fillStyle = "#ffffff";

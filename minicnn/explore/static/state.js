@@ -42,7 +42,7 @@ export const stageNamed = (name) => about.value?.stages.find((stage) => stage.na
 // --- the answer: one question at a time, the newest first -----------------------------------------
 
 /** The ink of the pad; the pad sets it. @type {{ink: () => Uint8Array}} */
-export const pad = { ink: () => new Uint8Array(280 * 280) };
+export const pad = { ink: () => new Uint8Array(140 * 140) };
 
 let wanted = false;
 let inFlight = /** @type {AbortController | null} */ (null);

@@ -2,7 +2,7 @@
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { limitOf } from "./colours.js";
 import { html } from "./html.js";
-import { drawStage, layoutOf, Map2D, placeAt, stepOf, useWidth } from "./maps.js";
+import { contextOf, drawStage, layoutOf, Map2D, placeAt, stepOf, useWidth } from "./maps.js";
 import { indices, nameOf, placeOf, short, titleOf, valueOf } from "./numbers.js";
 import { about, answer, centre, mode, open, pointed, refresh, selected, spoken, stageNamed, subject, trace, trail } from "./state.js";
 import { t } from "./text.js";
@@ -116,8 +116,10 @@ function StageRow({ stage }) {
   const { marks, box, maps } = marksOn(stage);
   const here = pointed.value?.name === stage.name && pointed.value.what === what ? pointed.value.place : -1;
   useLayoutEffect(() => {
-    if (!values || !width || !canvas.current) return;
-    drawStage(canvas.current, values, stage.shape, width, limit, ink, { box, maps, marks: here >= 0 ? [...marks, here] : marks });
+    if (!width || !canvas.current) return;
+    const { width: w, height } = layoutOf(stage.shape, width);
+    if (!values) contextOf(canvas.current, w, height); // its place, so that nothing moves later
+    else drawStage(stage.name, canvas.current, values, stage.shape, width, limit, ink, { box, maps, marks: here >= 0 ? [...marks, here] : marks });
   });
   /** @param {MouseEvent} event */
   const under = (event) => placeAt(event.offsetX, event.offsetY, stage.shape, width);

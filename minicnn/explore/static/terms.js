@@ -1,6 +1,6 @@
 // The terms of a number: products as grids, tiles, bars or a map, or what a pool, ReLU, softmax or the loss does.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { colourOf, limitOf } from "./colours.js";
+import { colourOf, limitOf, paint } from "./colours.js";
 import { html } from "./html.js";
 import { contextOf, Map2D, useWidth } from "./maps.js";
 import { compact, long, nameOf, short } from "./numbers.js";
@@ -99,7 +99,7 @@ function Tiles({ products, sums, order, group, choose, rows, columns }) {
   const size = rows * columns;
   const limit = limitOf(products);
   return html`<ul class="tiles" aria-label=${t("tiles_label")}>
-    ${order.map((/** @type {number} */ g) => html`<li key=${g}>
+    ${order.map((/** @type {number} */ g) => html`<li>
       <button class="tile" aria-pressed=${g === group} onClick=${() => choose(g)} data-tile=${g} data-sum=${sums[g]}>
         <${Picture} values=${products.subarray(g * size, (g + 1) * size)} rows=${rows} columns=${columns} limit=${limit} />
         <span>${g}<span class="visually-hidden">${t("tile_label")}</span></span><b>${short(sums[g])}</b>
@@ -112,14 +112,12 @@ function Tiles({ products, sums, order, group, choose, rows, columns }) {
 function Picture({ values, rows, columns, limit }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   useLayoutEffect(() => {
-    const context = contextOf(/** @type {HTMLCanvasElement} */ (canvas.current), 35, (35 * rows) / columns);
-    const cell = 35 / columns;
-    values.forEach((value, i) => {
-      context.fillStyle = colourOf(value, limit);
-      context.fillRect((i % columns) * cell, Math.floor(i / columns) * cell, cell + 0.3, cell + 0.3);
-    });
+    const context = /** @type {CanvasRenderingContext2D} */ (canvas.current?.getContext("2d"));
+    const image = context.createImageData(columns, rows);
+    paint(values, limit, false, image.data, (i) => i);
+    context.putImageData(image, 0, 0);
   });
-  return html`<canvas ref=${canvas} aria-hidden="true"></canvas>`;
+  return html`<canvas ref=${canvas} width=${columns} height=${rows} aria-hidden="true"></canvas>`;
 }
 
 /** A window written out: each cell with its two factors and their product. @param {any} props */
