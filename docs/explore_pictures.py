@@ -74,6 +74,15 @@ def film(page: Any, address: str) -> None:
     scroll = "node => node.scrollTo(0, node.querySelector('.nudge').offsetTop - 60)"
     page.locator(".inspector").evaluate(scroll)
     keep(page, "5-nudge")
+    page.keyboard.press("Escape")
+    page.keyboard.press("b")
+    page.locator("button.why").click()
+    page.wait_for_selector(".row-of-digits")
+    page.locator(".inspector").evaluate(
+        "node => node.scrollTo(0, node.querySelector('.likes').offsetTop - 60)"
+    )
+    page.wait_for_selector(".covered canvas")
+    keep(page, "6-why")
 
 
 def main() -> None:

@@ -336,6 +336,51 @@ def test_each_number_has_its_formula_and_its_lines_of_code(page):
             assert float(shown) == pytest.approx(last_line(page)[0], rel=1e-3, abs=1e-4)
 
 
+# --- why ---------------------------------------------------------------------------------------------
+
+
+def test_the_lead_of_a_digit_is_a_sum_over_units_and_shows_what_they_like(page):
+    draw(page)
+    wait_for_answer(page, 7)
+    page.locator("button.why").click()
+    by_hand, engine = last_line(page)
+    assert title(page).startswith("fc2[7] ")
+    assert sum(numbers(page, "data-term")) == pytest.approx(by_hand, abs=1e-9)
+    assert by_hand == pytest.approx(engine, abs=1e-4)
+    page.wait_for_selector(".row-of-digits")
+    assert page.locator(".row-of-digits").count() == 6
+    assert page.locator(".row-of-digits canvas").count() == 54
+    page.locator(".why-head select").nth(1).select_option("4")
+    page.wait_for_function("() => document.querySelector('.number-name').innerText.includes('fc2[4]')")
+    assert follow(page).startswith("relu[")
+
+
+def test_covering_the_ink_lowers_the_lead(page):
+    draw(page)
+    wait_for_answer(page, 7)
+    page.locator("button.why").click()
+    page.wait_for_selector(".covered canvas")
+    page.locator(".covered canvas").click(position={"x": 98, "y": 98})
+    page.wait_for_function("() => document.querySelector('.covered').innerText.includes('changes by')")
+
+
+def test_ink_can_be_rubbed_out_of_a_test_image(page):
+    page.wait_for_function("() => document.querySelector('.status').textContent.includes('mistakes')")
+    page.locator("summary").click()
+    page.locator(".digit").first.click()
+    page.wait_for_function(
+        "() => document.querySelector('.bars h2').textContent.includes('but the label is')"
+    )
+    seen = "document.querySelector(\"canvas[data-stage='image']\").toDataURL()"
+    page.get_by_role("button", name="Rubber").click()
+    before = page.evaluate(seen)
+    draw(page, [[(140, 40), (140, 240)]])
+    page.wait_for_function(f"before => {seen} !== before", arg=before)
+    assert not page.get_by_label("Centre it").is_checked()
+    ink = DARK.format("'.pad canvas'", "136, 60, 8, 160")
+    assert page.evaluate(ink) == 0  # where the rubber went
+
+
 # --- follow it back ---------------------------------------------------------------------------------
 
 

@@ -5,7 +5,8 @@
     GET  /TOKEN/api/digits              test images
     GET  /TOKEN/api/events              server-sent events
     POST /TOKEN/api/drawing             140 x 140 bytes of ink in, all maps out
-    POST /TOKEN/api/image, trace, nudge 28 x 28 bytes in
+    GET  /TOKEN/api/favourites          what excites a unit
+    POST /TOKEN/api/image, trace, nudge, occlusion     28 x 28 bytes in
 
 Arrays travel as safetensors files with facts in the metadata. What is wrong with a request is answered with
 4xx and one line, and changes nothing. Nobody gets in without the token; a page of another site, which cannot
@@ -36,7 +37,7 @@ from minicnn.data.photo import SIDE
 from minicnn.explore.session import PAD, Answer, Session
 from minicnn.explore.worker import Superseded
 
-MOST_DIGITS = 200  # in one answer
+MOST_DIGITS, MOST_UNITS = 200, 20  # in one answer
 HEARTBEAT = 10.0  # seconds between signs of life in the stream of events
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 BINARY, TEXT, JSON = "application/octet-stream", "text/plain; charset=utf-8", "application/json"
@@ -120,12 +121,12 @@ class _Handler(BaseHTTPRequestHandler):
     server: ExploreServer
 
     def do_GET(self) -> None:
-        self._answer({"about": self._about, "digits": self._digits, "events": self._events})
+        names = ("about", "digits", "events", "favourites")
+        self._answer({name: getattr(self, f"_{name}") for name in names})
 
     def do_POST(self) -> None:
-        self._answer(
-            {"drawing": self._drawing, "image": self._image, "trace": self._trace, "nudge": self._nudge}
-        )
+        names = ("drawing", "image", "trace", "nudge", "occlusion")
+        self._answer({name: getattr(self, f"_{name}") for name in names})
 
     def _answer(self, routes: dict[str, Callable[[], None]]) -> None:
         try:
@@ -172,6 +173,16 @@ class _Handler(BaseHTTPRequestHandler):
     def _digits(self) -> None:
         start, count = self._integer("start", 0, 10**9), self._integer("count", 1, MOST_DIGITS)
         self._send(self.server.session.digits(start, count))
+
+    def _favourites(self) -> None:
+        units = self._text("units").split(",")
+        if len(units) > MOST_UNITS or not all(re.fullmatch(r"\d{1,9}", unit, re.ASCII) for unit in units):
+            raise ValueError(f"units: expected up to {MOST_UNITS} integers")
+        self._send(self.server.session.favourites([int(unit) for unit in units]))
+
+    def _occlusion(self) -> None:
+        image, a, b = self._pixels(), self._integer("a", 0, 9), self._integer("b", 0, 9)
+        self._send(self._computed(lambda: self.server.session.occlusion(image, a, b)))
 
     def _drawing(self) -> None:
         pixels, centre = self._body(PAD), bool(self._integer("centre", 0, 1))

@@ -24,12 +24,14 @@ from minicnn.explore.forward import trace_output
 from minicnn.explore.maps import Array, Maps, compute_maps, stages_of, unfused
 from minicnn.explore.nudge import in_double, nudge
 from minicnn.explore.trace import Trace
+from minicnn.explore.why import Favourites, occlusion, trace_lead
 from minicnn.explore.worker import Worker
 from minicnn.runs.run import Run
 from minicnn.tutorial import Diverged
 
 PAD = 140  # rows and columns of a drawing as it is sent: a multiple of 28
 SHOW_EVERY = 0.25  # seconds between the weights that the page shows while a network trains
+LIKED = 2000  # test images among which each unit has its favourites
 TEST_PIECE = 100  # test images classified at a time, so that nobody waits long
 
 
@@ -52,6 +54,7 @@ class Session:
         self.data, self.name, self._run = data, name, run
         self.version = 0
         self._double: tuple[int, Sequential] | None = None
+        self._favourites: Favourites | None = None  # once all images have been looked at
         self._tested: Array | None = None  # probabilities of all test images
         self._events: list[dict[str, Any]] = []  # the latest of each kind
         self._news = threading.Condition()
@@ -116,9 +119,17 @@ class Session:
         return Answer(arrays, {"version": self.version, "label": maps.label, "loss": maps.loss})
 
     def trace(self, image: Array, label: int | None, what: str, name: str, place: int) -> Answer:
-        """The terms of one number: "value" or "gradient" of a stage, or gradient of a "parameter"."""
-        maps = self._maps(image, label, what != "value")
-        traces = {"value": trace_output, "gradient": trace_gradient, "parameter": trace_parameter}
+        """The terms of one number: "value" or "gradient" of a stage, or gradient of a "parameter".
+
+        Also of a "lead": that of digit `place` // 10 over digit `place` % 10.
+        """
+        maps = self._maps(image, label, what in ("gradient", "parameter"))
+        traces = {
+            "value": trace_output,
+            "gradient": trace_gradient,
+            "parameter": trace_parameter,
+            "lead": lambda maps, name, place: trace_lead(maps, *divmod(place, 10)),
+        }
         if what not in traces:
             raise ValueError(f"what: expected one of {', '.join(traces)}, got {what!r}")
         trace = traces[what](maps, name, place)
@@ -138,6 +149,28 @@ class Session:
         x = to_float(image[None])[0]
         nudged = nudge(self._double[1], x, label, what, name, place, h)
         return dataclasses.asdict(nudged) | {"gradient": nudged.gradient, "version": self.version}
+
+    def occlusion(self, image: Array, a: int, b: int) -> Answer:
+        """How the lead of digit a over b changes when paper covers each place."""
+        change = occlusion(self._network, to_float(image[None])[0], a, b)
+        return Answer({"change": change}, {"version": self.version})
+
+    def favourites(self, units: list[int]) -> Answer:
+        """The test images that excite each of these inputs of the last layer most.
+
+        Raises ValueError for one that does not exist.
+        """
+        found = self._favourites
+        if found is None:
+            return Answer({}, {"known": False})
+        size = len(found.values)
+        for unit in units:
+            if not 0 <= unit < size:
+                raise ValueError(f"unit: expected 0 to {size - 1}, got {unit}")
+        places, values = found.images[units], found.values[units]
+        images = self.data.test.images[np.maximum(places, 0)]
+        arrays = {"images": images, "labels": self.data.test.labels[np.maximum(places, 0)], "values": values}
+        return Answer(arrays, {"known": True, "of": min(LIKED, len(self.data.test))})
 
     def digits(self, start: int, count: int) -> Answer:
         """Test images, the most confident mistakes first; until all have been tested, in their order."""
@@ -209,6 +242,10 @@ class Session:
         self._tested = np.concatenate(pieces)
         correct = int((self._tested.argmax(axis=1) == test.labels).sum())
         self._publish("tested", correct=correct, total=len(test))
+        favourites = Favourites(self._network)
+        yield from favourites.look_at_all(test.images[:LIKED])
+        self._favourites = favourites
+        self._publish("favourites")
 
 
 def _geometry(layer: Any) -> dict[str, Any]:

@@ -15,7 +15,7 @@ OUTSIDE = -1  # the place of a factor that is padding, or lies beyond the edge o
 class Factor:
     """One side of a sum of products: the numbers, and where on the page each of them is found."""
 
-    what: str  # "value", "gradient", or "parameter"
+    what: str  # "value", "gradient", "parameter", or the "difference" of two entries of a parameter
     name: str  # of the stage or parameter
     values: Array  # float32 [groups, rows, columns]
     places: Array  # int32, likewise: the index in the flat array, or OUTSIDE

@@ -8,7 +8,7 @@
  *   parameters: Record<string, number[]>, test_images: number, sources: Record<string, Source>}} About
  * @typedef {Float32Array | Int32Array | Uint8Array} Numbers
  * @typedef {{arrays: Record<string, Numbers>, shapes: Record<string, number[]>, facts: any}} Answer
- * @typedef {{what: "value" | "gradient" | "parameter", name: string, place: number}} Selection
+ * @typedef {{what: "value" | "gradient" | "parameter" | "lead", name: string, place: number}} Selection
  */
 
 const TYPES = { F32: Float32Array, I32: Int32Array, U8: Uint8Array };
@@ -93,6 +93,14 @@ export async function trace(selection, image, label) {
  */
 export const nudge = async (selection, image, label, step) =>
   (await ask("nudge", { ...selection, label, h: step }, image)).json();
+
+/** What excites these inputs of the last layer most. @param {number[]} units */
+export const favourites = async (units) => arrays(await ask("favourites", { units: units.join(",") }, null));
+
+let occlusions = 0;
+/** How the lead of a over b changes where paper covers the image. @param {Uint8Array} image @param {number} a @param {number} b */
+export const occlusion = async (image, a, b) =>
+  arrays(await ask("occlusion", { a, b, client: `${CLIENT} covered`, number: ++occlusions }, image));
 
 /** @param {number} start @param {number} count */
 export const digits = async (start, count) => arrays(await ask("digits", { start, count }, null));

@@ -3,6 +3,7 @@ import { html } from "./html.js";
 import { percent, short } from "./numbers.js";
 import { answer, chosenLabel, label, mode, open, refresh, selected, subject, top } from "./state.js";
 import { t } from "./text.js";
+import { WhyButton } from "./why.js";
 
 export function Bars() {
   const p = answer.value?.arrays.softmax;
@@ -28,6 +29,7 @@ export function Bars() {
         </li>`;
       })}
     </ol>
+    <${WhyButton} />
     <${Loss} />
   </section>`;
 }

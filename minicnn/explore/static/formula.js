@@ -31,6 +31,8 @@ function letters(code, stride) {
       return html`${at("y", "i,j,f")}${mo("=")}${at("b", "f")}${mo("+")}${sum("u,v,c")}${at("x", `${s}i+u,${s}j+v,c`)}${mo("·")}${at("w", "u,v,c,f")}`;
     case "dense_forward":
       return html`${at("y", "f")}${mo("=")}${at("b", "f")}${mo("+")}${sum("d")}${at("x", "d")}${mo("·")}${at("w", "d,f")}`;
+    case "lead":
+      return html`${at("z", "a")}${mo("−")}${at("z", "b")}${mo("=")}${at("b", "a")}${mo("−")}${at("b", "b")}${mo("+")}${sum("d")}${at("x", "d")}${mo("·")}${mo("(")}${at("w", "d,a")}${mo("−")}${at("w", "d,b")}${mo(")")}`;
     case "relu_forward":
       return html`${mi("y")}${mo("=")}${mi("max")}${mo("(")}${mi("x")}${mo(",")}${mn(0)}${mo(")")}`;
     case "max_pool2d_forward":
@@ -71,7 +73,7 @@ function numbers(trace) {
     const order = Array.from(products.keys()).sort((a, b) => Math.abs(products[b]) - Math.abs(products[a])).slice(0, SHOWN);
     const alone = !facts.right?.name;
     const terms = order.map((i, n) => html`${n > 0 ? mo("+") : null}${mn(short(arrays.left[i]))}${alone ? null : html`${mo("·")}${mn(short(arrays.right[i]))}`}`);
-    return html`${facts.facts.bias ? html`${mn(short(facts.constant))}${mo("+")}` : null}${terms}${products.length > SHOWN ? html`${mo("+")}<mtext>${t("more_terms", { count: (products.length - SHOWN).toLocaleString("en") })}</mtext>` : null}${result}`;
+    return html`${facts.constant ? html`${mn(short(facts.constant))}${mo("+")}` : null}${terms}${products.length > SHOWN ? html`${mo("+")}<mtext>${t("more_terms", { count: (products.length - SHOWN).toLocaleString("en") })}</mtext>` : null}${result}`;
   }
   if (facts.rule === "max") {
     const inside = Array.from(arrays.left).filter((_, i) => arrays.left_places[i] >= 0);
@@ -103,7 +105,7 @@ function bindings(number, code) {
 
 /** @param {{trace: Answer, number: import("./api.js").Selection}} props */
 export function Formula({ trace, number }) {
-  const { code } = trace.facts;
+  const code = number.what === "lead" ? "lead" : trace.facts.code;
   const where = bindings(number, code);
   const padded = code.startsWith("conv2d") && !code.endsWith(".db");
   return html`<div class="formula">

@@ -7,10 +7,11 @@ import { html } from "./html.js";
 import { Map2D } from "./maps.js";
 import { Nudge } from "./nudge.js";
 import { indices, long, nameOf, placeOf, shapeOf, short, titleOf, valueOf } from "./numbers.js";
-import { back, close, open, pointed, selected, spoken, stageNamed, trace, trail } from "./state.js";
+import { back, close, isForward, open, pointed, selected, spoken, stageNamed, trace, trail } from "./state.js";
 import { marksOn, shownOf } from "./strip.js";
 import { largestOf, Terms } from "./terms.js";
 import { t } from "./text.js";
+import { Covered, Likes, WhyHead } from "./why.js";
 
 export function Inspector() {
   const number = selected.value;
@@ -35,15 +36,17 @@ export function Inspector() {
       <button class="follow" onClick=${follow} disabled=${!found || !largestOf(found)}>${t("follow")} <kbd>F</kbd></button>
     </div>
     ${number.what === "parameter" && found && html`<p class="help">${t("parameter_is", { name: nameOf(number), value: short(found.facts.entry) })}</p>`}
-    ${number.what !== "value" && found && html`<p class="help">${meaning(number, found.facts.value)}</p>`}
+    ${!isForward(number) && found && html`<p class="help">${meaning(number, found.facts.value)}</p>`}
+    ${number.what === "lead" && html`<${WhyHead} number=${number} />`}
     <${Zoom} key=${`${number.what} ${number.name}`} />
     ${number.name === "image" && number.what === "value"
       ? html`<p>${t("pixel_end")}</p>`
       : shown
         ? html`<div class=${found ? "made" : "made pending"} aria-busy=${!found}>
             <${Terms} trace=${shown} />
+            ${number.what === "lead" && html`<${Likes} trace=${shown} number=${number} /><${Covered} number=${number} />`}
             <${Formula} trace=${shown} number=${number} />
-            ${found && number.what !== "value" && html`<${Nudge} key=${titleOf(number)} number=${number} gradient=${found.facts.value} />`}
+            ${found && !isForward(number) && html`<${Nudge} key=${titleOf(number)} number=${number} gradient=${found.facts.value} />`}
             <${Code} name=${shown.facts.code} />
             <${LastLine} facts=${shown.facts} />
           </div>`
@@ -104,7 +107,7 @@ function Trail() {
 function Zoom() {
   const number = selected.value;
   const stage = number && stageNamed(number.name);
-  if (!number || !stage || number.what === "parameter") return null;
+  if (!number || !stage || number.what === "parameter" || number.what === "lead") return null;
   if (stage.shape.length === 1) return html`<dl class="unit"><${Stepper} number=${number} name=${t("unit")} index=${number.place} size=${stage.shape[0]} /></dl>`;
   const { what, values, ink } = shownOf(stage);
   if (!values || what !== number.what) return null;

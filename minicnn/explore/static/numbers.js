@@ -74,13 +74,21 @@ export function nameOf({ name, place }) {
   return shape.length ? `${name}[${indices(place, shape).join(", ")}]` : name;
 }
 
-/** "∂L/∂conv1[9, 11, 7]" for a gradient. @param {Selection} number */
-export const titleOf = (number) => (number.what === "value" ? nameOf(number) : `∂L/∂${nameOf(number)}`);
+/** "∂L/∂conv1[9, 11, 7]" for a gradient, "fc2[7] − fc2[1]" for a lead. @param {Selection} number */
+export function titleOf(number) {
+  const { what, name, place } = number;
+  if (what === "lead") return `${name}[${Math.floor(place / 10)}] − ${name}[${place % 10}]`;
+  return what === "value" ? nameOf(number) : `∂L/∂${nameOf(number)}`;
+}
 
 /** The number itself, where the page has it. @param {Selection} number @returns {number | undefined} */
 export function valueOf(number) {
   const found = answer.value;
   if (!found) return undefined;
+  if (number.what === "lead") {
+    const scores = found.arrays[number.name];
+    return scores[Math.floor(number.place / 10)] - scores[number.place % 10];
+  }
   if (number.name === "loss") return found.facts.loss;
   if (number.what === "value") return found.arrays[number.name]?.[number.place];
   if (number.what === "gradient") return found.arrays[`d/${number.name}`]?.[number.place];

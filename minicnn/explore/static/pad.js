@@ -3,15 +3,17 @@ import { signal } from "@preact/signals";
 import { useEffect, useRef } from "preact/hooks";
 import { html } from "./html.js";
 import { stepOf } from "./maps.js";
-import { pad, refresh, show, subject } from "./state.js";
+import { centre, pad, refresh, show, subject } from "./state.js";
 import { t } from "./text.js";
 
 const SIDE = 280;
 const SENT = 140; // what the server is told: half of it
 const PEN = 22;
 
-/** @type {number[][][]} */
+/** @type {{points: number[][], rubs: boolean}[]} */
 let strokes = [];
+let ground = /** @type {Uint8Array | null} */ (null); // a test image that is being changed
+const rubbing = signal(false);
 let context = /** @type {CanvasRenderingContext2D | null} */ (null);
 const pen = signal(/** @type {{x: number, y: number, down: boolean} | null} */ (null));
 export const blank = signal(true);
@@ -31,13 +33,19 @@ function wipe() {
   if (!context) return;
   context.fillStyle = "#ffffff";
   context.fillRect(0, 0, SIDE, SIDE);
-  Object.assign(context, { lineWidth: PEN, lineCap: "round", lineJoin: "round", strokeStyle: "#000000" });
+  Object.assign(context, { lineWidth: PEN, lineCap: "round", lineJoin: "round" });
+  if (!ground) return;
+  for (const [i, ink] of ground.entries()) {
+    context.fillStyle = `rgb(${255 - ink} ${255 - ink} ${255 - ink})`;
+    context.fillRect((i % 28) * 10, Math.floor(i / 28) * 10, 10, 10);
+  }
 }
 
-/** Draw the last piece of a stroke. @param {number[][]} stroke */
-function drawEnd(stroke) {
+/** Draw a stroke's piece that ends at a point. @param {{points: number[][], rubs: boolean}} stroke @param {number} [end] */
+function drawPiece({ points, rubs }, end = points.length - 1) {
   if (!context) return;
-  const [from, to] = [stroke.at(-2) ?? stroke[0], stroke[stroke.length - 1]];
+  const [from, to] = [points[Math.max(0, end - 1)], points[end]];
+  context.strokeStyle = rubs ? "#ffffff" : "#000000";
   context.beginPath();
   context.moveTo(from[0], from[1]);
   context.lineTo(to[0], to[1]);
@@ -46,34 +54,38 @@ function drawEnd(stroke) {
 
 function redraw() {
   wipe();
-  for (const stroke of strokes) stroke.forEach((_, i) => drawEnd(stroke.slice(0, i + 1)));
-  blank.value = strokes.length === 0;
+  for (const stroke of strokes) stroke.points.forEach((_, i) => drawPiece(stroke, i));
+  blank.value = strokes.length === 0 && !ground;
 }
 
 /** @param {number[]} point */
 function begin(point) {
-  const afresh = subject.value.kind !== "drawing";
-  if (afresh) {
+  const shown = subject.value;
+  if (shown.kind === "digit") {
     strokes = [];
+    ground = rubbing.value ? shown.image : null; // the rubber works on the image, the pen begins anew
+    if (ground) centre.value = false; // it is centred already
     wipe();
   }
-  strokes.push([point]);
+  strokes.push({ points: [point], rubs: rubbing.value });
   blank.value = false;
-  drawEnd(strokes[strokes.length - 1]);
-  if (afresh) show({ kind: "drawing" });
+  drawPiece(strokes[strokes.length - 1]);
+  if (shown.kind === "digit") show({ kind: "drawing" });
   else refresh(true);
 }
 
 /** @param {number[]} point */
 function extend(point) {
   const stroke = strokes[strokes.length - 1];
-  stroke.push(point);
-  drawEnd(stroke);
+  stroke.points.push(point);
+  drawPiece(stroke);
   refresh();
 }
 
 export function clear() {
   strokes = [];
+  ground = null;
+  rubbing.value = false;
   redraw();
   show({ kind: "drawing" });
 }
@@ -154,7 +166,8 @@ export function Pad() {
       style=${{ left: `${(100 * pen.value.x) / SIDE}%`, top: `${(100 * pen.value.y) / SIDE}%` }}
     ></span>`}
     <div class="row">
-      <button onClick=${undo} disabled=${blank.value || chosen.kind === "digit"}>${t("undo")}</button>
+      <button onClick=${undo} disabled=${strokes.length === 0 || chosen.kind === "digit"}>${t("undo")}</button>
+      <button aria-pressed=${rubbing.value} disabled=${blank.value && chosen.kind === "drawing"} onClick=${() => (rubbing.value = !rubbing.value)}>${t("rubber")}</button>
       <button onClick=${clear} disabled=${blank.value && chosen.kind === "drawing"}>${t("clear")}</button>
     </div>
     <p id="pad-help" class="help">${t("pad_help")}</p>

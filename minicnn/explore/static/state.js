@@ -19,6 +19,8 @@ export const problem = signal("");
 export const training = signal(/** @type {{step: number, loss: number} | null} */ (null));
 /** Whether kernels are being compiled, which happens once. */
 export const compiling = signal(false);
+/** Whether the server knows which images each unit likes. */
+export const liked = signal(false);
 export const tested = signal(/** @type {{correct: number, total: number} | null} */ (null));
 
 /** The trail from the first number that was clicked to the one that is shown. */
@@ -134,9 +136,9 @@ export function turn(next) {
 /** @param {Selection} number @param {"forward" | "backward"} next @returns {Selection | null} */
 function counterpart(number, next) {
   if (next === "forward") return number.what === "gradient" && number.name !== "image" ? { ...number, what: "value" } : null;
-  if (stageNamed(number.name)) return { ...number, what: "gradient" };
+  if (number.what !== "lead" && stageNamed(number.name)) return { ...number, what: "gradient" };
   const scores = about.value?.stages.at(-1)?.name;
-  return scores ? { what: "gradient", name: scores, place: number.name === "softmax" ? number.place : 0 } : null;
+  return scores ? { what: "gradient", name: scores, place: number.what === "lead" ? Math.floor(number.place / 10) : number.name === "softmax" ? number.place : 0 } : null;
 }
 
 /**
@@ -145,7 +147,7 @@ function counterpart(number, next) {
  */
 export function open(number, along = false) {
   const there = trail.value.findIndex((n) => n.what === number.what && n.name === number.name && n.place === number.place);
-  const needed = number.what === "value" ? "forward" : "backward";
+  const needed = isForward(number) ? "forward" : "backward";
   batch(() => {
     trace.value = null;
     trail.value = along && there >= 0 ? trail.value.slice(0, there + 1) : [...(along ? trail.value : []), number];
@@ -155,12 +157,15 @@ export function open(number, along = false) {
   else void retrace();
 }
 
+/** Whether a number is on the way forward. @param {Selection} number */
+export const isForward = (number) => number.what === "value" || number.what === "lead";
+
 /** One number back on the trail; from the first, close. */
 export function back() {
   trail.value = trail.value.slice(0, -1);
   const number = selected.value;
-  if (number && (number.what === "value") !== (mode.value === "forward")) {
-    mode.value = number.what === "value" ? "forward" : "backward";
+  if (number && isForward(number) !== (mode.value === "forward")) {
+    mode.value = isForward(number) ? "forward" : "backward";
     refresh(true);
   } else {
     trace.value = null;
@@ -184,5 +189,6 @@ export function hear(event) {
   } else if (event.kind === "tested") {
     tested.value = event;
     training.value = null;
-  } else if (event.kind === "diverged") problem.value = event.message;
+  } else if (event.kind === "favourites") liked.value = true;
+  else if (event.kind === "diverged") problem.value = event.message;
 }

@@ -92,7 +92,7 @@ function Sum({ trace }) {
 /** @param {Answer} trace */
 const nameLeft = ({ facts }) => (facts.left.what === "gradient" ? `∂L/∂${facts.left.name}` : facts.left.name);
 /** @param {Answer} trace */
-const nameRight = ({ facts }) => (!facts.right?.name ? "1" : facts.right.what === "gradient" ? `∂L/∂${facts.right.name}` : facts.right.name);
+const nameRight = ({ facts }) => facts.right?.what === "difference" ? t("weight_difference") : (!facts.right?.name ? "1" : facts.right.what === "gradient" ? `∂L/∂${facts.right.name}` : facts.right.name);
 
 /** What each map adds: a button for each, the largest first. @param {any} props */
 function Tiles({ products, sums, order, group, choose, rows, columns }) {
@@ -218,6 +218,7 @@ function Top({ trace, products, grid }) {
         </tr>`;
       })}
       ${left > 0 && html`<tr class="rest"><th scope="row" colspan="3">${t(grid ? "sum_of" : "the_rest", { count: left.toLocaleString("en") })}</th><td data-term=${rest}>${short(rest)}</td></tr>`}
+      ${!bias && facts.constant !== 0 && html`<tr><th scope="row" colspan="3">+ ${t("bias_difference")}</th><td data-term=${facts.constant}>${short(facts.constant)}</td></tr>`}
       ${bias && html`<tr><th scope="row" colspan="3">+ ${t("bias")} <${Link} to=${bias} value=${facts.constant} /></th><td data-term=${facts.constant}>${short(facts.constant)}</td></tr>`}
       <tr class="total"><th scope="row" colspan="3">=</th><td>${short(facts.by_hand)}</td></tr>
     </tbody>
