@@ -40,6 +40,10 @@ SMALL = (
     ".filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))"
     ".filter(e => parseFloat(getComputedStyle(e).fontSize) < 12).map(e => e.outerHTML.slice(0, 80))"
 )
+NOTHING_IN = (
+    "async name => (await import('./state.js')).answer.value.arrays[name].every(x => x === 0)"
+    " && !document.querySelector('.progress.busy')"
+)
 MINUS = "\u2212"
 WIDTHS = [1280, 1024, 768, 390]
 
@@ -379,6 +383,47 @@ def test_ink_can_be_rubbed_out_of_a_test_image(page):
     assert not page.get_by_label("Centre it").is_checked()
     ink = DARK.format("'.pad canvas'", "136, 60, 8, 160")
     assert page.evaluate(ink) == 0  # where the rubber went
+
+
+# --- switch off ------------------------------------------------------------------------------------
+
+
+def test_a_filter_is_switched_off_and_on_again(page):
+    page.wait_for_function("() => document.querySelector('.status').textContent.includes('mistakes')")
+    draw(page)
+    wait_for_answer(page, 7)
+    open_stage(page, "conv1", 40, 8)  # map 1
+    before = last_line(page)[1]
+    assert before != 0
+    page.get_by_role("button", name="Switch off conv1 filter 1").click()
+    page.wait_for_function("() => document.querySelector('.last-line [data-engine]').dataset.engine === '0'")
+    page.wait_for_function("() => document.querySelector('.switched-off').innerText.includes('with all on')")
+    page.keyboard.press("o")
+    page.wait_for_selector(".switched-off", state="detached")
+    page.wait_for_function(
+        f"() => document.querySelector('.last-line [data-engine]').dataset.engine === '{before}'"
+    )
+
+
+def test_with_all_filters_off_nothing_is_seen(page):
+    draw(page)
+    wait_for_answer(page, 7)
+    open_stage(page, "conv1.pool", 1, 1)
+    for _ in range(32):
+        page.keyboard.press("o")
+        page.locator(".stepper button").nth(1).click() if page.locator(".stepper button").nth(
+            1
+        ).is_enabled() else None
+    page.wait_for_function(
+        "() => document.querySelector('.switched-off').innerText.includes('Switched off: 32')"
+    )
+    page.wait_for_function(NOTHING_IN, arg="conv1.pool")
+    seven = page.locator(".bars").inner_text()
+    draw(page, [[(140, 40), (140, 240)]])
+    page.wait_for_timeout(500)
+    assert page.locator(".bars").inner_text() == seven  # whatever one draws
+    page.get_by_role("button", name="Switch all on").click()
+    page.wait_for_selector(".switched-off", state="detached")
 
 
 # --- follow it back ---------------------------------------------------------------------------------

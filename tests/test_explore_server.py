@@ -250,6 +250,9 @@ def test_its_own_origin_is_accepted(server):
         ("api/digits?start=%D9%A1&count=5", 400),
         ("api/digits?" + "&".join(f"a{i}=1" for i in range(100)), 400),
         ("api/image?gradients=0", 404),
+        ("api/favourites?units=1,x", 400),
+        ("api/favourites?units=" + ",".join("1" * 21), 400),
+        ("api/accuracy?off=conv9.1", 400),
     ],
 )
 def test_a_question_that_makes_no_sense_is_refused(server, path, status):
@@ -271,6 +274,10 @@ def test_a_question_that_makes_no_sense_is_refused(server, path, status):
         ("nudge?what=value&name=conv1&place=0&h=nan", 400),
         ("nudge?what=value&name=conv1&place=0&h=1e400", 400),
         ("nudge?what=value&name=conv1&place=0&h=x", 400),
+        ("image?gradients=0&off=conv1", 400),
+        ("image?gradients=0&off=fc2.1", 400),
+        ("image?gradients=0&off=conv1.99", 400),
+        ("occlusion?a=1&b=10", 400),
         ("about", 404),
         ("image%00?gradients=0", 404),
     ],
@@ -377,6 +384,15 @@ def test_a_newer_question_of_the_same_page_supersedes_an_older_one(worker):
         assert (first.result(10), other.result(10), new.result(10)) == ("slow", "other", "new")
         with pytest.raises(Superseded):
             old.result(10)
+
+
+def test_a_superseded_question_is_answered_with_nothing(server, monkeypatch):
+    def superseded(*arguments):
+        raise Superseded("a newer request has arrived")
+
+    monkeypatch.setattr(server.session.worker, "do", superseded)
+    code, _, body = ask(server, "POST", "api/image?gradients=0", BLANK)
+    assert (code, body) == (204, b"")
 
 
 def test_a_job_that_fails_fails_for_the_one_who_asked(worker):

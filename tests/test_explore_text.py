@@ -62,7 +62,16 @@ def test_every_kind_of_layer_has_a_name():
 
 
 def test_chinese_is_chinese():
-    latin = {"other_language", "kind_relu", "key_follow", "key_back", "key_turn", "key_escape", "key_stages"}
+    latin = {
+        "other_language",
+        "kind_relu",
+        "key_follow",
+        "key_back",
+        "key_off",
+        "key_turn",
+        "key_escape",
+        "key_stages",
+    }
     assert {name for name, text in texts("zh").items() if not re.search(r"[\u4e00-\u9fff]", text)} <= latin
     half_width = [text for text in texts("zh").values() if re.search(r"[\u4e00-\u9fff][,:;?!(]", text)]
     assert half_width == []

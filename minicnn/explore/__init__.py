@@ -5,6 +5,7 @@
     backward.py   one gradient as the terms that made it
     nudge.py      the same gradient as a finite difference
     why.py        why one digit and not another
+    switches.py   filters and units switched off
     source.py     the lines of the reference that compute a kind of number
     worker.py     the one thread that computes, for the page and for the training
     session.py    what the page asks for, in plain arrays

@@ -6,6 +6,7 @@
     GET  /TOKEN/api/events              server-sent events
     POST /TOKEN/api/drawing             140 x 140 bytes of ink in, all maps out
     GET  /TOKEN/api/favourites          what excites a unit
+    GET  /TOKEN/api/accuracy            on 1,000 test images
     POST /TOKEN/api/image, trace, nudge, occlusion     28 x 28 bytes in
 
 Arrays travel as safetensors files with facts in the metadata. What is wrong with a request is answered with
@@ -23,7 +24,9 @@ import math
 import mimetypes
 import re
 import secrets
+import socket
 from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib import resources
@@ -34,10 +37,13 @@ import numpy as np
 from safetensors.numpy import save as as_safetensors
 
 from minicnn.data.photo import SIDE
-from minicnn.explore.session import PAD, Answer, Session
+from minicnn.explore.session import PAD, TEST_PIECE, Answer, Session
+from minicnn.explore.switches import Switch, parse_switches
 from minicnn.explore.worker import Superseded
 
+TESTED = 1000  # test images that show what switching off does
 MOST_DIGITS, MOST_UNITS = 200, 20  # in one answer
+LINGER, MOST_THROWN_AWAY = 0.5, 1 << 22  # seconds without a byte, and bytes
 HEARTBEAT = 10.0  # seconds between signs of life in the stream of events
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
 BINARY, TEXT, JSON = "application/octet-stream", "text/plain; charset=utf-8", "application/json"
@@ -121,7 +127,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: ExploreServer
 
     def do_GET(self) -> None:
-        names = ("about", "digits", "events", "favourites")
+        names = ("about", "accuracy", "digits", "events", "favourites")
         self._answer({name: getattr(self, f"_{name}") for name in names})
 
     def do_POST(self) -> None:
@@ -144,8 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._refuse(refused.status, str(refused))
         except ValueError as error:
             self._refuse(HTTPStatus.BAD_REQUEST, str(error).splitlines()[0])
-        except Superseded as error:
-            self._refuse(HTTPStatus.CONFLICT, str(error))
+        except Superseded:  # the page has asked something newer
+            self._send_bytes(b"", TEXT, HTTPStatus.NO_CONTENT)
         except (ConnectionError, TimeoutError):
             self.close_connection = True
 
@@ -181,27 +187,38 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(self.server.session.favourites([int(unit) for unit in units]))
 
     def _occlusion(self) -> None:
-        image, a, b = self._pixels(), self._integer("a", 0, 9), self._integer("b", 0, 9)
-        self._send(self._computed(lambda: self.server.session.occlusion(image, a, b)))
+        image, off = self._pixels(), self._off()
+        a, b = self._integer("a", 0, 9), self._integer("b", 0, 9)
+        self._send(self._computed(lambda: self.server.session.occlusion(image, a, b, off)))
 
     def _drawing(self) -> None:
         pixels, centre = self._body(PAD), bool(self._integer("centre", 0, 1))
-        label, gradients = self._label(), bool(self._integer("gradients", 0, 1))
+        label, gradients, off = self._label(), bool(self._integer("gradients", 0, 1)), self._off()
         session = self.server.session
-        self._send(self._computed(lambda: session.answer_to_drawing(pixels, centre, label, gradients)))
+        self._send(self._computed(lambda: session.answer_to_drawing(pixels, centre, label, gradients, off)))
 
     def _image(self) -> None:
-        image, label, gradients = self._pixels(), self._label(), bool(self._integer("gradients", 0, 1))
+        image, label, off = self._pixels(), self._label(), self._off()
+        gradients = bool(self._integer("gradients", 0, 1))
         session = self.server.session
-        self._send(self._computed(lambda: session.answer_to_image(image, label, gradients)))
+        self._send(self._computed(lambda: session.answer_to_image(image, label, gradients, off)))
 
     def _trace(self) -> None:
-        image, label, number = self._pixels(), self._label(), self._number()
-        self._send(self._computed(lambda: self.server.session.trace(image, label, *number)))
+        image, label, number, off = self._pixels(), self._label(), self._number(), self._off()
+        self._send(self._computed(lambda: self.server.session.trace(image, label, *number, off)))
 
     def _nudge(self) -> None:
-        image, label, number, h = self._pixels(), self._label(), self._number(), float(self._text("h"))
-        self._send_json(self._computed(lambda: self.server.session.nudge(image, label, *number, h)))
+        image, label, number, off = self._pixels(), self._label(), self._number(), self._off()
+        h = float(self._text("h"))
+        self._send_json(self._computed(lambda: self.server.session.nudge(image, label, *number, h, off)))
+
+    def _accuracy(self) -> None:
+        off, session = self._off(), self.server.session
+        total, correct = min(TESTED, len(session.data.test)), 0
+        for start in range(0, total, TEST_PIECE):  # piece by piece, so that strokes come in between
+            count = min(TEST_PIECE, total - start)
+            correct += self._computed(partial(session.correct, start, count, off))
+        self._send_json({"correct": correct, "total": total})
 
     def _events(self) -> None:
         self._head(HTTPStatus.OK, "text/event-stream", None)
@@ -233,6 +250,9 @@ class _Handler(BaseHTTPRequestHandler):
         if not re.fullmatch(r"\d{1,18}", text, re.ASCII) or not least <= int(text) <= most:
             raise ValueError(f"{name}: expected an integer from {least} to {most}")
         return int(text)
+
+    def _off(self) -> tuple[Switch, ...]:
+        return parse_switches(self._query.get("off", [""])[0])
 
     def _label(self) -> int | None:
         return self._integer("label", 0, 9) if "label" in self._query else None
@@ -278,11 +298,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def _refuse(self, status: HTTPStatus, line: str) -> None:
-        self.close_connection = True  # a body may still be on its way, which nobody will read
+        self.close_connection = True
         try:
             self._send_bytes(f"{line}\n".encode(), TEXT, status)
-        except (ConnectionError, TimeoutError):
+            self._let_the_answer_arrive()
+        except OSError:
             pass
+
+    def _let_the_answer_arrive(self) -> None:
+        """Throw away some of a body that is still on its way: closing now would lose the answer, too."""
+        self.connection.shutdown(socket.SHUT_WR)
+        self.connection.settimeout(LINGER)
+        thrown_away = 0
+        while thrown_away < MOST_THROWN_AWAY and (piece := self.connection.recv(65536)):
+            thrown_away += len(piece)
 
     def _head(self, status: HTTPStatus, kind: str, length: int | None) -> None:
         self.send_response(status)

@@ -23,6 +23,7 @@ from minicnn.explore.backward import trace_gradient, trace_parameter
 from minicnn.explore.forward import trace_output
 from minicnn.explore.maps import Array, Maps, compute_maps, stages_of, unfused
 from minicnn.explore.nudge import in_double, nudge
+from minicnn.explore.switches import Switch, switched_off
 from minicnn.explore.trace import Trace
 from minicnn.explore.why import Favourites, occlusion, trace_lead
 from minicnn.explore.worker import Worker
@@ -33,6 +34,9 @@ PAD = 140  # rows and columns of a drawing as it is sent: a multiple of 28
 SHOW_EVERY = 0.25  # seconds between the weights that the page shows while a network trains
 LIKED = 2000  # test images among which each unit has its favourites
 TEST_PIECE = 100  # test images classified at a time, so that nobody waits long
+
+
+Off = tuple[Switch, ...]  # filters and units that are switched off
 
 
 class Answer(NamedTuple):
@@ -53,7 +57,8 @@ class Session:
         self._given, self._network = network, unfused(network)
         self.data, self.name, self._run = data, name, run
         self.version = 0
-        self._double: tuple[int, Sequential] | None = None
+        self._switched: tuple[tuple, Sequential] | None = None  # the last one that was asked for
+        self._double: tuple[tuple, Sequential] | None = None
         self._favourites: Favourites | None = None  # once all images have been looked at
         self._tested: Array | None = None  # probabilities of all test images
         self._events: list[dict[str, Any]] = []  # the latest of each kind
@@ -95,7 +100,9 @@ class Session:
             "sources": source.all_sources(),
         }
 
-    def answer_to_drawing(self, pixels: bytes, centre: bool, label: int | None, gradients: bool) -> Answer:
+    def answer_to_drawing(
+        self, pixels: bytes, centre: bool, label: int | None, gradients: bool, off: Off = ()
+    ) -> Answer:
         """The maps of a drawing, PAD x PAD bytes of ink; preprocessed as MNIST was, or only scaled down."""
         ink = np.frombuffer(pixels, np.uint8).reshape(PAD, PAD)
         if centre:
@@ -107,23 +114,25 @@ class Session:
             cell = PAD // SIDE
             means = ink.reshape(SIDE, cell, SIDE, cell).mean(axis=(1, 3))
             image = np.rint(means).astype(np.uint8)
-        return self.answer_to_image(image, label, gradients)
+        return self.answer_to_image(image, label, gradients, off)
 
-    def answer_to_image(self, image: Array, label: int | None, gradients: bool) -> Answer:
+    def answer_to_image(self, image: Array, label: int | None, gradients: bool, off: Off = ()) -> Answer:
         """The maps of an image uint8 [28, 28]. Without a label, the loss is that of the network's answer."""
-        maps = self._maps(image, label, gradients)
+        maps = self._maps(image, label, gradients, off)
         arrays = {"image8": image, "softmax": maps.probabilities}
         arrays |= {stage.name: output for stage, output in zip(maps.stages, maps.outputs, strict=True)}
         if gradients:
             arrays |= {f"d/{stage.name}": g for stage, g in zip(maps.stages, maps.gradients, strict=True)}
         return Answer(arrays, {"version": self.version, "label": maps.label, "loss": maps.loss})
 
-    def trace(self, image: Array, label: int | None, what: str, name: str, place: int) -> Answer:
+    def trace(
+        self, image: Array, label: int | None, what: str, name: str, place: int, off: Off = ()
+    ) -> Answer:
         """The terms of one number: "value" or "gradient" of a stage, or gradient of a "parameter".
 
         Also of a "lead": that of digit `place` // 10 over digit `place` % 10.
         """
-        maps = self._maps(image, label, what in ("gradient", "parameter"))
+        maps = self._maps(image, label, what in ("gradient", "parameter"), off)
         traces = {
             "value": trace_output,
             "gradient": trace_gradient,
@@ -135,24 +144,37 @@ class Session:
         trace = traces[what](maps, name, place)
         facts: dict[str, Any] = {"version": self.version, "label": maps.label}
         if what == "parameter":
-            parameter = next(p for p in self._network.parameters() if p.name == name)
+            parameter = next(p for p in self._shown(off).parameters() if p.name == name)
             facts["entry"] = float(parameter.value.reshape(-1)[place])
         return as_answer(trace, facts)
 
     def nudge(
-        self, image: Array, label: int | None, what: str, name: str, place: int, h: float
+        self,
+        image: Array,
+        label: int | None,
+        what: str,
+        name: str,
+        place: int,
+        h: float,
+        off: Off = (),
     ) -> dict[str, Any]:
         """The loss with h more and with h less in one number, and the finite difference."""
-        if self._double is None or self._double[0] != self.version:
-            self._double = self.version, in_double(self._network)
-        label = self._maps(image, label, gradients=False).label
+        if self._double is None or self._double[0] != (self.version, off):
+            self._double = (self.version, off), in_double(self._shown(off))
+        label = self._maps(image, label, False, off).label
         x = to_float(image[None])[0]
         nudged = nudge(self._double[1], x, label, what, name, place, h)
         return dataclasses.asdict(nudged) | {"gradient": nudged.gradient, "version": self.version}
 
-    def occlusion(self, image: Array, a: int, b: int) -> Answer:
+    def correct(self, start: int, count: int, off: Off = ()) -> int:
+        """How many of `count` test images from number `start` are classified correctly."""
+        test = self.data.test
+        answers = self._shown(off).predict(test.images[start : start + count]).argmax(axis=1)
+        return int((answers == test.labels[start : start + count]).sum())
+
+    def occlusion(self, image: Array, a: int, b: int, off: Off = ()) -> Answer:
         """How the lead of digit a over b changes when paper covers each place."""
-        change = occlusion(self._network, to_float(image[None])[0], a, b)
+        change = occlusion(self._shown(off), to_float(image[None])[0], a, b)
         return Answer({"change": change}, {"version": self.version})
 
     def favourites(self, units: list[int]) -> Answer:
@@ -192,8 +214,16 @@ class Session:
         wrong = None if tested is None else int((predicted != test.labels).sum())
         return Answer(arrays, {"wrong": wrong, "total": len(test)})
 
-    def _maps(self, image: Array, label: int | None, gradients: bool) -> Maps:
-        return compute_maps(self._network, to_float(image[None])[0], label, gradients)
+    def _maps(self, image: Array, label: int | None, gradients: bool, off: Off) -> Maps:
+        return compute_maps(self._shown(off), to_float(image[None])[0], label, gradients)
+
+    def _shown(self, off: Off) -> Sequential:
+        """The network, or a copy with these filters and units switched off. Raises ValueError for others."""
+        if not off:
+            return self._network
+        if self._switched is None or self._switched[0] != (self.version, off):
+            self._switched = (self.version, off), switched_off(self._network, off)
+        return self._switched[1]
 
     # --- events ---
 

@@ -14,6 +14,8 @@
 const TYPES = { F32: Float32Array, I32: Int32Array, U8: Uint8Array };
 const CLIENT = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16)).join("");
 
+export const SUPERSEDED = 204; // the answer to a question after which a newer one was asked
+
 /** A request that the server refused, with its one line. */
 export class Refused extends Error {
   /** @param {number} status @param {string} line */
@@ -23,6 +25,10 @@ export class Refused extends Error {
   }
 }
 
+let off = "";
+/** What is switched off in all questions about an image from here on. @param {string[]} names */
+export const switchOff = (names) => (off = names.join(","));
+
 /**
  * @param {string} path
  * @param {Record<string, string | number>} query
@@ -30,12 +36,14 @@ export class Refused extends Error {
  * @param {AbortSignal} [signal]
  */
 async function ask(path, query, body, signal) {
+  if (body && off) query = { ...query, off };
   const text = new URLSearchParams(Object.entries(query).map(([name, value]) => [name, String(value)]));
   const response = await fetch(`api/${path}?${text}`, {
     method: body ? "POST" : "GET",
     body: /** @type {BodyInit | null} */ (body),
     signal,
   });
+  if (response.status === SUPERSEDED) throw new Refused(SUPERSEDED, "superseded");
   if (!response.ok) throw new Refused(response.status, (await response.text()).trim());
   return response;
 }
@@ -96,6 +104,11 @@ export const nudge = async (selection, image, label, step) =>
 
 /** What excites these inputs of the last layer most. @param {number[]} units */
 export const favourites = async (units) => arrays(await ask("favourites", { units: units.join(",") }, null));
+
+let accuracies = 0;
+/** How many of 1,000 test images are classified correctly. @param {string[]} names what is switched off */
+export const accuracy = async (names) =>
+  (await ask("accuracy", { off: names.join(","), ...(names.length ? { client: `${CLIENT} accuracy`, number: ++accuracies } : {}) }, null)).json();
 
 let occlusions = 0;
 /** How the lead of a over b changes where paper covers the image. @param {Uint8Array} image @param {number} a @param {number} b */

@@ -12,6 +12,7 @@ import {
   about, answer, back, compiling, connected, hear, mode, problem, refresh, selected, spoken, tested, training, turn, waiting,
 } from "./state.js";
 import { Strip } from "./strip.js";
+import { switchOf, toggle } from "./switches.js";
 import { language, otherLanguage, t } from "./text.js";
 
 const helping = signal(false);
@@ -60,7 +61,7 @@ function status() {
 }
 
 function Help() {
-  const keys = ["draw", "stages", "maps", "enter", "follow", "back", "turn", "escape"];
+  const keys = ["draw", "stages", "maps", "enter", "follow", "back", "off", "turn", "escape"];
   /** @param {HTMLDialogElement | null} dialog */
   const show = (dialog) => {
     if (dialog && !dialog.open) dialog.showModal();
@@ -87,6 +88,7 @@ function key(event) {
   if (event.key === "b" || event.key === "B") turn(mode.value === "forward" ? "backward" : "forward");
   else if ((event.key === "f" || event.key === "F") && selected.value) follow();
   else if (event.key === "u" || event.key === "U") back();
+  else if ((event.key === "o" || event.key === "O") && switchOf(selected.value)) toggle(/** @type {string} */ (switchOf(selected.value)));
   else if (event.key === "l" || event.key === "L") language.value = otherLanguage();
   else if (event.key === "?") helping.value = true;
   else if (event.key === "Escape" && selected.value) leave();

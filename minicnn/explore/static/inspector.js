@@ -9,6 +9,7 @@ import { Nudge } from "./nudge.js";
 import { indices, long, nameOf, placeOf, shapeOf, short, titleOf, valueOf } from "./numbers.js";
 import { back, close, isForward, open, pointed, selected, spoken, stageNamed, trace, trail } from "./state.js";
 import { marksOn, shownOf } from "./strip.js";
+import { SwitchButton } from "./switches.js";
 import { largestOf, Terms } from "./terms.js";
 import { t } from "./text.js";
 import { Covered, Likes, WhyHead } from "./why.js";
@@ -26,6 +27,11 @@ export function Inspector() {
     if (narrow) heading.current?.scrollIntoView({ block: "start" });
   }, [number]);
   useEffect(() => {
+    if (!found || !wished) return;
+    wished = false;
+    follow();
+  }, [found]);
+  useEffect(() => {
     if (number && found) spoken.value = `${titleOf(number)}: ${short(found.facts.value)}`;
   }, [number, found]);
   if (!number) return html`<section class="inspector empty" aria-label=${t("inspector_label")}><${Invitation} /></section>`;
@@ -35,6 +41,7 @@ export function Inspector() {
       <h2 class="number-name">${titleOf(number)} <span class="equals">= ${short(found?.facts.value ?? valueOf(number))}</span></h2>
       <button class="follow" onClick=${follow} disabled=${!found || !largestOf(found)}>${t("follow")} <kbd>F</kbd></button>
     </div>
+    <${SwitchButton} number=${number} />
     ${number.what === "parameter" && found && html`<p class="help">${t("parameter_is", { name: nameOf(number), value: short(found.facts.entry) })}</p>`}
     ${!isForward(number) && found && html`<p class="help">${meaning(number, found.facts.value)}</p>`}
     ${number.what === "lead" && html`<${WhyHead} number=${number} />`}
@@ -71,8 +78,11 @@ function Invitation() {
     </ol>`;
 }
 
+let wished = false; // to follow, as soon as the terms are there
+
 /** Go to the term that contributes most. */
 export function follow() {
+  wished = !trace.value && selected.value?.name !== "image";
   const next = trace.value && largestOf(trace.value);
   if (next) open(next, true);
 }

@@ -77,6 +77,18 @@ export function frame(context, [x, y, width, height], thick = 1.5) {
   context.strokeRect(x, y, width, height);
 }
 
+/** What is switched off is crossed out. @param {CanvasRenderingContext2D} context @param {number[]} rectangle */
+function cross(context, [x, y, width, height]) {
+  context.lineWidth = 1.5;
+  context.strokeStyle = "#1b2433";
+  context.beginPath();
+  context.moveTo(x, y);
+  context.lineTo(x + width, y + height);
+  context.moveTo(x + width, y);
+  context.lineTo(x, y + height);
+  context.stroke();
+}
+
 /**
  * How the maps of [H, W, C] or the numbers of [D] lie in a width.
  * @param {number[]} shape @param {number} width
@@ -101,7 +113,7 @@ export function layoutOf(shape, width) {
  * All maps of a stage. `box` is a window drawn into every map or into `maps`, `marks` are places.
  * @param {string} name @param {HTMLCanvasElement} canvas @param {ArrayLike<number>} values @param {number[]} shape
  * @param {number} width @param {number} limit @param {boolean} asInk
- * @param {{box: Box | null, maps: Set<number> | null, marks: number[]}} over
+ * @param {{box: Box | null, maps: Set<number> | null, marks: number[], off: Set<number>}} over
  */
 export function drawStage(name, canvas, values, shape, width, limit, asInk, over) {
   const layout = layoutOf(shape, width);
@@ -117,6 +129,7 @@ export function drawStage(name, canvas, values, shape, width, limit, asInk, over
     for (let c = 0; c < C; c++) {
       const [x, y] = cornerOf(c, layout);
       context.drawImage(source, 0, c * H, W, H, x, y, layout.tile, layout.tile);
+      if (over.off.has(c)) cross(context, [x, y, layout.tile, layout.tile]);
       const { box, maps } = over;
       if (box && (!maps || maps.has(c))) {
         const k = layout.cell;
@@ -126,6 +139,7 @@ export function drawStage(name, canvas, values, shape, width, limit, asInk, over
       }
     }
   }
+  if (shape.length === 1) for (const unit of over.off) cross(context, cellOf(unit, shape, layout));
   for (const place of over.marks) frame(context, cellOf(place, shape, layout));
 }
 

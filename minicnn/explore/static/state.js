@@ -12,6 +12,8 @@ export const subject = signal(/** @type {Subject} */ ({ kind: "drawing" }));
 export const centre = signal(true);
 /** The label that was chosen; null is the test image's own, or the network's answer. */
 export const chosenLabel = signal(/** @type {number | null} */ (null));
+/** Filters and units that are switched off: "conv1.3". */
+export const off = signal(/** @type {string[]} */ ([]));
 export const answer = signal(/** @type {import("./api.js").Answer | null} */ (null));
 export const waiting = signal(false);
 export const connected = signal(true);
@@ -104,7 +106,7 @@ export async function retrace() {
     if (found.facts.version !== asked.facts.version) refresh();
     trace.value = found;
   } catch (error) {
-    if (selected.value === number && !(error instanceof api.Refused && error.status === 409))
+    if (selected.value === number && !(error instanceof api.Refused && error.status === api.SUPERSEDED))
       problem.value = String(/** @type {Error} */ (error).message);
   }
 }

@@ -5,6 +5,7 @@ import { html } from "./html.js";
 import { contextOf, drawStage, layoutOf, Map2D, placeAt, stepOf, useWidth } from "./maps.js";
 import { indices, nameOf, placeOf, short, titleOf, valueOf } from "./numbers.js";
 import { about, answer, centre, mode, open, pointed, refresh, selected, spoken, stageNamed, subject, trace, trail } from "./state.js";
+import { offIn, SwitchedOff } from "./switches.js";
 import { t } from "./text.js";
 
 /** @typedef {import("./api.js").Stage} Stage */
@@ -21,6 +22,7 @@ export function Strip() {
         <${Centring} />
       </div>
     </div>
+    <${SwitchedOff} />
     <ol class="stages">
       ${stages.map((stage) =>
         stage.shape.length === 1 && stage.shape[0] <= 10
@@ -119,7 +121,7 @@ function StageRow({ stage }) {
     if (!width || !canvas.current) return;
     const { width: w, height } = layoutOf(stage.shape, width);
     if (!values) contextOf(canvas.current, w, height); // its place, so that nothing moves later
-    else drawStage(stage.name, canvas.current, values, stage.shape, width, limit, ink, { box, maps, marks: here >= 0 ? [...marks, here] : marks });
+    else drawStage(stage.name, canvas.current, values, stage.shape, width, limit, ink, { box, maps, off: offIn(stage.name), marks: here >= 0 ? [...marks, here] : marks });
   });
   /** @param {MouseEvent} event */
   const under = (event) => placeAt(event.offsetX, event.offsetY, stage.shape, width);
