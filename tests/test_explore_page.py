@@ -40,10 +40,7 @@ SMALL = (
     ".filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))"
     ".filter(e => parseFloat(getComputedStyle(e).fontSize) < 12).map(e => e.outerHTML.slice(0, 80))"
 )
-NOTHING_IN = (
-    "async name => (await import('./state.js')).answer.value.arrays[name].every(x => x === 0)"
-    " && !document.querySelector('.progress.busy')"
-)
+NOTHING_IN = "name => state.answer.value.arrays[name].every(x => x === 0) && !state.waiting.value"
 MINUS = "\u2212"
 WIDTHS = [1280, 1024, 768, 390]
 
@@ -417,7 +414,9 @@ def test_with_all_filters_off_nothing_is_seen(page):
     page.wait_for_function(
         "() => document.querySelector('.switched-off').innerText.includes('Switched off: 32')"
     )
+    page.evaluate("async () => { window.state = await import('./state.js') }")
     page.wait_for_function(NOTHING_IN, arg="conv1.pool")
+    page.wait_for_timeout(100)
     seven = page.locator(".bars").inner_text()
     draw(page, [[(140, 40), (140, 240)]])
     page.wait_for_timeout(500)
