@@ -9,7 +9,7 @@ import webbrowser
 from typing import TYPE_CHECKING, Any
 
 from minicnn.cli.common import RUN_OR_FILE, add_command, open_network, prepare_kernels
-from minicnn.cli.terminal import UsageError
+from minicnn.cli.terminal import UsageError, say
 
 if TYPE_CHECKING:
     from minicnn.data import Dataset
@@ -32,8 +32,8 @@ def explore_command(args: argparse.Namespace) -> int:
         except OSError as error:
             raise UsageError(f"--port: {args.port} cannot be used ({error.strerror})") from None
         with server:
-            print(f"explore {session.name} at {server.address}", flush=True)
-            print("Ctrl-C stops", flush=True)
+            say(f"explore {session.name} at {server.address}")
+            say("Ctrl-C stops")
             if not args.no_browser:
                 threading.Thread(target=webbrowser.open, args=[server.address], daemon=True).start()
             server.serve_forever()
