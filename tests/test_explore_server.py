@@ -16,6 +16,7 @@ from runs import DATA, new_run, write_data
 from safetensors.numpy import load as load_arrays
 
 from minicnn import tutorial_network
+from minicnn.data import Dataset, Split
 from minicnn.explore.server import ExploreServer, as_json, content_policy, read_files
 from minicnn.explore.session import Session
 from minicnn.explore.worker import Superseded, Worker
@@ -354,6 +355,15 @@ def test_numbers_that_json_does_not_have_become_null():
     assert json.loads(as_json(facts)) == {"a": None, "b": [1.5, None], "c": "NaN", "d": 3}
 
 
+def test_data_of_another_shape_is_refused_in_one_line():
+    images = np.zeros((2, 32, 32), np.uint8)
+    split = Split(images, np.zeros(2, np.uint8))
+    with pytest.raises(
+        ValueError, match=r"data: expected images \[28, 28\] of up to 10 classes, got \[32, 32\]"
+    ):
+        Session(tutorial_network(ops="reference"), Dataset(split, split, split))
+
+
 # --- the worker -----------------------------------------------------------------------------------
 
 
@@ -427,12 +437,17 @@ def test_a_closed_worker_refuses(worker):
 # --- the command ----------------------------------------------------------------------------------
 
 
-def test_ctrl_c_stops_it_and_the_run_is_as_it_was(tmp_path):
+def run_with_data(tmp_path):
+    """A run without kernels, and data on the disk that its settings name."""
     write_data(tmp_path)
     run = new_run(tmp_path / "run", model="softmax", data=DATA)
-    run_config = tmp_path / "run" / "config.json"
-    config = json.loads(run_config.read_text())
-    run_config.write_text(json.dumps(config | {"data": str(tmp_path)}))
+    file = run.directory / "config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"data": str(tmp_path)}))
+    return run
+
+
+def test_ctrl_c_stops_it_and_the_run_is_as_it_was(tmp_path):
+    run = run_with_data(tmp_path)
     before = {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in run.directory.iterdir()}
     process, address = start_explore(run.directory)
     try:
@@ -457,8 +472,8 @@ def test_what_cannot_be_explored_is_refused_in_one_line(capsys, tmp_path):
 
 
 def test_a_port_in_use_is_refused_in_one_line(capsys, tmp_path):
-    tutorial_network(ops="reference").save(tmp_path / "network.safetensors")
+    run = run_with_data(tmp_path)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        result = run_main(capsys, "explore", tmp_path / "network.safetensors", "--port", port)
+        result = run_main(capsys, "explore", run.directory, "--port", port)
         assert_usage_error(result, "--port", port)

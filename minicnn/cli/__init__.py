@@ -33,7 +33,16 @@ from minicnn.cli.terminal import (
     tell,
 )
 
-COMMANDS = (train, evaluate, predict, explore, report, interchange, convert, gradcheck)  # in the order of the help
+COMMANDS = (
+    train,
+    evaluate,
+    predict,
+    explore,
+    report,
+    interchange,
+    convert,
+    gradcheck,
+)  # in the order of the help
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -44,13 +44,13 @@ def explore_command(args: argparse.Namespace) -> int:
 
 def _new_session(data: str | None) -> Session:
     """A session with a new network, which is trained by the recipe `fast`. Nothing is written to a file."""
-    from minicnn.data import load_mnist
     from minicnn.explore.session import Session
-    from minicnn.runs.run import Run
+    from minicnn.runs.run import Run, load_dataset
     from minicnn.runs.settings import settings_for
 
     prepare_kernels()
-    run = Run(settings_for(recipe="fast"), load_mnist(data), "")
+    settings = settings_for(recipe="fast", data=data)
+    run = Run(settings, load_dataset(settings), "")
     return Session(run.network, run.data, "a new network", run)
 
 
@@ -66,13 +66,14 @@ def _session_of(run: str, data: str | None) -> Session:
 
 
 def _data_of(run: str, data: str | None) -> Dataset:
-    """The data in a directory; else what the run was trained on, and for a network file MNIST."""
+    """The data set under a name; else what the run was trained on, and for a network file MNIST."""
     from minicnn.data import load_mnist
     from minicnn.runs.directory import read_config
+    from minicnn.runs.run import load_dataset
 
-    if data is None and os.path.isdir(run):
-        data = read_config(run)[0].data
-    return load_mnist(data)
+    if data is not None or not os.path.isdir(run):
+        return load_mnist(data)
+    return load_dataset(read_config(run)[0])
 
 
 def add_to(commands: Any) -> None:
@@ -90,6 +91,6 @@ def add_to(commands: Any) -> None:
     )
     parser = add_command(commands, "explore", explore_command, about, example)
     parser.add_argument("run", metavar="RUN", nargs="?", help=f"{RUN_OR_FILE} (a new network)")
-    parser.add_argument("--data", metavar="DIR", help="four IDX files with MNIST's names (those of RUN)")
+    parser.add_argument("--data", metavar="PATH", help="a data set of 28 x 28 images (that of RUN)")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="port to listen on (a free one)")
     parser.add_argument("--no-browser", action="store_true", help="do not open a browser")

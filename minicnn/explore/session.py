@@ -21,7 +21,7 @@ from minicnn.engine.network import Sequential
 from minicnn.explore import source
 from minicnn.explore.backward import trace_gradient, trace_parameter
 from minicnn.explore.forward import trace_output
-from minicnn.explore.maps import Array, Maps, compute_maps, stages_of, unfused
+from minicnn.explore.maps import CLASSES, Array, Maps, compute_maps, stages_of, unfused
 from minicnn.explore.nudge import in_double, nudge
 from minicnn.explore.switches import Switch, switched_off
 from minicnn.explore.trace import Trace
@@ -50,11 +50,14 @@ class Session:
     """One network, the test images, and perhaps a training, behind the questions of the page.
 
     `run` is a run whose steps are made in the background; then `network` is what it trains, and is copied for
-    showing now and then. Raises ValueError for a network that the page cannot show.
+    showing now and then. Raises ValueError for a network or data that the page cannot show.
     """
 
     def __init__(self, network: Sequential, data: Dataset, name: str = "", run: Run | None = None) -> None:
         self._given, self._network = network, unfused(network)
+        if data.test.images.shape[1:] != (SIDE, SIDE) or len(data.classes) > CLASSES:
+            got = f"{list(data.test.images.shape[1:])} and {len(data.classes)}"
+            raise ValueError(f"data: expected images [{SIDE}, {SIDE}] of up to {CLASSES} classes, got {got}")
         self.data, self.name, self._run = data, name, run
         self.version = 0
         self._switched: tuple[tuple, Sequential] | None = None  # the last one that was asked for
@@ -191,7 +194,11 @@ class Session:
                 raise ValueError(f"unit: expected 0 to {size - 1}, got {unit}")
         places, values = found.images[units], found.values[units]
         images = self.data.test.images[np.maximum(places, 0)]
-        arrays = {"images": images, "labels": self.data.test.labels[np.maximum(places, 0)], "values": values}
+        arrays = {
+            "images": images,
+            "labels": self.data.test.labels[np.maximum(places, 0)].astype(np.uint8),
+            "values": values,
+        }
         return Answer(arrays, {"known": True, "of": min(LIKED, len(self.data.test))})
 
     def digits(self, start: int, count: int) -> Answer:
@@ -204,9 +211,9 @@ class Session:
             correct = predicted == test.labels
             order = np.lexsort((np.where(correct, order, 0), np.where(correct, 0, -confidence), correct))
         chosen = order[start : start + count]
-        arrays = {
+        arrays: dict[str, Array] = {
             "index": chosen.astype(np.int32),
-            "label": test.labels[chosen],
+            "label": test.labels[chosen].astype(np.uint8),
             "predicted": predicted[chosen].astype(np.int32),
             "confidence": confidence[chosen],
             "images": test.images[chosen],
