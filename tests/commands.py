@@ -1,5 +1,9 @@
 """What the tests of the commands share."""
 
+import re
+import subprocess
+import sys
+
 from minicnn.cli import main
 from minicnn.data.idx import idx_header
 
@@ -28,3 +32,12 @@ def assert_usage_error(result, *words):
     assert err[0].startswith("minicnn: error: ")
     for word in words:
         assert str(word) in err[0]
+
+
+def start_explore(*arguments):
+    """`minicnn explore` in a process of its own, and the address that it prints."""
+    command = [sys.executable, "-m", "minicnn", "explore", "--no-browser", *map(str, arguments)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    address = re.search(r"http://127\.0\.0\.1:\d+/[\w-]{32,}/", process.stdout.readline())
+    assert address is not None
+    return process, address.group()

@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from minicnn._version import __version__
-from minicnn.cli import convert, evaluate, gradcheck, interchange, predict, report, train
+from minicnn.cli import convert, evaluate, explore, gradcheck, interchange, predict, report, train
 from minicnn.cli.interrupts import answered
 from minicnn.cli.terminal import (
     UsageError,
@@ -33,7 +33,16 @@ from minicnn.cli.terminal import (
     tell,
 )
 
-COMMANDS = (train, evaluate, predict, report, interchange, convert, gradcheck)  # in the order of the help
+COMMANDS = (
+    train,
+    evaluate,
+    predict,
+    explore,
+    report,
+    interchange,
+    convert,
+    gradcheck,
+)  # in the order of the help
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -57,8 +57,19 @@ def preprocess(source: PathLike | Image) -> Preprocessed:
     if ink is None:
         raise ImageError(f"{name}: the image is blank, or shows nothing but noise")
     ink = _without_desk(grey, ink)
+    digit, image = preprocess_ink(ink)
+    return Preprocessed(grey, ink, digit, image)
+
+
+def preprocess_ink(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The last two stages alone, from known ink: [rows, columns], 0 paper to 1 ink -> digit, image.
+
+    What touches the edge may be dropped, as on a photograph. Raises ImageError if there is no ink.
+    """
+    if not (ink > 0.5).any():
+        raise ImageError("ink: the image is blank")
     digit = _correct_stroke_width(_crop(ink))
-    return Preprocessed(grey, ink, digit, _like_mnist(digit))
+    return digit, _like_mnist(digit)
 
 
 def as_is(source: PathLike | Image, shape: tuple[int, int, int] = (SIDE, SIDE, 1)) -> Preprocessed:

@@ -1,0 +1,16 @@
+"""The page `minicnn explore`: every number of the network, forward to the answer and back to the loss.
+
+    maps.py       one image through one network: all outputs, all gradients
+    forward.py    one output as the terms that made it
+    backward.py   one gradient as the terms that made it
+    nudge.py      the same gradient as a finite difference
+    why.py        why one digit and not another
+    switches.py   filters and units switched off
+    source.py     the lines of the reference that compute a kind of number
+    worker.py     the one thread that computes, for the page and for the training
+    session.py    what the page asks for, in plain arrays
+    server.py     transport: HTTP on this machine only
+    static/       the page itself: ES modules, no build step
+
+Nothing in here computes a layer: outputs and gradients are those of `minicnn.engine`.
+"""

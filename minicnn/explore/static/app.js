@@ -1,0 +1,116 @@
+// The page: what is drawn on the left, all layers in the middle, one number on the right.
+import { signal } from "@preact/signals";
+import { render } from "preact";
+import * as api from "./api.js";
+import { Bars } from "./bars.js";
+import { Digits } from "./digits.js";
+import { html } from "./html.js";
+import { follow, Inspector, leave } from "./inspector.js";
+import { percent, short } from "./numbers.js";
+import { Pad } from "./pad.js";
+import {
+  about, answer, back, compiling, connected, hear, mode, problem, refresh, selected, spoken, tested, training, turn, waiting,
+} from "./state.js";
+import { Strip } from "./strip.js";
+import { switchOf, toggle } from "./switches.js";
+import { language, otherLanguage, t } from "./text.js";
+
+const helping = signal(false);
+
+function App() {
+  if (!about.value) return html`<p class="help">${problem.value || t("loading")}</p>`;
+  return html`<a class="skip" href="#strip">${t("skip")}</a>
+    <${Header} />
+    <main class=${mode.value}>
+      <div class="input">
+        <${Pad} />
+        <${Digits} />
+      </div>
+      <${Bars} />
+      <div id="strip" tabindex="-1"><${Strip} /></div>
+      <${Inspector} />
+    </main>
+    <p class="visually-hidden" role="status" aria-live="polite">${spoken.value}</p>
+    ${helping.value && html`<${Help} />`}`;
+}
+
+function Header() {
+  return html`<header>
+    <h1>minicnn <span>explore</span></h1>
+    <p class="status" role="status" title=${status()}>${status()}</p>
+    ${problem.value && html`<p class="problem" role="alert">${problem.value}</p>`}
+    <div class="switch" role="group" aria-label=${t("direction")}>
+      <button aria-pressed=${mode.value === "forward"} onClick=${() => turn("forward")}>${t("forward")}</button>
+      <button aria-pressed=${mode.value === "backward"} onClick=${() => turn("backward")}>${t("backward")} <kbd>B</kbd></button>
+    </div>
+    <button onClick=${() => (helping.value = true)} >? <span class="wide-only">${t("help_short")}</span></button>
+    <button lang=${otherLanguage() === "zh" ? "zh-Hans" : "en"} onClick=${() => (language.value = otherLanguage())}>${t("other_language")}</button>
+    <span class=${`progress ${waiting.value ? "busy" : ""}`} aria-hidden="true"></span>
+  </header>`;
+}
+
+function status() {
+  if (!connected.value) return t("disconnected");
+  if (compiling.value) return t("status_compiling");
+  const now = training.value;
+  const { name = "", steps = 0 } = about.value ?? {};
+  if (now) return t("status_training", { step: now.step, steps, loss: short(now.loss) });
+  const result = tested.value;
+  if (result) return t("status_tested", { name, accuracy: percent(result.correct / result.total), wrong: result.total - result.correct });
+  return about.value?.training ? t("status_starting") : t("status_testing", { name });
+}
+
+function Help() {
+  const keys = ["draw", "stages", "maps", "enter", "follow", "back", "off", "turn", "escape"];
+  /** @param {HTMLDialogElement | null} dialog */
+  const show = (dialog) => {
+    if (dialog && !dialog.open) dialog.showModal();
+  };
+  return html`<dialog ref=${show} onClose=${() => (helping.value = false)} aria-labelledby="help-title">
+    <h2 id="help-title">${t("help_title")}</h2>
+    <p>${t("help_1")}</p>
+    <p>${t("help_2")}</p>
+    <p>${t("help_3")}</p>
+    <h3>${t("colours_title")}</h3>
+    <p><span class="ramp"></span> ${t("colours_help")}</p>
+    <h3>${t("keys_title")}</h3>
+    <dl class="keys">${keys.map((key) => html`<dt key=${key}>${t(`key_${key}`)}</dt><dd>${t(`key_${key}_does`)}</dd>`)}</dl>
+    <h3>${t("where_title")}</h3>
+    <p>${t("help_4")}</p>
+    <form method="dialog"><button autofocus>${t("close")}</button></form>
+  </dialog>`;
+}
+
+/** Keys that work everywhere. @param {KeyboardEvent} event */
+function key(event) {
+  const target = /** @type {HTMLElement} */ (event.target);
+  if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select, textarea, dialog")) return;
+  if (event.key === "b" || event.key === "B") turn(mode.value === "forward" ? "backward" : "forward");
+  else if ((event.key === "f" || event.key === "F") && selected.value) follow();
+  else if (event.key === "u" || event.key === "U") back();
+  else if ((event.key === "o" || event.key === "O") && switchOf(selected.value)) toggle(/** @type {string} */ (switchOf(selected.value)));
+  else if (event.key === "l" || event.key === "L") language.value = otherLanguage();
+  else if (event.key === "?") helping.value = true;
+  else if (event.key === "Escape" && selected.value) leave();
+  else return;
+  event.preventDefault();
+}
+
+async function start() {
+  render(html`<${App} />`, document.body);
+  addEventListener("keydown", key);
+  try {
+    about.value = await api.about();
+  } catch (error) {
+    problem.value = String(/** @type {Error} */ (error).message);
+    return;
+  }
+  api.listen(hear, (now) => {
+    const returned = now && !connected.value;
+    connected.value = now;
+    if (returned) refresh();
+  });
+  if (!answer.value) refresh();
+}
+
+void start();
