@@ -124,6 +124,12 @@ ROWS = (
         ("export", "network.safetensors", "--to", "safetensors-torch", "--output", "out"),
         {"run": {"network"}},
     ),
+    Row("explore RUN", ("explore", "run", "--no-browser"), {"run": RUN | DATA}),
+    Row(
+        "explore FILE",
+        ("explore", "network.safetensors", "--no-browser", "--data", "data"),
+        {"run": {"network"}, "data": DATA},
+    ),
     Row("import FILE", ("import", "torch.safetensors", "out"), {"file": {"torch"}, "output": OUTPUT}),
     Row("import ONNX", ("import", "model.onnx", "out"), {"file": {"onnx", "weights"}}),
 )

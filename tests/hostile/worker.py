@@ -111,6 +111,9 @@ def warm_up(good: Path) -> None:
     import minicnn.interchange
     from minicnn import load_network, pictures
     from minicnn.data.photo import preprocess
+    from minicnn.explore.server import ExploreServer
+
+    ExploreServer.serve_forever = lambda server: None  # a page that is served ends with Ctrl-C only
 
     image = preprocess(good / "image.png").image
     load_network(good / "network.safetensors").predict(image[None])
