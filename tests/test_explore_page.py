@@ -578,7 +578,8 @@ def test_a_server_that_is_killed_is_noticed_and_a_new_one_has_a_new_address(
 ):
     trained_network.save(tmp_path / "network.safetensors")
     server, address = start_explore(tmp_path / "network.safetensors")
-    page = new_page(address, expected=["ERR_", "Failed to load", "403"])
+    gone = ["ERR_", "Failed to load", "403"]  # what the browser says of a server that is not there
+    page = new_page(address, expected=gone)
     draw(page)
     wait_for_answer(page, 7)
     server.kill()
@@ -589,7 +590,7 @@ def test_a_server_that_is_killed_is_noticed_and_a_new_one_has_a_new_address(
     )
     try:
         assert new_address != address
-        other = new_page(new_address)
+        other = new_page(new_address, expected=gone)
         draw(other)
         wait_for_answer(other, 7)
         assert page.locator(".status").inner_text().startswith("No connection")
