@@ -2,23 +2,24 @@
 
 A `Subject` has arrays that are varied in place, `evaluate` for the output at their present values, and
 `gradients` for what backward claims there. Every call starts from the same state: the same random
-numbers, the same running statistics.
+numbers, the same running statistics. Whatever a call changes that belongs to the caller is put back and named.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from minicnn.checks.parameters import Slot, find_slots, tied
+from minicnn.checks.slopes import OutsideDomain
+from minicnn.checks.state import State, declared_parts, is_ours, parts_of
+from minicnn.checks.trees import leaves, rebuilt
 from minicnn.engine.losses import SoftmaxCrossEntropy
 
 Arrays = dict[str, np.ndarray]
-Parameters = dict[str, tuple[np.ndarray, Callable[[], Any]]]  # the value, and what reads the gradient
 NOT_CHECKED = (
     'parameters were not checked, as none were found; name them, parameters={"W": "dW"}, '
     "or state that there are none, parameters={}"
@@ -28,60 +29,125 @@ NOT_CHECKED = (
 class Subject:
     """Arrays to vary, the output as a function of them, and the gradients that backward claims.
 
-    Inputs that are float arrays are varied, as float64 copies, but for those named in `constants`.
+    Inputs that are arrays of floats, alone or in lists, tuples and dictionaries, are varied, as copies in
+    `dtype`, but for those named in `constants`.
     """
 
     def __init__(
-        self, name: str, forward: Callable, inputs: Sequence[Any], constants: Collection[str]
+        self,
+        name: str,
+        forward: Callable,
+        inputs: Sequence[Any],
+        constants: Collection[str] = (),
+        dtype: type = np.float64,
     ) -> None:
-        self.name = name
+        self.name, self.dtype = name, dtype
         self.notes: list[str] = []
+        self.changed: dict[str, None] = {}  # what calls changed, each once: "backward changes dy in place"
         self.unchecked = ""
-        self._inputs = [
-            np.array(a, np.float64, order="C") if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a
-            for a in inputs
-        ]
+        self._inputs = list(inputs)
         names = _argument_names(forward, len(inputs))
         if unknown := set(constants) - set(names):
             raise ValueError(f"constants: expected names among {', '.join(names)}, got {sorted(unknown)}")
-        self.inputs: Arrays = {
-            name: a
-            for name, a in zip(names, self._inputs, strict=False)
-            if isinstance(a, np.ndarray) and a.dtype == np.float64 and name not in constants
-        }
-        self.arrays: Arrays = dict(self.inputs)
+        self.inputs: Arrays = {}
+        for k, (argument, given) in enumerate(zip(names, inputs, strict=True)):
+            self._inputs[k] = self._varied(argument, given, argument in constants)
+        self.arrays = dict(self.inputs)
 
     def evaluate(self) -> np.ndarray:
-        """The output, float64, a copy."""
+        """The output, float64, a copy; several outputs as one vector."""
         raise NotImplementedError
 
-    def gradients(self, dy: np.ndarray) -> Arrays:
-        """The gradients of sum(dy * output) that backward claims, by name of the array."""
+    def gradients(self, dy: np.ndarray, only: str | None = None) -> Arrays:
+        """The gradients of sum(dy * output) that backward claims, by name of the array.
+
+        `only` names one that is enough.
+        """
         raise NotImplementedError
 
     def finish(self) -> None:
         """Put random generators and running statistics back where they were before the check."""
 
+    def _varied(self, argument: str, given: Any, constant: bool) -> Any:
+        """The argument with copies of its arrays, which are entered in `inputs` unless it is a constant."""
+
+        def copy(path: str, leaf: Any) -> Any:
+            if isinstance(leaf, float) and not isinstance(leaf, np.floating):
+                self.notes += [] if constant else [f"note: {argument}{path} is a Python float: not varied"]
+                return leaf
+            if not isinstance(leaf, np.ndarray | np.floating) or leaf.dtype.kind != "f":
+                return leaf
+            varied: np.ndarray = np.array(leaf, self.dtype, order="C")
+            if not constant:
+                self.inputs[f"{argument}{path}"] = varied
+            return varied
+
+        return rebuilt(given, iter([copy(*leaf) for leaf in list(leaves(given))]))
+
     def _fresh_inputs(self) -> list[Any]:
         """Copies, as a forward may change its arguments."""
-        return [a.copy() if isinstance(a, np.ndarray) else a for a in self._inputs]
+        copies = (leaf.copy() if isinstance(leaf, np.ndarray) else leaf for _, leaf in leaves(self._inputs))
+        return rebuilt(self._inputs, copies)
 
-    def _note_if_changed(self, function: str, given: Sequence[Any], before: Sequence[Any]) -> None:
-        """Say so if a function changed its arguments. They were copies, so the comparison is not affected."""
-        note = f"note: {function} changes its argument in place, an array that belongs to the caller"
-        pairs = zip(given, before, strict=True)
-        changed = any(isinstance(a, np.ndarray) and not np.array_equal(a, b) for a, b in pairs)
-        if changed and note not in self.notes:
-            self.notes.append(note)
+    def _see_changes(self, function: str, what: str, given: Any, before: Any) -> None:
+        """Name arguments that a function changed. They were copies, so the comparison is not affected."""
+        for (path, a), (_, b) in zip(leaves(given), leaves(before), strict=True):
+            if isinstance(a, np.ndarray) and not np.array_equal(a, b, equal_nan=True):
+                name = what or _name_of_input(self, path)
+                self.changed[f"{function} changes {name} in place"] = None
+
+    def _upstream(self, dy: np.ndarray, y: Any) -> Any:
+        """A copy of dy in the structure of the output, in its dtype."""
+        rest = dy.ravel()
+
+        def parts() -> Iterator[Any]:
+            start = 0
+            for _, leaf in leaves(y):
+                if not _is_float(leaf):
+                    yield None
+                    continue
+                size, shape = np.size(leaf), np.shape(leaf)
+                part: np.ndarray = rest[start : start + size].reshape(shape).astype(self.dtype)
+                start += size
+                yield part if isinstance(leaf, np.ndarray) else float(part)
+
+        return rebuilt(y, parts())
+
+    def _output(self, y: Any) -> np.ndarray:
+        """A copy of what forward returned, refused unless it is of the right dtype and finite."""
+        floats = [np.asarray(leaf) for _, leaf in leaves(y) if _is_float(leaf)]
+        if not floats:
+            raise TypeError(f"forward: expected an array of floats, got {type(y).__name__}")
+        for leaf in floats:
+            if leaf.dtype != self.dtype and not (leaf.dtype == np.float64 and self.dtype == np.float32):
+                raise TypeError(
+                    f"forward: expected {np.dtype(self.dtype)}, got {leaf.dtype}: in lower precision "
+                    "rounding hides errors; let the function keep the dtype of its input, or check it with "
+                    "dtype=np.float32"
+                )
+        alone = len(floats) == 1 and not isinstance(y, tuple | list | dict)
+        out = floats[0].astype(np.float64) if alone else np.concatenate([f.ravel() for f in floats])
+        if not np.isfinite(out).all():
+            raise OutsideDomain("forward: expected finite numbers, got NaN or infinity")
+        return out.astype(np.float64, copy=False)
 
     def _input_gradients(self, claimed: Any) -> Arrays:
-        claimed = claimed if isinstance(claimed, tuple | list) else (claimed,)
-        if len(claimed) != len(self.inputs):
+        """By name; as many arrays as there are inputs that are varied, or arguments, None for the others."""
+        found = [leaf for _, leaf in leaves(claimed)]
+        arguments = [leaf for _, leaf in leaves(self._inputs)]
+        if len(found) == len(arguments) != len(self.inputs):
+            varied = [any(a is array for array in self.inputs.values()) for a in arguments]
+            if all(g is None for g, v in zip(found, varied, strict=True) if not v):
+                found = [g for g, v in zip(found, varied, strict=True) if v]
+        if len(found) != len(self.inputs):
             expected = ", ".join(self.inputs)
-            raise ValueError(f"backward: expected gradients of {expected}, got {len(claimed)} arrays")
+            raise ValueError(
+                f"backward: expected gradients of {expected}, got {len(found)} arrays; name inputs without "
+                "a gradient in constants=[...]"
+            )
         return {
-            name: _as_gradient(name, g, self.inputs[name].shape)
-            for name, g in zip(self.inputs, claimed, strict=True)
+            name: as_gradient(name, g, self.inputs[name].shape)
+            for name, g in zip(self.inputs, found, strict=True)
         }
 
 
@@ -89,145 +155,167 @@ class FunctionSubject(Subject):
     """A pair of functions, y, cache = forward(x, ...) and dx, ... = backward(dy, cache)."""
 
     def __init__(
-        self, forward: Callable, backward: Callable, inputs: Sequence[Any], constants: Collection[str]
+        self,
+        forward: Callable,
+        backward: Callable,
+        inputs: Sequence[Any],
+        constants: Collection[str] = (),
+        dtype: type = np.float64,
     ) -> None:
-        super().__init__(getattr(forward, "__name__", type(forward).__name__), forward, inputs, constants)
+        name = getattr(forward, "__name__", type(forward).__name__)
+        super().__init__(name, forward, inputs, constants, dtype)
         self._forward, self._backward = forward, backward
+        self._start = State(())
 
     def evaluate(self) -> np.ndarray:
-        return _as_output(self._forward(*self._fresh_inputs())[0])
+        self._start.restore()
+        return self._output(self._forward(*self._fresh_inputs())[0])
 
-    def gradients(self, dy: np.ndarray) -> Arrays:
+    def gradients(self, dy: np.ndarray, only: str | None = None) -> Arrays:
+        self._start.restore()
         inputs = self._fresh_inputs()
         y, cache = self._forward(*inputs)
-        self._note_if_changed("forward", inputs, self._inputs)
-        given = dy.copy() if isinstance(y, np.ndarray) else float(dy)
+        self._see_changes("forward", "", inputs, self._inputs)
+        given, before = self._upstream(dy, y), self._upstream(dy, y)
         claimed = self._input_gradients(self._backward(given, cache))
-        self._note_if_changed("backward", [given], [dy])
-        return claimed
-
-
-class LayerSubject(Subject):
-    """An object with forward and backward; of a layer or network of this package a float64 copy."""
-
-    def __init__(
-        self,
-        layer: Any,
-        inputs: Sequence[Any],
-        constants: Collection[str],
-        training: bool,
-        parameters: Mapping[str, str] | None,
-    ) -> None:
-        # Ours declare their parameters and their state, and can be copied into another dtype.
-        ours = hasattr(layer, "astype") and hasattr(layer, "state")
-        layer = layer.astype(np.float64) if ours else layer
-        name = f"{type(layer).__name__} {getattr(layer, 'name', '')}".strip()
-        super().__init__(name, layer.forward, inputs, constants)
-        self._layer, self._ours = layer, ours
-        found = _parameters_of(layer, parameters)
-        if not (found or ours or parameters is not None or isinstance(layer, SoftmaxCrossEntropy)):
-            self.unchecked = NOT_CHECKED
-        self._parameters: Parameters = {}
-        for parameter, value, gradient in found:
-            if value.dtype != np.float64:
-                raise TypeError(
-                    f"{parameter}: expected float64, got {value.dtype}: in lower precision rounding hides "
-                    "errors; make the layer with float64 parameters"
-                )
-            unique = _unused(parameter, self.arrays)
-            self._parameters[unique] = value, gradient
-            self.arrays[unique] = value
-        knows_training = "training" in inspect.signature(layer.forward).parameters
-        self._options = {"training": training} if knows_training else {}
-        self._takes_dy = bool(inspect.signature(layer.backward).parameters)  # a loss does not
-        self._start = State(_declared_state(layer) if ours else _generators(layer, set()))
-
-    def evaluate(self) -> np.ndarray:
-        self._start.restore()
-        return _as_output(self._layer.forward(*self._fresh_inputs(), **self._options))
-
-    def gradients(self, dy: np.ndarray) -> Arrays:
-        self._start.restore()
-        for _, gradient in self._parameters.values():
-            if not self._ours and isinstance(held := gradient(), np.ndarray):
-                held[...] = 0  # some layers add to their gradients
-        inputs, given = self._fresh_inputs(), [dy.copy()] * self._takes_dy
-        self._layer.forward(*inputs, **self._options)
-        self._note_if_changed("forward", inputs, self._inputs)
-        claimed = self._input_gradients(self._layer.backward(*given))
-        self._note_if_changed("backward", given, [dy] * self._takes_dy)
-        for name, (value, gradient) in self._parameters.items():
-            claimed[name] = _as_gradient(name, gradient(), value.shape)
+        self._see_changes("backward", "dy", given, before)
         return claimed
 
     def finish(self) -> None:
         self._start.restore()
 
 
-class State:
-    """What forward may change besides its result, remembered: generators, running statistics.
+class LayerSubject(Subject):
+    """An object with forward and backward; of a layer or network of this package a copy in `dtype`."""
 
-    NumPy's global generator is always among it, for layers that call np.random.rand.
+    def __init__(
+        self,
+        layer: Any,
+        inputs: Sequence[Any],
+        constants: Collection[str] = (),
+        training: bool = True,
+        parameters: Mapping[str, str] | None = None,
+        dtype: type = np.float64,
+    ) -> None:
+        # Ours declare their parameters and their state, and can be copied into another dtype.
+        ours = is_ours(layer)
+        layer = layer.astype(dtype) if ours else layer
+        name = f"{type(layer).__name__} {getattr(layer, 'name', '')}".strip()
+        super().__init__(name, layer.forward, inputs, constants, dtype)
+        self._layer, self._ours = layer, ours
+        slots = find_slots(layer, parameters, self.arrays)
+        if not (slots or ours or parameters is not None or isinstance(layer, SoftmaxCrossEntropy)):
+            self.unchecked = NOT_CHECKED
+        self._slots = [slot.checked(dtype) for slot in slots]
+        self._groups, notes = tied(self._slots)
+        self.notes += notes
+        self.arrays |= {name: slots[0].array for name, slots in self._groups.items()}
+        knows_training = "training" in inspect.signature(layer.forward).parameters
+        self._options = {"training": training} if knows_training else {}
+        self._takes_dy = bool(inspect.signature(layer.backward).parameters)  # a loss does not
+        values = [slot.array for slot in self._slots]
+        self._start = State(declared_parts(layer) if ours else parts_of(layer, values))
+        self._moves_parameters = False
+
+    def evaluate(self) -> np.ndarray:
+        before = self._begin()
+        y = self._output(self._layer.forward(*self._fresh_inputs(), **self._options))
+        self._end("forward", before)
+        return y
+
+    def gradients(self, dy: np.ndarray, only: str | None = None) -> Arrays:
+        self._moves_parameters |= not self._ours
+        before = self._begin()
+        for slot in self._slots if not self._ours else ():
+            slot.clear_gradient()
+        inputs = self._fresh_inputs()
+        try:
+            y = self._layer.forward(*inputs, **self._options)
+            self._see_changes("forward", "", inputs, self._inputs)
+            moves = self._end("forward", before)
+            given, same = self._upstream(dy, y), self._upstream(dy, y)
+            returned = self._layer.backward(*[given] * self._takes_dy)
+            claimed = self._input_gradients(returned)
+            self._see_changes("backward", "dy", given, same)
+            for name, slots in self._groups.items():
+                if only in (None, name):
+                    claimed[name] = sum_of_gradients(slots)
+        finally:
+            self._end("backward", before)
+        self._moves_parameters = moves
+        return claimed
+
+    def finish(self) -> None:
+        self._start.restore()
+
+    def _begin(self) -> list[np.ndarray]:
+        """Restore the state; copies of the parameters, if calls may move them."""
+        self._start.restore()
+        return [slot.array.copy() for slot in self._slots] if self._moves_parameters else []
+
+    def _end(self, function: str, before: list[np.ndarray]) -> bool:
+        """Put parameters back that a call has moved or replaced, and name them. Whether there were any."""
+        found = False
+        for k, slot in enumerate(self._slots if not self._ours else ()):
+            replaced = slot.get() is not slot.array
+            moved = bool(before) and not np.array_equal(slot.array, before[k], equal_nan=True)
+            if replaced or moved:
+                found = True
+                self.changed[f"{function} {'replaces' if replaced else 'moves'} {slot.name}"] = None
+                if moved:
+                    slot.array[...] = before[k]
+                slot.set(slot.array)
+        return found
+
+
+def sum_of_gradients(slots: Sequence[Slot]) -> np.ndarray:
+    """The gradient of an array that is a parameter under several names: the sum of what they claim.
+
+    Names that share the array of their gradient, too, are counted once.
     """
-
-    def __init__(self, parts: Iterable[np.random.Generator | np.ndarray]) -> None:
-        self._generators: list[tuple[np.random.Generator, Any]] = []
-        self._arrays: list[tuple[np.ndarray, np.ndarray]] = []
-        for part in parts:
-            if isinstance(part, np.random.Generator):
-                self._generators.append((part, part.bit_generator.state))
-            else:
-                self._arrays.append((part, part.copy()))
-        self._global = np.random.get_state()
-
-    def restore(self) -> None:
-        for generator, state in self._generators:
-            generator.bit_generator.state = state
-        for array, before in self._arrays:
-            array[...] = before
-        np.random.set_state(self._global)
+    total: np.ndarray | None = None
+    seen: list[np.ndarray] = []
+    for slot in slots:
+        held = slot.gradient()
+        if any(isinstance(held, np.ndarray) and np.shares_memory(held, other) for other in seen):
+            continue
+        seen += [held] if isinstance(held, np.ndarray) else []
+        gradient = as_gradient(slot.name, held, slot.array.shape)
+        gradient = (
+            gradient if slot.array.shape == slots[0].array.shape and not slot.transposed else gradient.T
+        )
+        total = gradient if total is None else total + gradient
+    assert total is not None
+    return total
 
 
-def _declared_state(layer: Any) -> Iterator[np.random.Generator | np.ndarray]:
-    """The state of a layer (a dictionary) or of a network (a method)."""
-    state = layer.state() if callable(layer.state) else layer.state
-    yield from state.values()
+def as_gradient(name: str, gradient: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A copy of what backward returned, float64, refused unless it has the shape of its array."""
+    if gradient is None:
+        raise ValueError(f"backward: expected the gradient of {name}, got None")
+    try:
+        gradient = np.array(gradient, np.float64)
+    except (TypeError, ValueError):
+        raise TypeError(
+            f"backward: expected an array as the gradient of {name}, got {type(gradient).__name__}"
+        ) from None
+    if gradient.shape != shape:
+        raise ValueError(
+            f"backward: expected a gradient of shape {list(shape)} for {name}, got {list(gradient.shape)}"
+        )
+    return gradient
 
 
-def _generators(owner: Any, seen: set[int]) -> Iterator[np.random.Generator]:
-    """All generators held by an object that does not declare them, or by its parts."""
-    if id(owner) in seen or isinstance(owner, type) or inspect.ismodule(owner):
-        return
-    seen.add(id(owner))
-    if isinstance(owner, np.random.Generator):
-        yield owner
-        return
-    held = owner if isinstance(owner, dict | list | tuple) else getattr(owner, "__dict__", {})
-    for part in held.values() if isinstance(held, dict) else held:
-        yield from _generators(part, seen)
+def _is_float(leaf: Any) -> bool:
+    return isinstance(leaf, float | np.floating) or (isinstance(leaf, np.ndarray) and leaf.dtype.kind == "f")
 
 
-def _parameters_of(
-    layer: Any, names: Mapping[str, str] | None
-) -> list[tuple[str, np.ndarray, Callable[[], Any]]]:
-    """Of each parameter its name, its value, and a function that reads the gradient of the last backward."""
-    if names is not None:
-        return [
-            (value, getattr(layer, value), partial(getattr, layer, gradient, None))
-            for value, gradient in names.items()
-        ]
-    found = getattr(layer, "parameters", [])
-    found = list(found() if callable(found) else found)
-    return [
-        (getattr(p, "name", f"parameter {k}"), p.value, partial(getattr, p, "grad"))
-        for k, p in enumerate(found)
-    ]
-
-
-def _unused(name: str, taken: Collection[str]) -> str:
-    """The name, with #2, #3, ... behind it if other arrays have it."""
-    number = Counter(other.split("#")[0] for other in taken)[name] + 1
-    return name if number == 1 else f"{name}#{number}"
+def _name_of_input(subject: Subject, path: str) -> str:
+    """The name of the array at a path of the arguments, "[0]['W']", or its place."""
+    for (found, _), (_, leaf) in zip(leaves(subject._inputs), leaves(subject._inputs), strict=True):
+        if found == path:
+            return next((n for n, a in subject.inputs.items() if a is leaf), f"argument {path}")
+    return f"argument {path}"
 
 
 def _argument_names(forward: Callable, count: int) -> list[str]:
@@ -237,28 +325,3 @@ def _argument_names(forward: Callable, count: int) -> list[str]:
     except (TypeError, ValueError):
         names = []
     return [*names[:count], *(f"input {k}" for k in range(len(names), count))]
-
-
-def _as_output(y: Any) -> np.ndarray:
-    """A copy of what forward returned, refused unless it is float64 and finite."""
-    y = np.array(y)
-    if y.dtype != np.float64:
-        raise TypeError(
-            f"forward: expected float64, got {y.dtype}: in lower precision rounding hides errors; "
-            "let the function keep the dtype of its input"
-        )
-    if not np.isfinite(y).all():
-        raise ValueError("forward: expected finite numbers, got NaN or infinity")
-    return y
-
-
-def _as_gradient(name: str, gradient: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A copy of what backward returned, refused unless it has the shape of its array."""
-    if gradient is None:
-        raise ValueError(f"backward: expected the gradient of {name}, got None")
-    gradient = np.array(gradient)
-    if gradient.shape != shape:
-        raise ValueError(
-            f"backward: expected a gradient of shape {list(shape)} for {name}, got {list(gradient.shape)}"
-        )
-    return gradient
