@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from minicnn.checks.constants import BESIDE, FLOAT64, ROUNDING, SAME, Precision
+from minicnn.checks.constants import BESIDE, FLOAT64, MOVED, ROUNDING, SAME, Precision
 from minicnn.checks.kinks import Surroundings, is_possible, shaken
 from minicnn.checks.lines import Direction, Entry, even_directions, random_directions, sample
 from minicnn.checks.noise import measured_noise
@@ -43,6 +43,8 @@ class Comparison:
         lines = [*random_directions(array.shape, directions, rng)] if report.sampled else []
         for line in [*lines, *even_directions(array, rng)]:
             report.directions += self._compare(report, line, typical) == "compared"
+            if report.wrong_along_directions:
+                break
         if report.sampled and report.wrong_along_directions:
             self._localise(report, rng)
         self._compare_entries(report, entries, rng)
@@ -146,9 +148,11 @@ class Comparison:
         v = np.zeros(self.subject.arrays[name].shape)
         v.flat[flat] = rng.standard_normal(flat.size)
         line = Direction.of_length_1("", v)
-        claimed = line.of(self.claimed[name])
-        slope = self._slope(name, line, 0.0, claimed)
-        return max(abs(claimed - slope.numerical) - slope.rounding, 0.0) * float(np.sqrt(flat.size))
+        array, claimed = self.subject.arrays[name], line.of(self.claimed[name])
+        step = self.precision.step * line.size(array) / 10
+        found = Line(self.loss, line.mover(array)).difference(step, claimed)
+        error = 0.0 if found is None else max(abs(claimed - found.central) - found.rounding, 0.0)
+        return error * float(np.sqrt(flat.size))
 
     # --- what cannot be seen ---------------------------------------------------------------------
 
@@ -156,11 +160,13 @@ class Comparison:
         """The uncertainty of an entry of the output that a difference must exceed, relative to its size."""
         before = {name: array.copy() for name, array in self.subject.arrays.items()}
         rng = np.random.default_rng(self.seed)
-        v = {name: rng.standard_normal(a.shape) * np.abs(a) for name, a in before.items()}
+        v = {name: rng.standard_normal(a.shape) for name, a in before.items()}
+        least = MOVED * self.precision.epsilon
 
         def loss_at(t: float) -> float:
             for name, array in self.subject.arrays.items():
-                array[...] = before[name] + t * v[name]
+                size = np.abs(before[name])
+                array[...] = before[name] + v[name] * np.maximum(t * np.minimum(1, size), least * size)
             return float(np.sum(self.dy * self.subject.evaluate()))
 
         size = float(np.linalg.norm(self.dy * self.y))
@@ -184,7 +190,7 @@ class Comparison:
                 with suppress(OutsideDomain, ArithmeticError, np.linalg.LinAlgError):
                     y = self.subject.evaluate()
                     tried += 1
-                    whole = size + self.loss.noise * float(np.linalg.norm(self.dy * y))
+                    whole = (1 + scale) * size + self.loss.noise * float(np.linalg.norm(self.dy * y))
                     moved = float(np.linalg.norm(self.dy * (y - self.y)))
                     claimed = float(np.linalg.norm(gradient * (array - before)))
                     if not (moved <= whole and claimed <= whole):

@@ -55,8 +55,10 @@ HALVINGS = 6  # of the step, 1e-5 to 1.6e-7; then it falls by 8 each time
 DEEPEST = 30  # steps at most
 STAYS = 0.03  # an error of backward stays: meanwhile n moves by less than this share of it
 
+MOVED = 100  # roundings: how far values are moved at least to measure noise. See noise.py
+
 # Whether what backward claims on a kink is possible. See kinks.py.
 POINTS = 16  # how many points around a kink are looked at
-AROUND = 1e-12  # how far they are: thousands of roundings of a value, and nearer than any finite step
+AROUND = 1e-13  # how far they are, in units of the values: hundreds of roundings, and nearer than any step
 SAME = 1e-6  # relative: two claims that differ by less are one, moved a little
 BESIDE = 1e-3  # how far away a kink is left behind: a hundred steps

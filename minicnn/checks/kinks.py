@@ -73,13 +73,17 @@ class Surroundings:
 
 @contextmanager
 def shaken(arrays: Arrays, size: float, rng: np.random.Generator) -> Iterator[None]:
-    """Within, every entry is moved by a random amount, so that nothing lies exactly on a kink or tie."""
+    """Within, every entry is moved by a random amount, so that nothing lies exactly on a kink or tie.
+
+    By up to twice `size`, in units of the entry, or of what is usual in its array.
+    """
     before = {name: array.copy() for name, array in arrays.items()}
     try:
         for array in arrays.values():
             moved = rng.random(array.shape)
             moved -= 0.5
-            moved *= 4 * size * np.maximum(1, np.abs(array))
+            usual = float(np.linalg.norm(array)) / np.sqrt(max(1, array.size)) or 1.0
+            moved *= 4 * size * np.maximum(min(1.0, usual), np.abs(array))
             array += moved.astype(array.dtype)
         yield
     finally:

@@ -105,10 +105,12 @@ class Line:
         weighted, touched = loss.dy * moved, change != 0
         noise = loss.noise * float(np.linalg.norm(weighted[touched]))
         difference = loss.dy * change
-        if claimed != 0 or touched.any():
-            whole = loss.noise * float(np.linalg.norm(weighted))
-            if abs(float(np.sum(difference))) <= whole:
-                noise = whole
+        if not touched.any():  # and an output of 0 may be a small one that has been subtracted from 1
+            noise = (
+                loss.noise * float(np.linalg.norm(loss.dy * np.maximum(1, np.abs(moved)))) * (claimed != 0)
+            )
+        elif abs(float(np.sum(difference))) <= (whole := loss.noise * float(np.linalg.norm(weighted))):
+            noise = whole
         return difference / t, (noise + self._moving) / abs(t)
 
     def difference(self, h: float, claimed: float) -> Difference | None:
@@ -127,13 +129,15 @@ class Line:
 
         If one equals the claim, that is no coincidence, except on a kink, where the gap is the same at every
         step. If none does, the error may be the finite difference's own. That of curvature and of kinks
-        nearby falls with the step. An error of backward stays, down to the smallest step at which it could be seen.
-        Only then is the result "smooth" and different. It is "rounding" if a wrong claim could not be
+        nearby falls with the step. An error of backward stays, down to the smallest step at which it could be
+        seen. Only then is the result "smooth" and different. It is "rounding" if a wrong claim could not be
         told from a right one.
         """
         tried: list[Difference] = []
-        steady = 0  # how often in a row the gap stayed; by rounding it may once
+        steady, error = 0, np.inf  # how often in a row the gap stayed; by rounding it may once
         for found in self._smaller_and_smaller(step, claimed):
+            if len(tried) > 2 and found.rounding > STAYS * error:
+                break  # smaller steps see nothing but rounding
             if tried:
                 stayed = abs(found.gap - tried[-1].gap) < 0.01 * abs(found.gap)
                 steady = steady + 1 if stayed and abs(found.gap) > found.rounding else 0
@@ -148,15 +152,13 @@ class Line:
             if error <= allowed and smooth:
                 if nearest.rounding <= SEEN * tolerance * scale:
                     return nearest.slope("smooth")
-                return self._larger_and_larger(nearest, floor, tolerance, claimed)
-            if len(tried) > 2 and found.rounding > STAYS / 3 * error:
-                break  # smaller steps would see nothing but rounding
+                return self._larger_and_larger(tried[0], floor, tolerance, claimed)
         if len(tried) < 3:
             return Slope("unclear", claimed, np.inf, claimed, claimed)
         last = tried[-4:]
         change = max(b.moved_from(a) for a, b in pairwise(last))
         if error <= 10 * min(d.rounding for d in last):
-            return nearest.slope("rounding")
+            return self._larger_and_larger(tried[0], floor, tolerance, claimed)
         if change > STAYS * error + 2 * last[-1].rounding:
             return nearest.slope("unclear")
         return _most_certain(tried, STAYS * error).slope("smooth")
@@ -170,7 +172,7 @@ class Line:
                 yield difference
             h /= 2 if difference is not None and found <= HALVINGS else 8
 
-    def _larger_and_larger(self, agreed: Difference, floor: float, tolerance: float, claimed: float) -> Slope:
+    def _larger_and_larger(self, first: Difference, floor: float, tolerance: float, claimed: float) -> Slope:
         """For a gradient that rounding hides: steps up to 65,000 times as large, where it hides less.
 
         The claim is confirmed by a step that would have shown an error. It is refuted by three in a row that
@@ -178,7 +180,7 @@ class Line:
         """
         tried: list[Difference] = []
         for k in range(1, 9):
-            found = self.difference(agreed.h * 4**k, claimed)
+            found = self.difference(first.h * 4**k, claimed)
             if found is None:
                 break
             tried.append(found)
@@ -190,7 +192,7 @@ class Line:
             change = max((abs(b.central - a.central) for a, b in pairwise(last)), default=np.inf)
             if len(last) == 3 and change <= STAYS * error and last[0].rounding <= STAYS * error:
                 return found.slope("smooth")
-        return agreed.slope("rounding")
+        return first.slope("rounding")
 
 
 def _most_certain(tried: list[Difference], near: float) -> Difference:

@@ -2,7 +2,7 @@
 
 A `Subject` has arrays that are varied in place, `evaluate` for the output at their present values, and
 `gradients` for what backward claims there. Every call starts from the same state: the same random
-numbers, the same running statistics. Whatever a call changes that belongs to the caller is put back and named.
+numbers, the same running statistics. What a call changes that belongs to the caller is put back and named.
 """
 
 from __future__ import annotations
@@ -215,13 +215,14 @@ class LayerSubject(Subject):
         self._takes_dy = bool(inspect.signature(layer.backward).parameters)  # a loss does not
         values = [slot.array for slot in self._slots]
         self._start = State(declared_parts(layer) if ours else parts_of(layer, values))
-        self._moves_parameters = False
+        self._moves_parameters = not ours  # until a call has shown that it does not
 
     def evaluate(self) -> np.ndarray:
         before = self._begin()
-        y = self._output(self._layer.forward(*self._fresh_inputs(), **self._options))
-        self._end("forward", before)
-        return y
+        try:
+            return self._output(self._layer.forward(*self._fresh_inputs(), **self._options))
+        finally:
+            self._put_back(before)
 
     def gradients(self, dy: np.ndarray, only: str | None = None) -> Arrays:
         self._moves_parameters |= not self._ours
@@ -232,7 +233,8 @@ class LayerSubject(Subject):
         try:
             y = self._layer.forward(*inputs, **self._options)
             self._see_changes("forward", "", inputs, self._inputs)
-            moves = self._end("forward", before)
+            self._moves_parameters = self._name_changes("forward", before)
+            between = self._parameters() if not self._ours else []
             given, same = self._upstream(dy, y), self._upstream(dy, y)
             returned = self._layer.backward(*[given] * self._takes_dy)
             claimed = self._input_gradients(returned)
@@ -240,9 +242,9 @@ class LayerSubject(Subject):
             for name, slots in self._groups.items():
                 if only in (None, name):
                     claimed[name] = sum_of_gradients(slots)
+            self._name_changes("backward", between)
         finally:
-            self._end("backward", before)
-        self._moves_parameters = moves
+            self._put_back(before)
         return claimed
 
     def finish(self) -> None:
@@ -253,19 +255,28 @@ class LayerSubject(Subject):
         self._start.restore()
         return [slot.array.copy() for slot in self._slots] if self._moves_parameters else []
 
-    def _end(self, function: str, before: list[np.ndarray]) -> bool:
-        """Put parameters back that a call has moved or replaced, and name them. Whether there were any."""
+    def _parameters(self) -> list[np.ndarray]:
+        """Copies of what the slots hold."""
+        return [np.array(slot.get()) for slot in self._slots]
+
+    def _name_changes(self, function: str, before: list[np.ndarray]) -> bool:
+        """Name the parameters that a call has moved or replaced. Whether there were any."""
         found = False
-        for k, slot in enumerate(self._slots if not self._ours else ()):
-            replaced = slot.get() is not slot.array
-            moved = bool(before) and not np.array_equal(slot.array, before[k], equal_nan=True)
-            if replaced or moved:
+        for slot, old in zip(self._slots, before, strict=False):
+            held = slot.get()
+            if held is not slot.array or not np.array_equal(held, old, equal_nan=True):
+                how = "moves" if held is slot.array else "replaces"
+                self.changed[f"{function} {how} {slot.name}"] = None
                 found = True
-                self.changed[f"{function} {'replaces' if replaced else 'moves'} {slot.name}"] = None
-                if moved:
-                    slot.array[...] = before[k]
-                slot.set(slot.array)
         return found
+
+    def _put_back(self, before: list[np.ndarray]) -> None:
+        """The parameters as they were, in the arrays that the caller has."""
+        for slot, old in zip(self._slots, before, strict=False):
+            slot.array[...] = old
+        for slot in self._slots if not self._ours else ():
+            if slot.get() is not slot.array:
+                slot.set(slot.array)
 
 
 def sum_of_gradients(slots: Sequence[Slot]) -> np.ndarray:
