@@ -33,6 +33,7 @@ import numpy as np
 from minicnn.checks.comparison import Comparison
 from minicnn.checks.constants import EVERY, SAMPLED, Precision
 from minicnn.checks.report import GradientReport
+from minicnn.checks.second import both, gradient_of, random_upstream
 from minicnn.checks.subjects import FunctionSubject, LayerSubject, Subject
 from minicnn.checks.trees import leaves
 
@@ -63,7 +64,9 @@ def gradient_check(
       and `.grad`; or from the attributes that the argument `parameters` names, value to gradient:
       `parameters={"W": "dW", "b": "db"}`. They are varied in place and put back. If none are found, the
       verdict is UNDECIDED, because they may have been forgotten; `parameters={}` states that there are none;
-    - a pair of functions, `y, cache = forward(x, ...)` and `dx, ... = backward(dy, cache)`.
+    - a pair of functions, `y, cache = forward(x, ...)` and `dx, ... = backward(dy, cache)`;
+    - three functions, these and `ddy, ddx, ... = double_backward(v, dy, cache)`, the gradient of
+      sum(v * dx). Both are checked, the first and the second derivatives: see second.py.
 
     x and `more` are the inputs of forward. Arrays of floats, also in lists, tuples and dictionaries, are
     differentiated, but for those whose names are in `constants`; the rest, such as labels or a stride, is
@@ -82,6 +85,19 @@ def gradient_check(
     not compute in that dtype, ValueError if it is not a finite function (the same input must give the
     same output, and backward the same gradients) or if gradients are missing or of another shape.
     """
+    if isinstance(subject, tuple) and len(subject) == 3:
+        options: dict[str, Any] = {
+            "constants": constants,
+            "entries": entries,
+            "directions": directions,
+            "step": step,
+            "tolerance": tolerance,
+            "seed": seed,
+            "dtype": dtype,
+        }
+        first = gradient_check(subject[:2], x, *more, dy=dy, **options)
+        upstream = random_upstream(subject[0](x, *more)[0], np.random.default_rng(seed + 1))
+        return both(first, gradient_check(gradient_of(*subject), upstream, x, *more, **options))
     precision = Precision.of(dtype)
     precision = replace(
         precision,
