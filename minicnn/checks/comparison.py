@@ -10,7 +10,8 @@ from contextlib import suppress
 
 import numpy as np
 
-from minicnn.checks.constants import BESIDE, FLOAT64, MOVED, ROUNDING, SAME, Precision
+from minicnn.checks.complex_step import complex_slope
+from minicnn.checks.constants import AGREE, BESIDE, FLOAT64, MOVED, ROUNDING, SAME, SEEN, Precision
 from minicnn.checks.kinks import Surroundings, is_possible, shaken
 from minicnn.checks.lines import Direction, Entry, even_directions, random_directions, sample
 from minicnn.checks.noise import measured_noise
@@ -30,6 +31,7 @@ class Comparison:
         self.around = Surroundings(subject, dy, seed)
         self.loss = Loss(subject.evaluate, dy, self.y, self._noise() if noise is None else noise)
         self._beside: Comparison | None = None
+        self._complex: dict[str, bool] = {}  # by array: whether the complex step can be believed
 
     def check_array(self, name: str, entries: int, directions: int, rng: np.random.Generator) -> ArrayReport:
         """Compare every entry; of a large array random directions and `entries` entries."""
@@ -79,6 +81,11 @@ class Comparison:
                 return "kink"
             report.compare(line.where, claimed, slope.numerical, floor, slope.rounding)
             return "compared"
+        if slope.kind == "rounding" and (exact := self._by_complex_step(report.name, line)) is not None:
+            rounding = self.loss.noise * float(np.linalg.norm(self.dy * self.y))
+            if rounding <= SEEN * self.precision.tolerance * max(abs(exact), floor):
+                report.compare(line.where, claimed, exact, floor, rounding)
+                return "compared"
         if slope.kind == "kink" and not slope.low - allowed <= claimed <= slope.high + allowed:
             if is_possible(claimed, slope, allowed, *line.bounds(self.around.claims(report.name))):
                 self._compare_beside(report, line, floor)
@@ -122,6 +129,23 @@ class Comparison:
         along = Line(self.loss, line.mover(array), line.moving(array, self.claimed[name]))
         step = self.precision.step * line.size(array)
         return along.slope(step, floor, self.precision.tolerance, claimed)
+
+    def _by_complex_step(self, name: str, line: Entry | Direction) -> float | None:
+        """The slope along a line by a complex step, if it gives the right one along a random direction."""
+        array, evaluate = self.subject.arrays[name], self.subject.evaluate_complex
+        if name not in self._complex:
+            rng = np.random.default_rng(self.seed)
+            probe = next(random_directions(array.shape, 1, rng))
+            found = complex_slope(evaluate, name, probe.v, self.dy, self.y)
+            self._complex[name] = False
+            if found is not None:
+                seen = self._slope(name, probe, 0.0, found)
+                off = abs(seen.numerical - found)
+                agree = off <= self.precision.tolerance * abs(found) + seen.rounding <= AGREE * abs(found)
+                self._complex[name] = agree and seen.kind in ("smooth", "rounding")
+        if not self._complex[name]:
+            return None
+        return complex_slope(evaluate, name, line.vector(array), self.dy, self.y)
 
     # --- what is wrong along a direction ---------------------------------------------------------
 

@@ -57,6 +57,8 @@ STAYS = 0.03  # an error of backward stays: meanwhile n moves by less than this 
 
 MOVED = 100  # roundings: how far values are moved at least to measure noise. See noise.py
 
+AGREE = 0.01  # a complex step is believed where a difference that can see this share of it agrees
+
 # Whether what backward claims on a kink is possible. See kinks.py.
 POINTS = 16  # how many points around a kink are looked at
 AROUND = 1e-13  # how far they are, in units of the values: hundreds of roundings, and nearer than any step

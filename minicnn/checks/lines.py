@@ -51,6 +51,12 @@ class Entry:
         """By how much the rounding of moved values can move L."""
         return 0.0  # `mover` measures it
 
+    def vector(self, array: np.ndarray) -> np.ndarray:
+        """The direction as an array."""
+        v = np.zeros(array.shape)
+        v[self.where] = 1
+        return v
+
     def size(self, array: np.ndarray) -> float:
         """The size of the values that are moved, at least 1."""
         return max(1.0, abs(float(array[self.where])))
@@ -96,6 +102,9 @@ class Direction:
     def moving(self, array: np.ndarray, gradient: np.ndarray) -> float:
         eps = float(np.finfo(array.dtype).eps)
         return eps * float(np.linalg.norm(((self.v != 0) * array * gradient).ravel()))
+
+    def vector(self, array: np.ndarray) -> np.ndarray:
+        return self.v
 
     def size(self, array: np.ndarray) -> float:
         return max(1.0, float(np.linalg.norm(array)) / np.sqrt(array.size))

@@ -68,6 +68,10 @@ class Subject:
     def finish(self) -> None:
         """Put random generators and running statistics back where they were before the check."""
 
+    def evaluate_complex(self, name: str, added: np.ndarray) -> np.ndarray:
+        """The output if complex numbers are added to an array. Raises whatever forward raises then."""
+        raise TypeError("parameters are kept in real arrays")
+
     def _varied(self, argument: str, given: Any, constant: bool) -> Any:
         """The argument with copies of its arrays, which are entered in `inputs` unless it is a constant."""
 
@@ -180,6 +184,12 @@ class FunctionSubject(Subject):
         claimed = self._input_gradients(self._backward(given, cache))
         self._see_changes("backward", "dy", given, before)
         return claimed
+
+    def evaluate_complex(self, name: str, added: np.ndarray) -> np.ndarray:
+        self._start.restore()
+        changed = self.inputs[name]
+        parts = (leaf + added if leaf is changed else leaf for _, leaf in leaves(self._inputs))
+        return np.asarray(self._forward(*rebuilt(self._inputs, parts))[0])
 
     def finish(self) -> None:
         self._start.restore()
