@@ -62,7 +62,7 @@ class Comparison:
         places = sample(gradient, 20 * entries, rng) if report.sampled else range(array.size)
         for k in places:
             if report.sampled and (
-                report.compared == entries or (report.tried >= 4 * entries and report.decided)
+                report.compared == entries or (report.tried >= 2 * entries and report.decided)
             ):
                 break
             line = Entry(tuple(int(i) for i in np.unravel_index(k, array.shape)))
@@ -185,12 +185,16 @@ class Comparison:
         before = {name: array.copy() for name, array in self.subject.arrays.items()}
         rng = np.random.default_rng(self.seed)
         v = {name: rng.standard_normal(a.shape) for name, a in before.items()}
-        least = MOVED * self.precision.epsilon
+        sizes = {name: np.abs(a) for name, a in before.items()}
+        least = MOVED * self.precision.epsilon  # or the value would not move at all
 
         def loss_at(t: float) -> float:
             for name, array in self.subject.arrays.items():
-                size = np.abs(before[name])
-                array[...] = before[name] + v[name] * np.maximum(t * np.minimum(1, size), least * size)
+                np.clip(sizes[name], None, 1, out=array)
+                array *= t
+                np.maximum(array, least * sizes[name], out=array, casting="same_kind")
+                array *= v[name]
+                array += before[name]
             return float(np.sum(self.dy * self.subject.evaluate()))
 
         size = float(np.linalg.norm(self.dy * self.y))
