@@ -17,7 +17,7 @@ from minicnn.checks.lines import Direction, Entry, even_directions, random_direc
 from minicnn.checks.noise import measured_noise
 from minicnn.checks.report import ArrayReport
 from minicnn.checks.slopes import Line, Loss, OutsideDomain, Slope
-from minicnn.checks.subjects import Subject
+from minicnn.checks.subject import Subject
 
 
 class Comparison:

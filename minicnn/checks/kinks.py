@@ -14,7 +14,7 @@ import numpy as np
 
 from minicnn.checks.constants import AROUND, POINTS, SAME
 from minicnn.checks.slopes import Slope
-from minicnn.checks.subjects import Arrays, Subject
+from minicnn.checks.subject import Arrays, Subject
 
 
 class Claims(NamedTuple):
