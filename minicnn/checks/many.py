@@ -66,10 +66,9 @@ def gradient_check_many(
     `gradient_check`. The same call tries the same arguments. Needs Hypothesis. Arguments that forward refuses
     with ValueError are passed over, if it accepts some; otherwise that error is raised.
     """
+    from minicnn.checks.strategies import VALUES, arguments  # isort: skip (it says what is missing)
     from hypothesis import HealthCheck, assume, given, settings
     from hypothesis.errors import Unsatisfiable
-
-    from minicnn.checks.strategies import VALUES, arguments
 
     forward = subject[0] if isinstance(subject, tuple) else subject.forward
     report = ManyReport()

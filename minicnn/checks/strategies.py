@@ -18,7 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
+
+try:
+    from hypothesis import strategies as st
+except ImportError as error:
+    raise ImportError("minicnn.strategies needs Hypothesis: pip install hypothesis") from error
 
 SIZES = (1, 5)
 Rng = np.random.Generator
