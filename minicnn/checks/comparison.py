@@ -7,6 +7,7 @@ entries, and a few entries; a direction that is wrong is cut in halves until the
 from __future__ import annotations
 
 from contextlib import suppress
+from itertools import chain
 
 import numpy as np
 
@@ -42,8 +43,8 @@ class Comparison:
         report.sampled = array.size > entries
         typical = float(np.linalg.norm(gradient)) / np.sqrt(max(1, array.size))
         typical = typical if np.isfinite(typical) else 0.0
-        lines = [*random_directions(array.shape, directions, rng)] if report.sampled else []
-        for line in [*lines, *even_directions(array, rng)]:
+        random = random_directions(array.shape, directions if report.sampled else 0, rng)
+        for line in chain(random, even_directions(array, rng)):
             report.directions += self._compare(report, line, typical) == "compared"
             if report.wrong_along_directions:
                 break

@@ -43,7 +43,7 @@ FLOAT32 = Precision(np.float32, 1e-2, 1e-3, 3e-2, float(np.finfo(np.float32).eps
 
 # How many numbers are looked at. See comparison.py.
 EVERY = 2000  # entries of all arrays together: up to here each is compared
-SAMPLED = 10  # entries of each array of a larger subject, besides random directions
+SAMPLED = 6  # entries of each array of a larger subject, besides random directions
 ENOUGH = 0.05  # the share of entries that must have been compared for a verdict
 TIES = 3  # random directions along which equal entries move together
 FEW_TIES = 0.95  # the share of distinct entries of a large array from which ties are left out

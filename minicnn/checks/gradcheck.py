@@ -75,7 +75,7 @@ def gradient_check(
     change that is not theirs (dy, inputs, parameters) is put back and named in the verdict.
 
     If all arrays together have no more than 2,000 entries, each entry is compared. Of larger subjects, random
-    `directions` of each array are, which depend on all entries, and 10 entries; what is wrong along a
+    `directions` of each array are, which depend on all entries, and 6 entries; what is wrong along a
     direction is searched for by halving. `entries` sets how many entries of each array are compared.
 
     `dtype=np.float32` checks code that computes in float32. `step` and `tolerance` belong to the dtype unless

@@ -101,7 +101,7 @@ class Direction:
 
     def moving(self, array: np.ndarray, gradient: np.ndarray) -> float:
         eps = float(np.finfo(array.dtype).eps)
-        return eps * float(np.linalg.norm(((self.v != 0) * array * gradient).ravel()))
+        return eps * float(np.linalg.norm((array * gradient).ravel()))
 
     def vector(self, array: np.ndarray) -> np.ndarray:
         return self.v
