@@ -13,7 +13,7 @@ import numpy as np
 
 from minicnn.checks.complex_step import complex_slope
 from minicnn.checks.constants import AGREE, BESIDE, FLOAT64, MOVED, ROUNDING, SAME, SEEN, Precision
-from minicnn.checks.kinks import Surroundings, is_possible, shaken
+from minicnn.checks.kinks import Surroundings, amplitudes, is_possible, shaken
 from minicnn.checks.lines import Direction, Entry, even_directions, random_directions, sample
 from minicnn.checks.noise import measured_noise
 from minicnn.checks.report import ArrayReport
@@ -112,9 +112,9 @@ class Comparison:
 
     def _compare_beside(self, report: ArrayReport, line: Entry | Direction, floor: float) -> None:
         """Compare at a point nearby, where the kink is left behind: a claim that is wrong there is wrong."""
-        rng = np.random.default_rng(self.seed)
+        rng, arrays = np.random.default_rng(self.seed), self.subject.arrays
         # Outside the domain of forward there is nothing to compare.
-        with suppress(OutsideDomain), shaken(self.subject.arrays, BESIDE, rng):
+        with suppress(OutsideDomain), shaken(arrays, amplitudes(arrays, BESIDE), rng):
             beside = self._beside  # always the same point
             if beside is None:
                 noise = self.loss.noise

@@ -64,27 +64,36 @@ class Surroundings:
         return min(slopes), max(slopes)
 
     def _points(self, name: str) -> Iterator[np.ndarray]:
-        rng = np.random.default_rng(self._seed)
+        rng, arrays = np.random.default_rng(self._seed), self._subject.arrays
+        by = amplitudes(arrays, AROUND)
         for _ in range(POINTS):
-            with shaken(self._subject.arrays, AROUND, rng):
+            with shaken(arrays, by, rng):
                 claimed = self._subject.gradients(self._dy, only=name)[name]
             yield claimed
 
 
-@contextmanager
-def shaken(arrays: Arrays, size: float, rng: np.random.Generator) -> Iterator[None]:
-    """Within, every entry is moved by a random amount, so that nothing lies exactly on a kink or tie.
+def amplitudes(arrays: Arrays, size: float) -> Arrays:
+    """How far `shaken` moves each entry at most: twice `size`, in units of what is usual in its array."""
+    found = {}
+    for name, array in arrays.items():
+        usual = float(np.linalg.norm(array)) / np.sqrt(max(1, array.size)) or 1.0
+        found[name] = np.abs(array)
+        np.maximum(found[name], min(1.0, usual), out=found[name])
+        found[name] *= 2 * size
+    return found
 
-    By up to twice `size`, in units of the entry, or of what is usual in its array.
-    """
+
+@contextmanager
+def shaken(arrays: Arrays, by: Arrays, rng: np.random.Generator) -> Iterator[None]:
+    """Within, every entry is moved by a random amount, so that nothing lies exactly on a kink or tie."""
     before = {name: array.copy() for name, array in arrays.items()}
     try:
-        for array in arrays.values():
+        for name, array in arrays.items():
             moved = rng.random(array.shape)
-            moved -= 0.5
-            usual = float(np.linalg.norm(array)) / np.sqrt(max(1, array.size)) or 1.0
-            moved *= 4 * size * np.maximum(min(1.0, usual), np.abs(array))
-            array += moved.astype(array.dtype)
+            moved *= 2
+            moved -= 1
+            moved *= by[name]
+            np.add(array, moved, out=array, casting="same_kind")
         yield
     finally:
         for name, array in arrays.items():
