@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 from minicnn._version import __version__
 
 if TYPE_CHECKING:
+    from minicnn.checks import strategies as strategies
     from minicnn.checks.contract import check_layer
     from minicnn.checks.gradcheck import gradient_check
+    from minicnn.checks.many import gradient_check_many
     from minicnn.checks.numerical import numerical_gradient
     from minicnn.data import load_data, load_mnist
     from minicnn.data.loader import Loader
@@ -45,6 +47,7 @@ if not os.path.exists(__file__):  # the compiler needs the sources as files, and
 _HOMES = {
     "checks.contract": ["check_layer"],
     "checks.gradcheck": ["gradient_check"],
+    "checks.many": ["gradient_check_many"],
     "checks.numerical": ["numerical_gradient"],
     "data": ["load_data", "load_mnist"],
     "data.loader": ["Loader"],
@@ -92,6 +95,7 @@ __all__ = [
     "__version__",
     "check_layer",
     "gradient_check",
+    "gradient_check_many",
     "load_data",
     "load_mnist",
     "load_network",
@@ -103,14 +107,17 @@ __all__ = [
     "tutorial_network",
 ]
 
+# Modules that are public as such. `strategies` needs Hypothesis, so `import *` leaves it out.
+_MODULES = {"reference": "minicnn.engine.reference", "strategies": "minicnn.checks.strategies"}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "reference":  # the textbook, for readers
-        return import_module("minicnn.engine.reference")
+    if name in _MODULES:
+        return import_module(_MODULES[name])
     if name not in _HOME_OF:
         raise AttributeError(f"module 'minicnn' has no attribute {name!r}")
     return getattr(import_module(f"minicnn.{_HOME_OF[name]}"), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*globals(), *__all__, *_MODULES})

@@ -6,7 +6,18 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from minicnn.checks.constants import ENOUGH, TOLERANCE
+from minicnn.checks.constants import ENOUGH, FLOAT64
+
+# In the order in which they count.
+MEANINGS = {
+    "WRONG": "WRONG: backward is not the derivative of forward for {}",
+    "kinks": "UNDECIDED: almost all entries of {} lie on a kink or tie, where there is no derivative; "
+    "check at other values",
+    "rounding": "UNDECIDED: the gradient of {} is so small that the rounding of the output hides it; "
+    "check at other values",
+    "unclear": "UNDECIDED: the finite differences of {} settle at no step; check at other values",
+    "zero": "UNDECIDED: the gradient of {} is zero everywhere, so nothing was tested; check at other values",
+}
 
 
 class GradientError(AssertionError):
@@ -24,28 +35,52 @@ class ArrayReport:
     name: str
     shape: tuple[int, ...]
     compared: int = 0  # entries
-    kinks: int = 0  # entries not compared: on a kink or tie, or lost in rounding
-    directions: int = 0  # random directions compared
+    kinks: int = 0  # entries not compared because they lie on a kink or tie
+    rounding: int = 0  # because rounding would hide an error
+    unclear: int = 0  # because finite differences settle at no step
+    directions: int = 0  # directions compared
     error: float = 0.0
     where: tuple[int, ...] | str = ()
     analytic: float = 0.0
     numerical: float = 0.0
-    largest: float = 0.0  # of all |analytic| and |numerical| compared
-    tolerance: float = field(default=TOLERANCE, repr=False)
+    largest: float = 0.0  # of all |analytic| and |numerical| of entries compared
+    sampled: bool = False  # only a sample of its entries was tried, besides directions
+    unused: bool = False  # forward does not depend on it, and its gradient is 0
+    tolerance: float = field(default=FLOAT64.tolerance, repr=False)
+
+    @property
+    def tried(self) -> int:
+        """How many entries were looked at."""
+        return self.compared + self.kinks + self.rounding + self.unclear
 
     @property
     def decided(self) -> bool:
-        """Whether enough entries were compared for a verdict."""
-        return self.compared >= max(1, ENOUGH * (self.compared + self.kinks))
+        """Whether enough was compared for a verdict: entries, or, of a sampled array, a direction."""
+        return self.compared >= max(1, ENOUGH * self.tried) or (self.sampled and self.directions > 0)
 
     @property
     def verdict(self) -> str:
-        """One of "ok", "WRONG", "kinks" (too few entries left for a verdict), "zero" (nothing was tested)."""
+        """One of "ok", "WRONG", "zero" (nothing was tested), or why too few entries were left for a verdict.
+
+        That is the most frequent of "kinks", "rounding" and "unclear".
+        """
         if not self.error <= self.tolerance:  # so that NaN is wrong
             return "WRONG"
+        if self.unused:
+            return "ok"
         if not self.decided:
-            return "kinks"
+            return max(("kinks", "rounding", "unclear"), key=lambda reason: getattr(self, reason))
         return "ok" if self.largest > 0 else "zero"
+
+    @property
+    def wrong_along_directions(self) -> bool:
+        """Whether the largest error was found along a direction, and is one."""
+        return self.verdict == "WRONG" and isinstance(self.where, str)
+
+    def count(self, outcome: str) -> None:
+        """Count an entry: "compared", or why not: "kink", "rounding", "unclear"."""
+        counter = "kinks" if outcome == "kink" else outcome
+        setattr(self, counter, getattr(self, counter) + 1)
 
     def compare(
         self,
@@ -63,21 +98,24 @@ class ArrayReport:
         if self.where == () or not (error <= self.error or np.isnan(self.error)):
             self.error, self.where = error, where
             self.analytic, self.numerical = analytic, numerical
-        self.largest = max(self.largest, size)
+        if not isinstance(where, str):
+            self.largest = max(self.largest, size)
 
 
 @dataclass
 class GradientReport:
     """The outcome of a gradient check: one `ArrayReport` for each input and parameter, and a verdict.
 
-    `notes` are printed below the verdict. `unchecked`, if not empty, says what was not looked at; then
-    the verdict is UNDECIDED at best.
+    `notes` are printed below the verdict. `changed` says what calls changed that belongs to the caller; it is
+    part of the verdict. `unchecked`, if not empty, says what was not looked at; then the verdict is UNDECIDED
+    at best.
     """
 
     name: str
     arrays: list[ArrayReport]
     notes: list[str] = field(default_factory=list)
     unchecked: str = ""
+    changed: list[str] = field(default_factory=list)
 
     @property
     def ok(self) -> bool:
@@ -96,8 +134,13 @@ class GradientReport:
 
     @property
     def kinks(self) -> int:
-        """How many entries were not compared: on a kink or tie, or lost in rounding."""
+        """How many entries were not compared because they lie on a kink or tie."""
         return sum(array.kinks for array in self.arrays)
+
+    @property
+    def open(self) -> int:
+        """How many entries were tried and not compared, for any reason."""
+        return sum(array.tried - array.compared for array in self.arrays)
 
     def __getitem__(self, name: str) -> ArrayReport:
         """The report on the array called `name`. Raises KeyError if there is none."""
@@ -113,37 +156,34 @@ class GradientReport:
 
     @property
     def verdict(self) -> str:
-        """One line: "ok: ...", "WRONG: ..." or "UNDECIDED: ..."."""
-        named = {
-            verdict: ", ".join(a.name for a in self.arrays if a.verdict == verdict)
-            for verdict in ("WRONG", "kinks", "zero")
-        }
-        if named["WRONG"]:
-            return f"WRONG: backward is not the derivative of forward for {named['WRONG']}"
-        if named["kinks"]:
-            return (
-                f"UNDECIDED: almost all entries of {named['kinks']} lie on a kink or tie, where there is no "
-                "derivative, or are lost in rounding; check at other values"
-            )
-        if named["zero"]:
-            return (
-                f"UNDECIDED: the gradient of {named['zero']} is zero everywhere, so nothing was tested; "
-                "check at other values"
-            )
+        """One line: "ok: ...", "WRONG: ..." or "UNDECIDED: ...", and what calls changed."""
+        return "; ".join([self._verdict_on_gradients(), *self.changed])
+
+    def _verdict_on_gradients(self) -> str:
+        for verdict, meaning in MEANINGS.items():
+            if names := ", ".join(a.name for a in self.arrays if a.verdict == verdict):
+                return meaning.format(names)
         if self.unchecked:
             return f"UNDECIDED: {self.unchecked}"
         return f"ok: largest relative error {self.error:.1e}"
 
     def __str__(self) -> str:
-        rows = [("array", "shape", "compared", "kinks", "error", "at", "backward", "numerical", "")]
+        reasons = [r for r in ("kinks", "rounding", "unclear") if r == "kinks" or self._any(r)]
+        rows = [("array", "shape", "compared", *reasons, "error", "at", "backward", "numerical", "")]
         for a in self.arrays:
             total = int(np.prod(a.shape))
             compared = f"{a.compared} of {total}" + (f" + {a.directions} directions" if a.directions else "")
             where = a.where if isinstance(a.where, str) else ",".join(map(str, a.where))
             numbers = (f"{a.error:.1e}", where, f"{a.analytic:.8g}", f"{a.numerical:.8g}")
             shape = "x".join(map(str, a.shape)) or "number"
-            rows.append((a.name, shape, compared, str(a.kinks), *numbers, a.verdict))
+            rows.append(
+                (a.name, shape, compared, *(str(getattr(a, r)) for r in reasons), *numbers, a.verdict)
+            )
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         lines = [f"gradient check of {self.name}"]
         lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
-        return "\n".join([*lines, self.verdict, *self.notes])
+        unused = [f"note: the output does not depend on {a.name}" for a in self.arrays if a.unused]
+        return "\n".join([*lines, self.verdict, *self.notes, *unused])
+
+    def _any(self, reason: str) -> bool:
+        return any(getattr(a, reason) for a in self.arrays)
