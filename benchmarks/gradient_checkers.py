@@ -225,16 +225,23 @@ def judged(check: Callable[[Case], str], case: Case) -> str:
 
 
 def planted_bugs(checkers: dict[str, Callable]) -> dict[str, Counter]:
-    """Of the bugs planted in the reference's gradients: how many each checker finds in some operation."""
+    """Of the bugs planted in the reference's gradients: how many each checker finds in some operation.
+
+    What it says of an operation without the bug, too, is no find.
+    """
     found: dict[str, Counter] = {name: Counter() for name in checkers}
+    before = {
+        name: [judged(check, c) for c in operation_cases(reference)] for name, check in checkers.items()
+    }
     for bug in planted.BUGS:
         if bug.tier != "reference" or bug.caught_by != "gradient" or "reference" not in bug.file:
             continue
         with planted.spoiled(bug) as package:
             cases = list(operation_cases(package.reference))
         for name, check in checkers.items():
-            verdicts = {judged(check, case) for case in cases}
-            found[name]["found" if verdicts & {"wrong", "error"} else "missed"] += 1
+            pairs = zip((judged(check, case) for case in cases), before[name], strict=True)
+            caught = any(now != then and now in ("wrong", "error") for now, then in pairs)
+            found[name]["found" if caught else "missed"] += 1
     return found
 
 

@@ -18,19 +18,26 @@ from minicnn.checks.lines import Direction, Entry, even_directions, random_direc
 from minicnn.checks.noise import measured_noise
 from minicnn.checks.report import ArrayReport
 from minicnn.checks.slopes import Line, Loss, OutsideDomain, Slope
-from minicnn.checks.subject import Subject
+from minicnn.checks.subject import Arrays, Subject
 
 
 class Comparison:
     """The gradients claimed at the present values of a subject's arrays, compared with finite differences."""
+
+    subject: Subject
+    dy: np.ndarray
+    precision: Precision
+    seed: int
+    y: np.ndarray
+    claimed: Arrays
 
     def __init__(
         self, subject: Subject, dy: np.ndarray, precision: Precision, seed: int, noise: float | None = None
     ) -> None:
         self.subject, self.dy, self.precision, self.seed = subject, dy, precision, seed
         self.y, self.claimed = subject.evaluate(), subject.gradients(dy)
-        self.around = Surroundings(subject, dy, seed)
-        self.loss = Loss(subject.evaluate, dy, self.y, self._noise() if noise is None else noise)
+        self.around: Surroundings = Surroundings(subject, dy, seed)
+        self.loss: Loss = Loss(subject.evaluate, dy, self.y, self._noise() if noise is None else noise)
         self._beside: Comparison | None = None
         self._complex: dict[str, bool] = {}  # by array: whether the complex step can be believed
 

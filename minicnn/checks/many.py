@@ -20,9 +20,9 @@ from minicnn.checks.report import GradientError, GradientReport
 class ManyReport:
     """How many of the checks came out how, and the smallest wrong one with its arguments, if any is wrong."""
 
-    verdicts: Counter = field(default_factory=Counter)
+    verdicts: Counter[str] = field(default_factory=Counter)
     smallest: GradientReport | None = None
-    arguments: tuple = ()
+    arguments: tuple[Any, ...] = ()
 
     @property
     def wrong(self) -> bool:
@@ -83,7 +83,7 @@ def gradient_check_many(
         suppress_health_check=list(HealthCheck),
     )
     @given(arguments(*shapes, kinds=tuple(kinds or VALUES), sizes=sizes))
-    def check(drawn: tuple) -> None:
+    def check(drawn: tuple[Any, ...]) -> None:
         try:
             forward(*copy.deepcopy(drawn))
         except ValueError as error:

@@ -22,8 +22,8 @@ from minicnn.checks.trees import leaves, rebuilt
 
 
 def gradient_of(
-    forward: Callable, backward: Callable, double_backward: Callable
-) -> tuple[Callable, Callable]:
+    forward: Callable[..., Any], backward: Callable[..., Any], double_backward: Callable[..., Any]
+) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Backward as a forward, dx, cache = gradient(dy, x, ...), and double_backward as its backward."""
 
     def gradient(dy: Any, *inputs: Any) -> tuple[Any, Any]:

@@ -39,11 +39,11 @@ VALUES: dict[str, Callable[[Rng, tuple[int, ...]], np.ndarray]] = {
 
 @st.composite
 def arguments(
-    draw: Callable,
+    draw: Callable[..., Any],
     *shapes: Any,
     kinds: Sequence[str] = tuple(VALUES),
     sizes: Mapping[str, tuple[int, int]] | None = None,
-) -> tuple:
+) -> tuple[Any, ...]:
     """A tuple of arrays, float64, of shapes such as "N D" or "N 3": a letter is a size, a number is itself.
 
     "N < C" is an array of N integers from 0 to C - 1: labels. Anything else, 2 or "same", is passed on.

@@ -25,10 +25,13 @@ class Subject:
     `dtype`, but for those named in `constants`.
     """
 
+    name: str
+    dtype: type
+
     def __init__(
         self,
         name: str,
-        forward: Callable,
+        forward: Callable[..., Any],
         inputs: Sequence[Any],
         constants: Collection[str] = (),
         dtype: type = np.float64,
@@ -44,7 +47,7 @@ class Subject:
         self.inputs: Arrays = {}
         for k, (argument, given) in enumerate(zip(names, inputs, strict=True)):
             self._inputs[k] = self._varied(argument, given, argument in constants)
-        self.arrays = dict(self.inputs)
+        self.arrays: Arrays = dict(self.inputs)
 
     def evaluate(self) -> np.ndarray:
         """The output, float64, a copy; several outputs as one vector."""
@@ -176,7 +179,7 @@ def _name_of_input(subject: Subject, path: str) -> str:
     return f"argument {path}"
 
 
-def _argument_names(forward: Callable, count: int) -> list[str]:
+def _argument_names(forward: Callable[..., Any], count: int) -> list[str]:
     """The names that forward gives to its first `count` arguments."""
     try:
         names = [p.name for p in inspect.signature(forward).parameters.values() if p.kind in (0, 1)]

@@ -29,8 +29,8 @@ class FunctionSubject(Subject):
 
     def __init__(
         self,
-        forward: Callable,
-        backward: Callable,
+        forward: Callable[..., Any],
+        backward: Callable[..., Any],
         inputs: Sequence[Any],
         constants: Collection[str] = (),
         dtype: type = np.float64,
