@@ -176,8 +176,8 @@ def test_an_input_can_be_a_constant():
     report = gradient_check(pair, normal(3, 5), normal(5, seed=1), constants=["w"])
     report.assert_ok()
     assert [array.name for array in report.arrays] == ["x"]
-    with pytest.raises(ValueError, match="backward: expected gradients of x, w, got 1 arrays"):
-        gradient_check(pair, normal(3, 5), normal(5, seed=1))
+    report = gradient_check(pair, normal(3, 5), normal(5, seed=1))
+    assert report.verdict.startswith("UNDECIDED: backward returned no gradient of w; if none is meant, state")
 
 
 def test_an_unknown_constant_is_refused():
@@ -195,8 +195,7 @@ def test_a_function_that_computes_in_float32_is_refused():
 
 
 def test_a_function_that_is_not_a_function_is_refused():
-    rng = np.random.default_rng(0)
-    pair = (lambda x: (x + rng.random(), None), lambda dy, cache: dy)
+    pair = (lambda x: (x + np.random.default_rng().random(), None), lambda dy, cache: dy)
     with pytest.raises(ValueError, match="forward: expected the same output for the same input"):
         gradient_check(pair, normal(2, 3))
 

@@ -17,6 +17,10 @@ parameters.py    where a layer keeps its parameters
 state.py         what a call changes besides its result, put back
 trees.py         lists, tuples and dictionaries of arrays
 second.py        the gradient of a gradient
+conventions/     code of other makes, recognised and read as one of these
+diagnosis/       what is probably wrong with a wrong gradient
+files/           `minicnn gradcheck file.py`: what has a backward in a file
+pytest_plugin.py a fixture and a marker
 many.py          one check at many shapes and values
 strategies.py    arguments for it, and for Hypothesis
 

@@ -32,9 +32,10 @@ import numpy as np
 
 from minicnn.checks.comparison import Comparison
 from minicnn.checks.constants import EVERY, SAMPLED, Precision
+from minicnn.checks.conventions import recognised
 from minicnn.checks.report import GradientReport
 from minicnn.checks.second import both, gradient_of, random_upstream
-from minicnn.checks.subjects import FunctionSubject, LayerSubject, Subject
+from minicnn.checks.subjects import Subject
 from minicnn.checks.trees import leaves
 
 
@@ -66,7 +67,10 @@ def gradient_check(
       verdict is UNDECIDED, because they may have been forgotten; `parameters={}` states that there are none;
     - a pair of functions, `y, cache = forward(x, ...)` and `dx, ... = backward(dy, cache)`;
     - three functions, these and `ddy, ddx, ... = double_backward(v, dy, cache)`, the gradient of
-      sum(v * dx). Both are checked, the first and the second derivatives: see second.py.
+      sum(v * dx). Both are checked, the first and the second derivatives: see second.py;
+    - code of another convention: functions that return (loss, gradients), objects that keep `params` and
+      `grads` or `W` and `dW`, PyTorch, JAX, ... (see conventions/). What was guessed stands in the report's
+      lines "read as: ...".
 
     x and `more` are the inputs of forward. Arrays of floats, also in lists, tuples and dictionaries, are
     differentiated, but for those whose names are in `constants`; the rest, such as labels or a stride, is
@@ -104,12 +108,7 @@ def gradient_check(
         step=precision.step if step is None else step,
         tolerance=precision.tolerance if tolerance is None else tolerance,
     )
-    checked: Subject
-    if isinstance(subject, tuple):
-        forward, backward = subject
-        checked = FunctionSubject(forward, backward, (x, *more), constants, precision.dtype)
-    else:
-        checked = LayerSubject(subject, (x, *more), constants, training, parameters, precision.dtype)
+    checked = recognised(subject, (x, *more), constants, training, parameters, precision.dtype)
     if not checked.arrays:
         raise TypeError("gradient_check: expected at least one array of floats, got none")
     rng = np.random.default_rng(seed)

@@ -181,6 +181,8 @@ def _name_of_input(subject: Subject, path: str) -> str:
 
 def _argument_names(forward: Callable[..., Any], count: int) -> list[str]:
     """The names that forward gives to its first `count` arguments."""
+    if (declared := getattr(forward, "argument_names", None)) is not None:
+        return list(declared)
     try:
         names = [p.name for p in inspect.signature(forward).parameters.values() if p.kind in (0, 1)]
     except (TypeError, ValueError):
