@@ -33,6 +33,7 @@ import numpy as np
 from minicnn.checks.comparison import Comparison
 from minicnn.checks.constants import EVERY, SAMPLED, Precision
 from minicnn.checks.conventions import recognised
+from minicnn.checks.diagnosis import diagnose, settings_of
 from minicnn.checks.report import GradientReport
 from minicnn.checks.second import both, gradient_of, random_upstream
 from minicnn.checks.subjects import Subject
@@ -128,6 +129,7 @@ def gradient_check(
             entries = size if size <= EVERY else SAMPLED
         reports = [comparison.check_array(name, entries, directions, rng) for name in checked.arrays]
         _expect_a_function(checked, comparison)
+        diagnose(checked, dy, reports, settings_of(subject, (x, *more)))
     finally:
         checked.finish()
     return GradientReport(checked.name, reports, checked.notes, checked.unchecked, list(checked.changed))

@@ -47,6 +47,7 @@ class ArrayReport:
     sampled: bool = False  # only a sample of its entries was tried, besides directions
     unused: bool = False  # forward does not depend on it, and its gradient is 0
     tolerance: float = field(default=FLOAT64.tolerance, repr=False)
+    diagnosis: str = ""  # what is probably wrong: "your dw equals 50 times the true one, ..."
 
     @property
     def tried(self) -> int:
@@ -167,6 +168,19 @@ class GradientReport:
             return f"UNDECIDED: {self.unchecked}"
         return f"ok: largest relative error {self.error:.1e}"
 
+    @property
+    def diagnoses(self) -> list[str]:
+        """What is probably wrong, a line each; what is the same for several arrays once."""
+        names: dict[str, list[str]] = {}
+        for a in self.arrays:
+            if a.diagnosis:
+                name = called(a.name)
+                names.setdefault(a.diagnosis.removeprefix(f"your {name} "), []).append(name)
+        return [
+            f"your {found[0]} {text}" if len(found) == 1 else f"each of your {', '.join(found)} {text}"
+            for text, found in names.items()
+        ]
+
     def __str__(self) -> str:
         reasons = [r for r in ("kinks", "rounding", "unclear") if r == "kinks" or self._any(r)]
         rows = [("array", "shape", "compared", *reasons, "error", "at", "backward", "numerical", "")]
@@ -183,7 +197,12 @@ class GradientReport:
         lines = [f"gradient check of {self.name}"]
         lines += ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
         unused = [f"note: the output does not depend on {a.name}" for a in self.arrays if a.unused]
-        return "\n".join([*lines, self.verdict, *self.notes, *unused])
+        return "\n".join([*lines, self.verdict, *self.diagnoses, *self.notes, *unused])
 
     def _any(self, reason: str) -> bool:
         return any(getattr(a, reason) for a in self.arrays)
+
+
+def called(name: str) -> str:
+    """What the reader calls the gradient of an array: dw, or "gradient of fc1.weight"."""
+    return f"d{name}" if name.isidentifier() else f"gradient of {name}"

@@ -43,13 +43,14 @@ def recognised(
     constants: Collection[str],
     training: bool,
     parameters: Mapping[str, str] | None,
+    dtype: type = np.float64,
 ) -> Subject:
     """What the gradient check is to look at. If it cannot be told: TypeError, with the line to write."""
     if _declares_itself(subject, parameters):
-        return LayerSubject(subject, inputs, constants, training, parameters)
+        return LayerSubject(subject, inputs, constants, training, parameters, dtype)
     reading = _read(subject, inputs, constants, training, parameters)
     try:
-        return ReadSubject(reading, constants)
+        return ReadSubject(reading, constants, dtype)
     except BaseException:
         reading.put_back()
         raise

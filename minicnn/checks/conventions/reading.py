@@ -46,12 +46,14 @@ class Reading:
 class ReadSubject(FunctionSubject):
     """What a `Reading` describes, for the gradient check."""
 
-    def __init__(self, reading: Reading, constants: Collection[str]) -> None:
+    def __init__(self, reading: Reading, constants: Collection[str], dtype: type = np.float64) -> None:
         self._reading = reading
         constants = set(constants) - set(reading.accounted)
         constants |= _without_gradient(reading, constants)
         forward = _Named(self._evaluate, reading.name, reading.names)
-        super().__init__(forward, self._differentiate, reading.inputs, constants)
+        # What is left in a dictionary or list has no gradient: settings, running averages.
+        constants |= {n for n, a in zip(reading.names, reading.inputs, strict=True) if is_nested(a)}
+        super().__init__(forward, self._differentiate, reading.inputs, constants, dtype)
         self.notes = reading.notes  # which may get more
         self.unchecked = reading.unchecked
 
@@ -74,6 +76,7 @@ class ReadSubject(FunctionSubject):
         )
 
     def finish(self) -> None:
+        super().finish()
         self._reading.put_back()
 
 
@@ -135,6 +138,11 @@ def is_float(a: Any) -> bool:
     return isinstance(a, np.ndarray) and a.dtype.kind == "f"
 
 
+def is_nested(a: Any) -> bool:
+    """Whether an input is a container of others."""
+    return isinstance(a, dict | list | tuple)
+
+
 class Arguments:
     """The arguments of a function, flat: the arrays of a dictionary or list become arguments of their own.
 
@@ -143,30 +151,39 @@ class Arguments:
 
     def __init__(self, names: Sequence[str], inputs: Sequence[Any]) -> None:
         self.names, self.inputs = list(names), [as_float64(a) for a in inputs]
+        self._count = len(self.inputs)
         self._places: list[tuple[int, Any]] = []  # of each array from a container: which, under which key
 
     def fresh(self, flat: Sequence[Any] | None = None) -> list[Any]:
         """Copies of the arguments in their own form, with the values of `flat`."""
         values = self.inputs if flat is None else list(flat)
-        count = len(self.inputs) - len(self._places)
+        count = self._count
         whole = [copy.deepcopy(a) if isinstance(a, dict | list) else a for a in values[:count]]
         whole = [a.copy() if isinstance(a, np.ndarray) else a for a in whole]
         for (k, key), array in zip(self._places, values[count:], strict=True):
             whole[k][key] = array.copy()
         return whole
 
-    def open(self, labels: Collection[str]) -> None:
+    def number_of_arrays(self) -> int:
+        """How many arrays of floats there are, in containers, too."""
+        inner = [a for c in self.inputs if isinstance(c, dict | list) for a in _parts(c).values()]
+        return sum(map(is_float, [*self.inputs, *inner]))
+
+    def open(self, labels: Collection[str], everything: bool = False) -> None:
         """Make the arrays in containers arguments, where one of `labels` names a gradient of them."""
         for k, container in enumerate(list(self.inputs)):
             if not isinstance(container, dict | list):
                 continue
-            items = container.items() if isinstance(container, dict) else enumerate(container)
-            found = [(key, a) for key, a in items if is_float(a)]
+            found = [(key, a) for key, a in _parts(container).items() if is_float(a)]
             names = [key if isinstance(key, str) else f"{self.names[k]}[{key}]" for key, _ in found]
-            if any(find_gradient(n, labels) for n in names):
+            if everything or any(find_gradient(n, labels) for n in names):
                 self._places += [(k, key) for key, _ in found]
                 self.names += names
                 self.inputs += [a.astype(np.float64) for _, a in found]
+
+
+def _parts(container: dict | list) -> dict[Any, Any]:
+    return container if isinstance(container, dict) else dict(enumerate(container))
 
 
 def as_float64(a: Any) -> Any:

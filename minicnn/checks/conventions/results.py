@@ -67,6 +67,15 @@ def fits(gradient: Any, shape: tuple[int, ...]) -> bool:
     return squeezed(np.shape(gradient)) == squeezed(shape)
 
 
+def _of_another_shape(found: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    """What may have happened, as the end of a sentence."""
+    if sorted(found) == sorted(shape):
+        return ": transposed?"
+    if found[-len(shape) :] == shape or found[: len(shape)] == shape:
+        return ": a sum over the other axes, as of the batch, is missing?"
+    return ": summed over the wrong axes?" if len(found) <= len(shape) else ""
+
+
 def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape without its axes of length 1."""
     return tuple(length for length in shape if length != 1)
@@ -75,7 +84,12 @@ def squeezed(shape: tuple[int, ...]) -> tuple[int, ...]:
 def in_shape(name: str, gradient: Any, shape: tuple[int, ...], notes: list[str]) -> Any:
     """The gradient in the shape of its array, if it differs in axes of length 1 only; with a note."""
     gradient = np.asarray(gradient)
-    if gradient.shape == shape or squeezed(gradient.shape) != squeezed(shape):
+    if squeezed(gradient.shape) != squeezed(shape):
+        raise ValueError(
+            f"backward: expected a gradient of shape {list(shape)} for {name}, got {list(gradient.shape)}"
+            f"{_of_another_shape(gradient.shape, shape)}"
+        )
+    if gradient.shape == shape:
         return gradient
     note = (
         f"note: the gradient of {name} has shape {list(gradient.shape)}, {name} has {list(shape)}; its "
