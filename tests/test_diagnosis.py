@@ -6,6 +6,8 @@ import conventions as right
 import numpy as np
 import pytest
 from conventions import RIGHT, X, normal
+from diagnosed import measure
+from planted import BUGS
 
 from minicnn import gradient_check
 from minicnn.checks.conventions import recognised
@@ -212,3 +214,26 @@ def test_nothing_is_named_in_right_code(name):
 def test_what_has_no_pattern_is_not_explained():
     noise = normal(6, 6, seed=9)
     assert affine(lambda g, dy, x, w, b: g + noise, 1) == ""
+
+
+QUICK = (
+    "without 1/N",
+    "keep_prob, consistently",
+    "without its mask",
+    "averaged",
+    "change places",
+    "not stored",
+)
+
+
+def test_planted_bugs_are_named():
+    bugs = [bug for bug in BUGS if any(words in bug.what for words in QUICK) and bug.tier == "reference"]
+    _, seen, named = measure(bugs)
+    assert seen == named == len(QUICK) - 1  # one is consistent: there is nothing to see
+
+
+@pytest.mark.long
+def test_seven_in_ten_of_the_planted_bugs_that_change_a_gradient_are_named():
+    rows, seen, named = measure(BUGS)
+    assert seen >= 50
+    assert named >= 0.7 * seen, "\n".join(rows)

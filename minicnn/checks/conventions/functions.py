@@ -107,8 +107,8 @@ def _matched_reading(
     """The reading, once one result of backward has shown which gradient belongs to which argument."""
     returned = returned_names(backward)[first:]
     keys = {key for key, _ in claimed if key is not None}
-    everything = not keys and len(claimed) == arguments.number_of_arrays()
-    arguments.open(keys | {name for name in returned if name}, everything)
+    whole = not keys and len(claimed) == arguments.number_of_arrays()
+    arguments.open(keys | {name for name in returned if name}, whole)
     shapes = {
         name: a.shape
         for name, a in zip(arguments.names, arguments.inputs, strict=True)
