@@ -13,7 +13,7 @@ def overwritten(e: Evidence) -> str | None:
     """Where several outputs contribute, only one arrives: `=` for `+=`."""
     if e.y.ndim < 2:
         return None
-    channel_axes = {e.y.ndim - 1, 1} if e.y.ndim > 2 else {1, None}
+    channel_axes = (e.y.ndim - 1, 1, None) if e.y.ndim > 2 else (1, None)
     for axis in channel_axes:
         parts = e.parts.reshape(len(e.at), *e.y.shape)
         groups = (parts.sum(axis=axis + 1) if axis is not None else parts).reshape(len(e.at), -1)
