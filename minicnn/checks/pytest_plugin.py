@@ -24,8 +24,8 @@ def pytest_configure(config: pytest.Config) -> None:
     """Announce the marker."""
     config.addinivalue_line(
         "markers",
-        "gradient_check(seeds=1, **options): options of minicnn.gradient_check for the fixture of that "
-        "name; seeds is how many random upstream gradients are tried",
+        "gradient_check(seeds=1, **options): options of minicnn.gradient_check for the fixture "
+        "of that name; seeds is how many random upstream gradients are tried",
     )
 
 

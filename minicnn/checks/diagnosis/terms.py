@@ -38,7 +38,7 @@ def known_term(e: Evidence) -> str | None:
     d = e.difference
     a = e.array
     candidates: dict[str, np.ndarray] = {
-        f"{e.name} itself: a regularization that is in one of loss and gradient only?": a,
+        f"{e.name} itself: a regularization in one of loss and gradient only, or twice?": a,
         f"the signs of {e.name}: an L1 regularization that is in one of loss and gradient only?": np.sign(a),
         "1: a constant added": np.ones(a.shape),
     }
