@@ -24,14 +24,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """Announce the marker."""
     config.addinivalue_line(
         "markers",
-        "gradient_check(seeds=1, **options): options of minicnn.gradient_check for the fixture "
-        "of that name; seeds is how many random upstream gradients are tried",
+        "gradient_check(seeds=1, **options): options of minicnn.gradient_check for the fixture of "
+        "that name; with seeds, so many upstream gradients are tried",
     )
 
 
 @pytest.fixture
 def gradient_check(request: pytest.FixtureRequest) -> Callable[..., GradientReport]:
-    """`minicnn.gradient_check` that fails the test unless every gradient is right; returns the last report."""
+    """`minicnn.gradient_check` that fails the test unless all gradients are right; returns a report."""
     marked: dict[str, Any] = {}
     for marker in reversed(list(request.node.iter_markers("gradient_check"))):
         marked |= marker.kwargs

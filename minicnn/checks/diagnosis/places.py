@@ -24,8 +24,8 @@ def overwritten(e: Evidence) -> str | None:
         nothing = (np.abs(e.claimed) < 1e-7 * e.scale) & (e.array.ndim > 2)
         if (one | nothing)[e.wrong].all() and (one & e.wrong).sum() >= max(2, e.wrong.sum() / 3):
             return (
-                "holds only one of several contributions (of windows that overlap, an index that comes again, "
-                "later steps in time): `=` where `+=` is meant? With an array of indices, np.add.at"
+                "holds only one of several contributions (of windows that overlap, an index that comes "
+                "again, later steps in time): `=` where `+=` is meant? With an array of indices, np.add.at"
             )
     return None
 
