@@ -58,6 +58,7 @@ NAMED = {
     "Flatten mixes images": FLIPPED,
     "the gradients of scale and shift change places": "exchanged",
     "the loss layer doubles its gradient": "2 times",
+    "gradients add up from step to step": "must be cleared before each backward",
     "backward stops before the first layer": "expected a gradient of shape",
     "the last column of a ragged tile is not stored": LEFT_OUT,
     "rows of a smaller tile are skipped": LEFT_OUT,

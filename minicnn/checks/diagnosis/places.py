@@ -21,7 +21,8 @@ def overwritten(e: Evidence) -> str | None:
         near = np.isclose(groups, e.claimed[:, None], rtol=0, atol=1e-5 * e.scale)
         one = (near & (np.abs(groups) > 1e-4 * e.scale)).any(axis=1) & several
         # What comes last may be a 0, from a window in which this entry is no maximum.
-        nothing = (np.abs(e.claimed) < 1e-7 * e.scale) & (e.array.ndim > 2)
+        of_images = e.array.ndim == e.y.ndim == 4 and len(e.array) == len(e.y)
+        nothing = (np.abs(e.claimed) < 1e-7 * e.scale) & of_images
         if (one | nothing)[e.wrong].all() and (one & e.wrong).sum() >= max(2, e.wrong.sum() / 3):
             return (
                 "holds only one of several contributions (of windows that overlap, an index that comes "
@@ -113,21 +114,18 @@ def mask(e: Evidence) -> str | None:
             "other values?"
         )
     if leaks.any():
-        side = _side(x, leaks)
+        side = _side(x, leaks, true_zero)
         if not side and (where := describe(e, leaks)):
-            side = f", {where}"
-        return (
-            f"passes a gradient where the true one is 0{side}: is the mask of a ReLU, dropout or "
-            "maximum missing?"
-        )
+            return f"passes a gradient where the true one is 0, {where}"
+        return f"passes a gradient where the true one is 0{side}: is the mask of a ReLU, dropout or maximum missing?"
     if np.count_nonzero(~true_zero) == np.count_nonzero(blocked):
         return None
     where = describe(e, blocked)
     return f"is zero where the true one is not, {where}" if where else None
 
 
-def _side(x: np.ndarray, leaks: np.ndarray) -> str:
-    if (x[leaks] < 0).all():
+def _side(x: np.ndarray, leaks: np.ndarray, true_zero: np.ndarray) -> str:
+    if (x[leaks] < 0).all() and true_zero[x < 0].all():
         return " (below 0)"
     if (x[leaks] == 0).all():
         return " (at 0)"
