@@ -15,19 +15,22 @@ Nothing is guessed unsaid: what was recognised stands in the report's lines "rea
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from minicnn.checks.conventions.functions import name_of, read_loss, read_pair
 from minicnn.checks.conventions.models import is_model, read_loss_object, read_model
+from minicnn.checks.conventions.names import required
 from minicnn.checks.conventions.objects import methods_of, read_object
 from minicnn.checks.conventions.of_jax import of_jax, read_jax
 from minicnn.checks.conventions.of_torch import of_torch, read_torch
 from minicnn.checks.conventions.reading import Reading, ReadSubject
+from minicnn.checks.state import State
 from minicnn.checks.subject import Subject
-from minicnn.checks.subjects import LayerSubject
+from minicnn.checks.subjects import FunctionSubject, LayerSubject
 from minicnn.engine.losses import SoftmaxCrossEntropy
 
 HOW = (
@@ -48,6 +51,11 @@ def recognised(
     """What the gradient check is to look at. If it cannot be told: TypeError, with the line to write."""
     if _declares_itself(subject, parameters):
         return LayerSubject(subject, inputs, constants, training, parameters, dtype)
+    if (
+        _is_pair(subject)
+        and (pair := _declared_pair(subject[0], subject[1], inputs, constants, dtype)) is not None
+    ):
+        return pair
     reading = _read(subject, inputs, constants, training, parameters)
     try:
         return ReadSubject(reading, constants, dtype)
@@ -74,6 +82,45 @@ def _declares_itself(subject: Any, parameters: Mapping[str, str] | None) -> bool
     )
 
 
+def _is_pair(subject: Any) -> bool:
+    return isinstance(subject, tuple | list) and len(subject) == 2 and all(map(callable, subject))
+
+
+def _declared_pair(
+    forward: Callable, backward: Callable, inputs: Sequence[Any], constants: Collection[str], dtype: type
+) -> Subject | None:
+    """A pair that keeps the promise: y, cache = forward(...), and dx, ... = backward(dy, cache) in order."""
+    taken = required(backward)
+    if taken is None or len(taken) != 2 or "cache" in taken[0].lower():
+        return None
+    if any(isinstance(a, np.random.Generator) for a in inputs):  # to be put back, which is for a reading
+        return None
+    results: list[Any] = []
+
+    def watched(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def call(*arguments: Any) -> Any:
+            results.append(function(*arguments))
+            return results[-1]
+
+        return call
+
+    state = State(())
+    subject = FunctionSubject(watched(forward), watched(backward), inputs, constants, dtype)
+    try:
+        y = subject.evaluate()
+        if not isinstance(results[0], tuple) or len(results[0]) != 2:
+            return None
+        subject.gradients(np.ones(y.shape))
+        if isinstance(results[-1], Mapping):  # its keys say more than their order
+            return None
+    except Exception:  # whatever it is, it is said when the pair is read
+        return None
+    finally:
+        state.restore()
+    return FunctionSubject(forward, backward, inputs, constants, dtype)
+
+
 def _read(
     subject: Any,
     inputs: Sequence[Any],
@@ -85,7 +132,7 @@ def _read(
         return read_torch(subject, inputs, training)
     if of_jax(subject, inputs) and not isinstance(subject, tuple):
         return read_jax(subject, inputs)
-    if isinstance(subject, tuple | list) and len(subject) == 2 and all(map(callable, subject)):
+    if _is_pair(subject):
         forward, backward = subject
         owner = getattr(forward, "__self__", None)
         if owner is not None and owner is getattr(backward, "__self__", None) and methods_of(owner):

@@ -172,6 +172,7 @@ def _how_to_call(
     if not isinstance(result, tuple):
         return _without_cache(forward, backward, result, wanted, needed, names, notes)
     caches = [n for n in needed if n.lower() in CACHES or "cache" in n.lower()]
+    caches = caches or needed[1:2] * (len(needed) == 2)  # dy and the cache, whatever they are called
     outputs = len(result) - 1
     if len(result) > 2 and len([n for n in needed if is_upstream(n)]) < outputs and len(needed) == 2:
         outputs = 1  # y, and several things to remember
@@ -203,7 +204,7 @@ def _how_to_call(
         waiting = list(dys)
         values = []
         for name in needed:
-            if name in names and not is_upstream(name):
+            if name in names and name not in caches and not is_upstream(name):
                 values.append(inputs[names.index(name)])
             elif waiting and name not in caches:
                 values.append(waiting.pop(0))

@@ -17,8 +17,6 @@ from minicnn.checks.conventions.names import LABELS, find_gradient
 from minicnn.checks.conventions.results import in_shape
 from minicnn.checks.subjects import FunctionSubject
 
-Outputs = tuple[tuple[int, ...], ...]  # the shapes of several outputs
-
 
 @dataclass
 class Reading:
@@ -59,15 +57,10 @@ class ReadSubject(FunctionSubject):
 
     def _evaluate(self, *inputs: Any) -> tuple[Any, Any]:
         self._reading.before_each()
-        y, cache = self._reading.forward(*inputs)
-        if isinstance(y, tuple):
-            shapes = tuple(np.shape(part) for part in y)
-            return np.concatenate([np.ravel(part) for part in y]), (cache, shapes)
-        return y, (cache, None)
+        return self._reading.forward(*inputs)
 
-    def _differentiate(self, dy: Any, cache: tuple[Any, Outputs | None]) -> tuple[Any, ...]:
-        given, shapes = cache
-        claimed = self._reading.backward(dy if shapes is None else _split(dy, shapes), given)
+    def _differentiate(self, dy: Any, cache: Any) -> tuple[Any, ...]:
+        claimed = self._reading.backward(dy, cache)
         return tuple(
             in_shape(name, claimed.get(name), array.shape, self.notes)
             if claimed.get(name) is not None
@@ -88,11 +81,6 @@ class _Named:
 
     def __call__(self, *arguments: Any) -> Any:
         return self._function(*arguments)
-
-
-def _split(dy: np.ndarray, shapes: Outputs) -> tuple[np.ndarray, ...]:
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
-    return tuple(part.reshape(s) for part, s in zip(np.split(dy, ends), shapes, strict=True))
 
 
 def _without_gradient(reading: Reading, constants: Collection[str]) -> set[str]:

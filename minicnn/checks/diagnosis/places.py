@@ -117,7 +117,10 @@ def mask(e: Evidence) -> str | None:
         side = _side(x, leaks, true_zero)
         if not side and (where := describe(e, leaks)):
             return f"passes a gradient where the true one is 0, {where}"
-        return f"passes a gradient where the true one is 0{side}: is the mask of a ReLU, dropout or maximum missing?"
+        return (
+            f"passes a gradient where the true one is 0{side}: "
+            "is the mask of a ReLU, dropout or maximum missing?"
+        )
     if np.count_nonzero(~true_zero) == np.count_nonzero(blocked):
         return None
     where = describe(e, blocked)
