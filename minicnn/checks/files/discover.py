@@ -136,10 +136,8 @@ def _of_loss(name: str, loss: Callable, examples: Mapping[str, Callable]) -> Fou
 def _of_object(name: str, value: Any, examples: Mapping[str, Callable]) -> Found:
     def arguments(seed: int) -> tuple[str, tuple[Any, ...]]:
         stated = _stated(name, examples, seed)
-        methods = methods_of(value)
-        family, inputs = (
-            stated if stated else _first(name, methods[0] if methods else value.loss, seed, _features(value))
-        )
+        forward = _called(value)
+        family, inputs = stated if stated else _first(name, forward, seed, _features(value))
         return family, (value, *inputs)
 
     return Found(name, arguments)
@@ -156,12 +154,11 @@ def _of_class(name: str, kind: type, examples: Mapping[str, Callable]) -> Found:
             for family, settings in guesses(kind, name, rng):
                 try:
                     made = kind(*settings)
-                    methods = methods_of(made)
-                    forward = methods[0] if methods else made.loss
+                    forward = _called(made)
                 except Exception as error:
                     why = _short(error)
                     continue
-                for other, inputs in guesses(forward, name, rng, _features(made)):
+                for other, inputs in guesses(forward, _of(name, forward), rng, _features(made)):
                     if settings and _kind(other) != _kind(family):
                         continue
                     try:
@@ -174,6 +171,17 @@ def _of_class(name: str, kind: type, examples: Mapping[str, Callable]) -> Found:
         raise NoArguments(SAY_HOW.format(why, EXAMPLES, name, f"{name}(...), rng.normal(size=(4, 5))"))
 
     return Found(name, arguments)
+
+
+def _called(made: Any) -> Callable:
+    """Its forward, or its loss."""
+    methods = methods_of(made)
+    return made.loss if methods is None or is_model(made) else methods[0]
+
+
+def _of(name: str, forward: Callable) -> str:
+    """The words that tell its kind."""
+    return f"{name} {getattr(forward, '__name__', '')}"
 
 
 def _features(made: Any) -> list[int]:
@@ -198,7 +206,7 @@ def _first(
     why = "nothing fits"
     state = np.random.get_state()
     try:
-        for family, inputs in guesses(forward, name, np.random.default_rng(seed), features):
+        for family, inputs in guesses(forward, _of(name, forward), np.random.default_rng(seed), features):
             try:
                 forward(*[a.copy() if hasattr(a, "copy") else a for a in inputs])
                 return family, tuple(inputs)

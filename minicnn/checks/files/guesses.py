@@ -32,6 +32,7 @@ FAMILIES: dict[str, Shapes] = {
     "images, flattened": {"x": (N, C, H, W), "w": (C * H * W, M), "b": (M,), "g": (1, C, 1, 1)},
     "a recurrent step": {"x": (N, D), "w": (D, M), "b": (M,), "g": (M,)},
     "a recurrent step of four gates": {"x": (N, D), "w": (D, 4 * M), "b": (4 * M,), "g": (M,)},
+    "rows of integers": {"x": (N, T), "w": (D, M), "b": (M,), "g": (M,), "below": (D,)},
     "sequences": {"x": (N, T, D), "w": (D, M), "b": (M,), "g": (D,)},
     "sequences of four gates": {"x": (N, T, D), "w": (D, 4 * M), "b": (4 * M,), "g": (M,)},
 }
@@ -150,6 +151,7 @@ def _ordered(of: str) -> list[str]:
         "four gates": ("lstm",),
         "a recurrent": ("rnn_step", "step", "cell", "gru"),
         "sequences": ("rnn", "lstm", "temporal", "sequence"),
+        "integers": ("embed",),
     }
     first = [
         family
@@ -187,6 +189,8 @@ def _value(name: str, shapes: Shapes, of: str, labels: str, rng: Rng) -> Any:
     if kind is None:
         raise Unknown(name)
     shape = shapes[kind]
+    if kind == "x" and "below" in shapes:  # rows of a table of so many
+        return rng.integers(0, shapes["below"][0], shape)
     if low in ("wh", "w_h", "w_hh", "whh"):
         shape = (M, shapes["w"][-1])
     values = rng.standard_normal(shape)
