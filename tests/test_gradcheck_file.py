@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -168,6 +169,12 @@ def _rng():
     import numpy as np
 
     return np.random.default_rng(0)
+
+
+@pytest.mark.long
+def test_an_assignment_is_checked_without_a_line_of_glue(capsys):
+    assert check_file(str(Path(__file__).with_name("assignment.py")))
+    assert capsys.readouterr().out.endswith("gradients right in 13 of 13 checks (seed 0)\n")
 
 
 # --- the fixture for pytest ----------------------------------------------------------------------
