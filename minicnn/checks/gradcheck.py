@@ -36,7 +36,7 @@ from minicnn.checks.conventions import recognised
 from minicnn.checks.diagnosis import diagnose, settings_of
 from minicnn.checks.report import GradientReport
 from minicnn.checks.second import both, gradient_of, random_upstream
-from minicnn.checks.subjects import Subject
+from minicnn.checks.subject import Subject
 from minicnn.checks.trees import leaves
 
 

@@ -21,7 +21,7 @@ from minicnn.checks.conventions.functions import argument_names
 from minicnn.checks.diagnosis import places, terms, whole
 from minicnn.checks.diagnosis.evidence import Evidence, Settings, look
 from minicnn.checks.report import ArrayReport, called
-from minicnn.checks.subjects import Subject
+from minicnn.checks.subject import Subject
 
 Rule = Callable[[Evidence], str | None]
 # The most special first: what explains a gradient in fewer words.

@@ -13,7 +13,7 @@ from functools import cached_property
 
 import numpy as np
 
-from minicnn.checks.subjects import Subject
+from minicnn.checks.subject import Subject
 
 SECONDS = 2.0  # to spend on the finite differences of one array
 MOST = 4_000_000  # numbers of a Jacobian
