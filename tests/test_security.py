@@ -23,6 +23,7 @@ FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "jobl
 FORBIDDEN_CALLS = {"eval", "compile", "__import__", "np.load", "numpy.load", "os.system", "np.fromregex"}
 # Runs text that it has written itself, from no input: the body of an unrolled loop.
 PICKLES = "checks/contract.py"  # it copies layers through pickle
+RUNS_A_PROGRAM = {"checks/files/discover.py"}  # of the user's own, which says so: see SECURITY.md
 WRITES_CODE = {"engine/kernels/tile.py"}
 
 
@@ -46,7 +47,8 @@ def test_no_file_of_the_package_uses_what_runs_code_from_data(file):
     if file == PICKLES:
         return
     for node in ast.walk(ast.parse((ROOT / file).read_text())):
-        assert not names_of(node) & FORBIDDEN_MODULES
+        if file not in RUNS_A_PROGRAM:
+            assert not names_of(node) & FORBIDDEN_MODULES
         if isinstance(node, ast.Call):
             assert ast.unparse(node.func) not in FORBIDDEN_CALLS
             assert not any(keyword.arg == "allow_pickle" for keyword in node.keywords)
