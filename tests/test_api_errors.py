@@ -54,6 +54,7 @@ def loss(logits, labels):
 
 def refused(error, argument, function, *args, **named):
     text = ", ".join([*(repr(a)[:30] for a in args), *(f"{k}={v!r}" for k, v in named.items())])
+    text = re.sub(r" at 0x\w+", "", text)  # an address differs from process to process
     return pytest.param(error, argument, lambda: function(*args, **named), id=f"{function.__name__}({text})")
 
 

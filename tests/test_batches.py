@@ -195,7 +195,9 @@ def test_images_that_are_not_uint8_are_refused(images):
 
 
 def test_images_of_another_rank_are_refused():
-    with pytest.raises(ValueError, match=r"^images: expected shape \(N, H, W\), got \(8, 16\)$"):
+    with pytest.raises(
+        ValueError, match=r"^images: expected shape \(N, H, W\) or \(N, H, W, C\), got \(8, 16\)$"
+    ):
         to_float(ALL_PIXELS[0])
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -27,6 +28,7 @@ SIGNALS = pytest.mark.parametrize("number", STOPPING)
 def test_compiled_code_delays_neither_the_answer_nor_the_end_at_the_second_signal(number):
     with subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True) as busy:
         assert busy.stdout.readline() == "begun\n"
+        time.sleep(1)  # until it is in the compiled code
         busy.send_signal(number)
         answer = busy.stdout.readline()
         assert answer == "stopping: waiting for the digest; once more stops at once\n"

@@ -12,7 +12,7 @@ from itertools import chain
 import numpy as np
 
 from minicnn.checks.complex_step import complex_slope
-from minicnn.checks.constants import AGREE, BESIDE, FLOAT64, MOVED, ROUNDING, SAME, SEEN, Precision
+from minicnn.checks.constants import AGREE, BESIDE, BESIDES, FLOAT64, MOVED, ROUNDING, SAME, SEEN, Precision
 from minicnn.checks.kinks import Surroundings, amplitudes, is_possible, shaken
 from minicnn.checks.lines import Direction, Entry, even_directions, random_directions, sample
 from minicnn.checks.noise import measured_noise
@@ -38,7 +38,7 @@ class Comparison:
         self.y, self.claimed = subject.evaluate(), subject.gradients(dy)
         self.around: Surroundings = Surroundings(subject, dy, seed)
         self.loss: Loss = Loss(subject.evaluate, dy, self.y, self._noise() if noise is None else noise)
-        self._beside: Comparison | None = None
+        self._beside: dict[int, Comparison] = {}
         self._complex: dict[str, bool] = {}  # by array: whether the complex step can be believed
 
     def check_array(self, name: str, entries: int, directions: int, rng: np.random.Generator) -> ArrayReport:
@@ -118,19 +118,34 @@ class Comparison:
         )
 
     def _compare_beside(self, report: ArrayReport, line: Entry | Direction, floor: float) -> None:
-        """Compare at a point nearby, where the kink is left behind: a claim that is wrong there is wrong."""
-        rng, arrays = np.random.default_rng(self.seed), self.subject.arrays
-        # Outside the domain of forward there is nothing to compare.
-        with suppress(OutsideDomain), shaken(arrays, amplitudes(arrays, BESIDE), rng):
-            beside = self._beside  # always the same point
-            if beside is None:
-                noise = self.loss.noise
-                beside = Comparison(self.subject, self.dy, self.precision, self.seed, noise)
-                self._beside = beside
-            claimed = line.of(beside.claimed[report.name])
-            slope = beside._slope(report.name, line, floor, claimed)
-            if slope.kind == "smooth":
-                report.compare(line.where, claimed, slope.numerical, floor, slope.rounding)
+        """Compare at points nearby, where the kink is left behind.
+
+        Where thousands of kinks are near, another one may lie closer to a point than any step. So a claim is
+        wrong only if it is wrong at all of these points.
+        """
+        arrays, first = self.subject.arrays, None
+        for k in range(BESIDES):
+            rng = np.random.default_rng([self.seed, k])
+            found = ArrayReport(report.name, report.shape, tolerance=report.tolerance)
+            # Outside the domain of forward there is nothing to compare.
+            with suppress(OutsideDomain), shaken(arrays, amplitudes(arrays, BESIDE), rng):
+                if k not in self._beside:  # always the same points
+                    self._beside[k] = Comparison(
+                        self.subject, self.dy, self.precision, self.seed, self.loss.noise
+                    )
+                beside = self._beside[k]
+                claimed = line.of(beside.claimed[report.name])
+                slope = beside._slope(report.name, line, floor, claimed)
+                if slope.kind != "smooth":
+                    continue
+                found.compare(line.where, claimed, slope.numerical, floor, slope.rounding)
+                first = first or (claimed, slope)
+                if found.error <= report.tolerance:
+                    first = claimed, slope
+                    break
+        if first is not None:
+            claimed, slope = first
+            report.compare(line.where, claimed, slope.numerical, floor, slope.rounding)
 
     def _slope(self, name: str, line: Entry | Direction, floor: float, claimed: float) -> Slope:
         array = self.subject.arrays[name]

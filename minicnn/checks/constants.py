@@ -64,3 +64,4 @@ POINTS = 16  # how many points around a kink are looked at
 AROUND = 1e-13  # how far they are, in units of the values: hundreds of roundings, and nearer than any step
 SAME = 1e-6  # relative: two claims that differ by less are one, moved a little
 BESIDE = 1e-3  # how far away a kink is left behind: a hundred steps
+BESIDES = 2  # at how many points there a claim is compared before it is called wrong
