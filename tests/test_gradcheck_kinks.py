@@ -3,7 +3,7 @@
 import naive
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from naive import normal
 
@@ -208,6 +208,7 @@ def test_a_kink_that_looks_like_curvature_is_no_false_alarm(places, jump):
 
 
 @given(st.integers(0, 2**32 - 1))
+@example(479)  # rounding hides the slope at small steps, and a kink lies before the larger ones
 def test_kinks_of_any_size_anywhere_near_are_no_false_alarm_and_hide_no_error(seed):
     rng = np.random.default_rng(seed)
     count = rng.integers(0, 4)

@@ -152,13 +152,13 @@ class Line:
             if error <= allowed and smooth:
                 if nearest.rounding <= SEEN * tolerance * scale:
                     return nearest.slope("smooth")
-                return self._larger_and_larger(tried[0], floor, tolerance, claimed)
+                return self._larger_and_larger(tried[0], nearest, floor, tolerance, claimed)
         if len(tried) < 3:
             return Slope("unclear", claimed, np.inf, claimed, claimed)
         last = tried[-4:]
         change = max(b.moved_from(a) for a, b in pairwise(last))
         if error <= 10 * min(d.rounding for d in last):
-            return self._larger_and_larger(tried[0], floor, tolerance, claimed)
+            return self._larger_and_larger(tried[0], nearest, floor, tolerance, claimed)
         if change > STAYS * error + 2 * last[-1].rounding:
             return nearest.slope("unclear")
         return _most_certain(tried, STAYS * error).slope("smooth")
@@ -172,11 +172,14 @@ class Line:
                 yield difference
             h /= 2 if difference is not None and found <= HALVINGS else 8
 
-    def _larger_and_larger(self, first: Difference, floor: float, tolerance: float, claimed: float) -> Slope:
+    def _larger_and_larger(
+        self, first: Difference, small: Difference, floor: float, tolerance: float, claimed: float
+    ) -> Slope:
         """For a gradient that rounding hides: steps up to 65,000 times as large, where it hides less.
 
         The claim is confirmed by a step that would have shown an error. It is refuted by three in a row that
-        agree with each other and not with it.
+        agree with each other and not with it, if the `small` step, too, allows what they say: otherwise there
+        is a kink between.
         """
         tried: list[Difference] = []
         for k in range(1, 9):
@@ -190,7 +193,8 @@ class Line:
                 return found.slope("smooth")
             last = tried[-3:]
             change = max((abs(b.central - a.central) for a, b in pairwise(last)), default=np.inf)
-            if len(last) == 3 and change <= STAYS * error and last[0].rounding <= STAYS * error:
+            allowed = abs(found.central - small.central) <= small.rounding + found.rounding
+            if len(last) == 3 and allowed and change <= STAYS * error and last[0].rounding <= STAYS * error:
                 return found.slope("smooth")
         return first.slope("rounding")
 
