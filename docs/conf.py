@@ -26,6 +26,7 @@ include_patterns = [
     "notebooks/*.md",
     "benchmarks/*.md",
     "tests/README.md",
+    "examples/gradcheck/README.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
     "SECURITY.md",
