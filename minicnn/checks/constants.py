@@ -14,8 +14,8 @@ import numpy as np
 class Precision:
     """What a check can see in a dtype.
 
-    With noise eps |L| in L, central differences of step h err by about eps |L| / h (rounding) plus
-    h^2 |L'''| / 6 (curvature). For numbers around 1 the sum is least, eps^(2/3), at h = eps^(1/3): 4e-11 at
+    With noise `eps |L|` in L, central differences of step h err by about `eps |L| / h` (rounding) plus
+    `h^2 |L'''| / 6` (curvature). For numbers around 1 the sum is least, eps^(2/3), at h = eps^(1/3): 4e-11 at
     6e-6 in float64, 2e-5 at 5e-3 in float32. The tolerance leaves room for larger numbers and, in float32,
     for the rounding of backward itself: a sum of K terms is uncertain by eps sqrt(K) of their size, 1e-5 for
     K = 10,000, so entries are compared on the scale `floor` times the array's largest gradient at least.
