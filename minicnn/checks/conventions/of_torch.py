@@ -1,4 +1,4 @@
-"""PyTorch: functions of tensors, classes derived from `torch.autograd.Function`, modules; on the CPU, float64.
+"""PyTorch: functions of tensors, subclasses of `torch.autograd.Function`, modules; on the CPU, in float64.
 
 Torch is never imported from here: who passes something of it has imported it.
 """
