@@ -21,7 +21,7 @@ import numpy as np
 from common import Report, Spread, expect_close, ms, parse, parser, race, repeat, spread_ms
 
 from minicnn.engine import kernels, reference
-from minicnn.engine.kernels import conv_relu_pool as fused_kernels
+from minicnn.engine.kernels import winograd as winograd_kernels
 from minicnn.engine.kernels.threads import set_threads
 from minicnn.engine.workspace import Workspace
 
@@ -105,7 +105,7 @@ class Layers:
     def __init__(self, example: Arrays, ops: Any, fused: bool, winograd: bool = True) -> None:
         self.x, self.w, self.b, self.dy = example
         self.ops, self.fused = ops, fused
-        self.min_channels = fused_kernels.MIN_CHANNELS if winograd else C + 1
+        self.min_channels = winograd_kernels.MIN_CHANNELS if winograd else C + 1
         self.workspaces = [Workspace() for _ in range(3)]
         self.caches: list[Any] = []
 
@@ -116,7 +116,7 @@ class Layers:
     def forward(self) -> np.ndarray:
         ops, call = self.ops, self._call
         if self.fused:
-            with mock.patch.object(fused_kernels, "MIN_CHANNELS", self.min_channels):
+            with mock.patch.object(winograd_kernels, "MIN_CHANNELS", self.min_channels):
                 y, cache = call(0, ops.conv_relu_pool_forward, self.x, self.w, self.b)
             self.caches = [cache]
             return y

@@ -122,7 +122,7 @@ sealed_case(
     "weights that overflow",
     weights(fc_weight=floats(784, 10, value=3e38)),
     kinds=["network"],
-    read_by=["export", "evaluate", "train --from"],
+    read_by=["export", "evaluate", "train --from", "explore"],
 )
 sealed_case("weights of bfloat16", weights(fc_bias=("BF16", [10], bytes(20))))
 sealed_case("weights of half as many bits", weights(fc_bias=("F16", [10], bytes(20))))

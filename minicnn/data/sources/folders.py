@@ -28,7 +28,7 @@ def class_folders(directory: Path) -> dict[str, list[Path]]:
     """The pictures in each subdirectory, by its name, without empty ones and those that are hidden."""
     found = {}
     for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
-        if entry.is_dir() and not entry.name.startswith((".", "__")):
+        if os.path.isdir(entry.path) and not entry.name.startswith((".", "__")):
             files = sorted(name for name in os.listdir(entry.path) if name.lower().endswith(ENDINGS))
             if files:
                 found[entry.name] = [Path(entry.path, name) for name in files]

@@ -32,7 +32,7 @@ def sets_in(directory: Path) -> dict[str, dict[str, Path]]:
     found: dict[str, dict[str, Path]] = {}
     # A directory may have such a name, too, where an archive was unpacked into one: a file comes first. And
     # of a file and its gzipped copy, the file.
-    entries = sorted(os.scandir(directory), key=lambda entry: (not entry.is_file(), entry.name))
+    entries = sorted(os.scandir(directory), key=lambda entry: (not os.path.isfile(entry.path), entry.name))
     for entry in entries:
         if match := NAME.fullmatch(entry.name):
             part = "train" if match["which"] == "train" else "test"
