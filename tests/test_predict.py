@@ -11,7 +11,7 @@ from commands import assert_usage_error, options, run_main
 from PIL import Image
 
 from minicnn import Conv2D, Dense, Flatten, ReLU, Sequential, softmax_regression, tutorial_network
-from minicnn.cli import main, predict
+from minicnn.cli import answers, main
 
 ONLY_SCALED = r"trained on .*: images are only scaled; --digits prepares them as MNIST's digits were"
 ANSWERS = r"\d \(\d\.\d{4}\)  \d \(\d\.\d{4}\)  \d \(\d\.\d{4}\)"
@@ -118,7 +118,7 @@ def test_one_bad_image_is_one_line_and_exit_code_2_and_the_others_are_answered(c
 
 
 def test_many_images_are_answered_in_their_order(capsys, run, monkeypatch):
-    monkeypatch.setattr(predict, "TOGETHER", 2)
+    monkeypatch.setattr(answers, "TOGETHER", 2)
     images = [draw("a.png"), draw("b.png"), draw("c.png"), "a.png", draw("d.png")]
     capsys.readouterr()
     _, out, _ = run_main(capsys, "predict", run, *images)

@@ -1,6 +1,6 @@
-"""Answers as a file, as `predict --to` writes it: for a table of images as Kaggle wants it, or for pictures.
+"""What `predict` answers: for pictures one by one, and as the files that `--to` writes.
 
-ImageId,Label                                        a row for each image of a data set, from 1
+ImageId,Label                                        a row for each image of a data set, as Kaggle wants it
 file,answer,probability,second,probability,...       a row for each picture
 """
 
@@ -11,7 +11,7 @@ import csv
 import io
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from minicnn.engine.network import Sequential
 
 BEST = 3  # answers for a picture
-TOGETHER = 32  # pictures at a time
+TOGETHER = 32  # pictures at a time; what they looked like at each stage is some megabytes each
 
 
 def is_table(path: str) -> bool:
@@ -79,35 +79,54 @@ def _tables(path: Path) -> Iterator[tuple[np.ndarray, Any]]:
         yield data.test.images[first : first + 1000], names[first : first + 1000]
 
 
-def write_pictures(
-    network: Sequential,
-    classes: tuple[str, ...],
-    args: argparse.Namespace,
-    read: Callable[[list[str]], tuple[list[tuple[str, Preprocessed]], list[str]]],
-) -> int:
-    """Write the best answers for each picture that can be read; the others are named, and the code is 2."""
+def answers(
+    network: Sequential, names: list[str], read: Callable[[str], Preprocessed]
+) -> Iterator[tuple[str, Preprocessed, np.ndarray]]:
+    """Each picture with its name and the probabilities; for one that has no answer, an error is printed."""
     import numpy as np
 
-    best = min(BEST, len(classes))
-    ordinals = ("answer", "second", "third")[:best]
+    from minicnn.data.photo import ImageError
+
+    for first in range(0, len(names), TOGETHER):
+        pictures = []
+        for name in names[first : first + TOGETHER]:
+            try:
+                pictures.append((name, read(name)))
+            except ImageError as error:
+                fail(f"error: {error}")
+        if not pictures:
+            continue
+        with np.errstate(all="ignore"):  # what overflows is seen in the answer
+            found = network.predict(np.stack([picture.image for _, picture in pictures]))
+        for (name, picture), answer in zip(pictures, found, strict=True):
+            if np.isfinite(answer).all():
+                yield name, picture, answer
+            else:
+                fail(f"error: {name}: the network's output is not finite")
+
+
+def best_of(answer: np.ndarray) -> list[int]:
+    """The most probable classes, the best first; of equal ones the first."""
+    import numpy as np
+
+    return [int(k) for k in np.argsort(-answer, kind="stable")[:BEST]]
+
+
+def write_pictures(
+    answered: Iterable[tuple[str, Preprocessed, np.ndarray]], count: int, classes: tuple[str, ...], file: str
+) -> int:
+    """Write the best answers for each of `count` pictures that has one; return how many have."""
+    ordinals = ("answer", "second", "third")[: len(classes)]
     rows = [_text([["file", *(cell for name in ordinals for cell in (name, "probability"))]])]
-    code = 0
-    with _progress("pictures") as bar:
-        for first in range(0, len(args.image), TOGETHER):
-            images, reasons = read(args.image[first : first + TOGETHER])
-            for reason in reasons:
-                code = fail(f"error: {reason}")
-            if images:
-                answers = network.predict(np.stack([image.image for _, image in images]))
-                for (name, _), answer in zip(images, answers, strict=True):
-                    order = np.argsort(-answer, kind="stable")[:best]
-                    cells = [cell for k in order for cell in (classes[k], f"{answer[k]:.4f}")]
-                    rows.append(_text([[name, *cells]]))
-            bar.update(min(TOGETHER, len(args.image) - first))
+    with _progress("pictures", count) as bar:
+        for name, _, answer in answered:
+            cells = [cell for k in best_of(answer) for cell in (classes[k], f"{answer[k]:.4f}")]
+            rows.append(_text([[name, *cells]]))
+            bar.update()
     if len(rows) > 1:
-        write_output(args.to, *rows)
-        say(f"written: {args.to}, {len(rows) - 1} answers")
-    return code
+        write_output(file, *rows)
+        say(f"written: {file}, {len(rows) - 1} answers")
+    return len(rows) - 1
 
 
 def _text(rows: list[Any]) -> bytes:
@@ -116,8 +135,8 @@ def _text(rows: list[Any]) -> bytes:
     return text.getvalue().encode("utf-8", "surrogateescape")
 
 
-def _progress(unit: str) -> Any:
-    """A bar on a terminal, without one nothing; `update(count)` moves it."""
+def _progress(unit: str, count: int | None = None) -> Any:
+    """A bar on a terminal, without one nothing; `update(number)` moves it."""
     from tqdm import tqdm
 
-    return tqdm(unit=f" {unit}", leave=False, disable=not is_terminal(sys.stderr))
+    return tqdm(unit=f" {unit}", total=count, leave=False, disable=not is_terminal(sys.stderr))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minicnn.cli.answers import is_table, write_pictures, write_table
+from minicnn.cli.answers import answers, best_of, is_table, write_pictures, write_table
 from minicnn.cli.common import (
     RUN_OR_FILE,
     add_command,
@@ -19,16 +19,13 @@ from minicnn.cli.common import (
     other_images,
     prepare_kernels,
 )
-from minicnn.cli.terminal import UsageError, fail, say, tell
+from minicnn.cli.terminal import UsageError, say, tell
 
 if TYPE_CHECKING:
     import numpy as np
 
     from minicnn.data.photo import Preprocessed
     from minicnn.engine.network import Sequential
-
-BEST = 3  # how many answers are printed
-TOGETHER = 32  # images at a time; what they looked like at each stage is some megabytes each
 
 
 def predict_command(args: argparse.Namespace) -> int:
@@ -47,19 +44,20 @@ def predict_command(args: argparse.Namespace) -> int:
         return write_table(network, classes, args)
     read, note = _reader(args, network)
     prepare_kernels(network.layers[0].ops)
+    answered, count = answers(network, args.image, read), 0
     if args.to is not None:
-        return write_pictures(network, classes, args, functools.partial(_read, read=read))
+        count = write_pictures(answered, len(args.image), classes, args.to)
+        return 0 if count == len(args.image) else 2
     pictures = _picture_names(args.image) if args.show else None
-    code = 0
-    for first in range(0, len(args.image), TOGETHER):
-        images, reasons = _read(args.image[first : first + TOGETHER], read)
-        for reason in reasons:
-            code = fail(f"error: {reason}")
-        if images and note:
+    for count, (name, image, answer) in enumerate(answered, start=1):
+        if count == 1 and note:
             tell(note)
-            note = ""
-        code = _answer(network, classes, images, pictures) or code
-    return code
+        say(f"{name}: " + "  ".join(f"{classes[k]} ({answer[k]:.4f})" for k in best_of(answer)))
+        if pictures is not None:
+            picture = next(pictures)
+            _show(network, classes, image, answer, picture, Path(name).name)
+            say(f"what the network saw: {picture}")
+    return 0 if count == len(args.image) else 2
 
 
 def _reader(args: argparse.Namespace, network: Sequential) -> tuple[Callable[[str], Preprocessed], str]:
@@ -80,48 +78,6 @@ def _reader(args: argparse.Namespace, network: Sequential) -> tuple[Callable[[st
     if digits and other is not None and not args.as_is:
         note = f"trained on {other}: images are only scaled; --digits prepares them as MNIST's digits were"
     return functools.partial(as_is, shape=(shape[0], shape[1], shape[2])), note
-
-
-def _read(
-    names: list[str], read: Callable[[str], Preprocessed]
-) -> tuple[list[tuple[str, Preprocessed]], list[str]]:
-    """The images that can be used, with their names, and for each of the others the reason why not."""
-    from minicnn.data.photo import ImageError
-
-    images: list[tuple[str, Preprocessed]] = []
-    reasons = []
-    for name in names:
-        try:
-            images.append((name, read(name)))
-        except ImageError as error:
-            reasons.append(str(error))
-    return images, reasons
-
-
-def _answer(
-    network: Sequential,
-    classes: tuple[str, ...],
-    images: list[tuple[str, Preprocessed]],
-    pictures: Iterator[Path] | None,
-) -> int:
-    import numpy as np
-
-    code = 0
-    if not images:
-        return code
-    with np.errstate(all="ignore"):  # what overflows is seen in the answer
-        answers = network.predict(np.stack([image.image for _, image in images]))
-    for (name, image), answer in zip(images, answers, strict=True):
-        if not np.isfinite(answer).all():
-            code = fail(f"error: {name}: the network's output is not finite")
-            continue
-        best = np.argsort(-answer, kind="stable")[:BEST]
-        say(f"{name}: " + "  ".join(f"{classes[k]} ({answer[k]:.4f})" for k in best))
-        if pictures is not None:
-            picture = next(pictures)
-            _show(network, classes, image, answer, picture, Path(name).name)
-            say(f"what the network saw: {picture}")
-    return code
 
 
 def _picture_names(images: list[str]) -> Iterator[Path]:
