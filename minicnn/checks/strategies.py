@@ -21,8 +21,8 @@ import numpy as np
 
 try:
     from hypothesis import strategies as st
-except ImportError as error:
-    raise ImportError("minicnn.strategies needs Hypothesis: pip install hypothesis") from error
+except ImportError as _error:
+    raise ImportError("minicnn.strategies needs Hypothesis: pip install hypothesis") from _error
 
 SIZES = (1, 5)
 Rng = np.random.Generator

@@ -27,6 +27,11 @@ class Subject:
 
     name: str
     dtype: type
+    notes: list[str]
+    changed: dict[str, None]  # what calls changed, each once: "backward changes dy in place"
+    unchecked: str
+    inputs: Arrays
+    arrays: Arrays
 
     def __init__(
         self,
@@ -37,17 +42,15 @@ class Subject:
         dtype: type = np.float64,
     ) -> None:
         self.name, self.dtype = name, dtype
-        self.notes: list[str] = []
-        self.changed: dict[str, None] = {}  # what calls changed, each once: "backward changes dy in place"
-        self.unchecked = ""
+        self.notes, self.changed, self.unchecked = [], {}, ""
         self._inputs = list(inputs)
         names = _argument_names(forward, len(inputs))
         if unknown := set(constants) - set(names):
             raise ValueError(f"constants: expected names among {', '.join(names)}, got {sorted(unknown)}")
-        self.inputs: Arrays = {}
+        self.inputs = {}
         for k, (argument, given) in enumerate(zip(names, inputs, strict=True)):
             self._inputs[k] = self._varied(argument, given, argument in constants)
-        self.arrays: Arrays = dict(self.inputs)
+        self.arrays = dict(self.inputs)
 
     def evaluate(self) -> np.ndarray:
         """The output, float64, a copy; several outputs as one vector."""

@@ -67,6 +67,10 @@ class FunctionSubject(Subject):
 class LayerSubject(Subject):
     """An object with forward and backward; of a layer or network of this package a copy in `dtype`."""
 
+    notes: list[str]
+    arrays: Arrays
+    unchecked: str
+
     def __init__(
         self,
         layer: Any,

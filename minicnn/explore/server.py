@@ -63,6 +63,11 @@ class ExploreServer(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
 
+    session: Session
+    token: str
+    files: dict[str, tuple[bytes, str]]  # content and type, by path
+    policy: str
+
     def __init__(self, session: Session, port: int = 0) -> None:
         super().__init__(("127.0.0.1", port), _Handler)
         self.session, self.token, self.files = session, secrets.token_urlsafe(24), read_files()

@@ -53,6 +53,11 @@ class Session:
     showing now and then. Raises ValueError for a network or data that the page cannot show.
     """
 
+    data: Dataset
+    name: str
+    version: int  # of the weights that are shown
+    worker: Worker
+
     def __init__(self, network: Sequential, data: Dataset, name: str = "", run: Run | None = None) -> None:
         self._given, self._network = network, unfused(network)
         if data.test.images.shape[1:] != (SIDE, SIDE) or len(data.classes) > CLASSES:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from minicnn.engine import reference
 
 # Each kind of number: the function that computes it, and what the lines begin with that do.
-LINES = {
+LINES: dict[str, tuple[str, tuple[str, ...]]] = {
     "conv2d_forward": ("conv2d_forward", ("cols = im2col(", "y = cols @ w")),
     "dense_forward": ("dense_forward", ("y = x @ w + b",)),
     "relu_forward": ("relu_forward", ("y = np.maximum(x, 0)",)),

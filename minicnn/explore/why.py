@@ -58,11 +58,14 @@ def occlusion(network: Sequential, x: Array, a: int, b: int) -> Array:
 class Favourites:
     """Of all images seen so far, those that excite each input of the last layer most."""
 
+    values: Array  # the highest first
+    images: Array  # their numbers
+
     def __init__(self, network: Sequential) -> None:
         self._network = network
         size = network.layers[-1].parameters[0].value.shape[0]
-        self.values = np.full((size, FAVOURITES), -np.inf, np.float32)  # the highest first
-        self.images = np.full((size, FAVOURITES), OUTSIDE, np.int32)  # their numbers
+        self.values = np.full((size, FAVOURITES), -np.inf, np.float32)
+        self.images = np.full((size, FAVOURITES), OUTSIDE, np.int32)
 
     def look_at(self, images: Array, first: int) -> None:
         """See images uint8 [N, 28, 28], whose numbers are `first`, `first` + 1, ..."""

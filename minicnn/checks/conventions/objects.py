@@ -43,7 +43,7 @@ STATISTICS = ("running", "moving", "avg", "ema")  # how the names of running ave
 INPUT_GRADIENTS = ("dinputs", "dinput", "dx", "dX", "grad_input")
 
 
-def methods_of(layer: Any) -> tuple[Callable, Callable] | None:
+def methods_of(layer: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
     """The methods forward and backward of an object, under one of their usual names."""
     for names in METHODS:
         forward, backward = (getattr(layer, name, None) for name in names)

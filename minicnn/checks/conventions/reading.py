@@ -44,6 +44,9 @@ class Reading:
 class ReadSubject(FunctionSubject):
     """What a `Reading` describes, for the gradient check."""
 
+    notes: list[str]
+    unchecked: str
+
     def __init__(self, reading: Reading, constants: Collection[str], dtype: type = np.float64) -> None:
         self._reading = reading
         constants = set(constants) - set(reading.accounted)
@@ -136,6 +139,9 @@ class Arguments:
 
     Only containers in which backward returned a gradient for some array are opened, once that is known.
     """
+
+    names: list[str]
+    inputs: list[Any]
 
     def __init__(self, names: Sequence[str], inputs: Sequence[Any]) -> None:
         self.names, self.inputs = list(names), [as_float64(a) for a in inputs]
