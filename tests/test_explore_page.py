@@ -263,17 +263,26 @@ def test_the_products_of_conv2_add_up_to_what_is_shown(page):
         )
 
 
+def names_down_to(page, last, **tolerance):
+    """The names on the way along the largest terms; at each, the sum by hand is the engine's number."""
+    names = [title(page)]
+    while not names[-1].startswith(last):
+        by_hand, engine = last_line(page)
+        assert by_hand == pytest.approx(engine, **tolerance)
+        names.append(follow(page))
+    return names
+
+
+def layers_of(names):
+    return [re.sub(r"\[.*", "", name) for name in names]
+
+
 def test_from_a_bar_one_comes_down_to_a_pixel(page):
     draw(page)
     wait_for_answer(page, 7)
     page.locator(".bar").nth(7).click()
-    names = [title(page)]
-    while not names[-1].startswith("image"):
-        by_hand, engine = last_line(page)
-        assert by_hand == pytest.approx(engine, rel=1e-5, abs=1e-5)
-        names.append(follow(page))
-    layers = [re.sub(r"\[.*", "", name) for name in names]
-    assert layers == [
+    names = names_down_to(page, "image", rel=1e-5, abs=1e-5)
+    assert layers_of(names) == [
         "softmax", "fc2", "relu", "fc1", "conv2.pool", "conv2.relu", "conv2",
         "conv1.pool", "conv1.relu", "conv1", "image",
     ]  # fmt: skip
@@ -453,13 +462,8 @@ def test_a_gradient_is_followed_from_a_pixel_up_to_the_scores(page):
     page.wait_for_function("() => document.querySelector('.strip h2').textContent.includes('∂L')")
     page.locator("canvas[data-stage='image']").click(position={"x": 58, "y": 30})
     page.wait_for_selector(".last-line")
-    names = [title(page)]
-    while not names[-1].startswith("∂L/∂fc2"):
-        by_hand, engine = last_line(page)
-        assert by_hand == pytest.approx(engine, rel=1e-3, abs=1e-6)
-        names.append(follow(page))
-    layers = [re.sub(r"\[.*", "", name) for name in names]
-    assert layers == [
+    names = names_down_to(page, "∂L/∂fc2", rel=1e-3, abs=1e-6)
+    assert layers_of(names) == [
         f"∂L/∂{name}"
         for name in (
             "image",

@@ -296,6 +296,12 @@ def test_a_folder_for_each_class_is_read(tmp_path, shape):
     assert_holds(data, images, (labels + 1) % 3)
 
 
+def test_folders_whose_names_are_numbers_come_first_and_in_their_order(tmp_path):
+    images, labels = make()
+    write_folders(tmp_path, images, labels, ("10", "9", "²"))
+    assert load_data(tmp_path).classes == ("9", "10", "²")
+
+
 def test_train_and_test_folders_are_the_split(tmp_path):
     (images, labels), (tests, answers) = make(), make(count=9, seed=1)
     write_folders(tmp_path / "train", images, labels)

@@ -87,25 +87,6 @@ def test_file_names_that_are_not_text_are_printed_and_drawn(capsys, data):
 # --- streams that are not a terminal's ---
 
 
-class Window:
-    """The stream of a graphical shell: a terminal by its own account, without a file behind it."""
-
-    def __init__(self):
-        self.text = ""
-
-    def write(self, text):
-        self.text += text
-
-    def flush(self):
-        pass
-
-    def isatty(self):
-        return True
-
-    def fileno(self):
-        raise io.UnsupportedOperation("fileno")
-
-
 class Bare:
     """As little of a stream as `print` needs."""
 
@@ -117,6 +98,16 @@ class Bare:
 
     def flush(self):
         pass
+
+
+class Window(Bare):
+    """The stream of a graphical shell: a terminal by its own account, without a file behind it."""
+
+    def isatty(self):
+        return True
+
+    def fileno(self):
+        raise io.UnsupportedOperation("fileno")
 
 
 @pytest.mark.parametrize("stream", [Window, Bare, lambda: None])

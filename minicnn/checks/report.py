@@ -119,6 +119,13 @@ class GradientReport:
     changed: list[str] = field(default_factory=list)
 
     @property
+    def row(self) -> str:
+        """What a table has for this check: arrays, compared, kinks, error and the verdict in a word."""
+        compared = sum(a.compared + a.directions for a in self.arrays)
+        verdict = self.verdict.split(":")[0]
+        return f"{len(self.arrays):<6}  {compared:<8}  {self.kinks:<5}  {self.error:.1e}  {verdict}"
+
+    @property
     def ok(self) -> bool:
         """Whether every gradient was tested and is correct."""
         return not self.unchecked and all(array.verdict == "ok" for array in self.arrays)

@@ -18,9 +18,9 @@ class State:
     """Generators and arrays as they were when this was made. Global random numbers are among them."""
 
     def __init__(self, parts: Iterable[Any]) -> None:
-        self._undo: list[Callable[[], None]] = [*_global_generators()]
+        self._undo: list[Callable[[], None]] = [*global_generators()]
         for part in parts:
-            self._undo.append(_remember(part))
+            self._undo.append(remember(part))
 
     def restore(self) -> None:
         """Put everything back."""
@@ -69,7 +69,7 @@ def _is_plain(owner: Any) -> bool:
     return home not in ("numpy", "torch", "jax", "jaxlib", "tensorflow", "numba", "minicnn")
 
 
-def _remember(part: Any) -> Callable[[], None]:
+def remember(part: Any) -> Callable[[], None]:
     """What puts it back."""
     if isinstance(part, np.random.Generator):
         before = part.bit_generator.state
@@ -88,7 +88,7 @@ def _remember(part: Any) -> Callable[[], None]:
     return lambda: part.update(copy)
 
 
-def _global_generators() -> Iterator[Callable[[], None]]:
+def global_generators() -> Iterator[Callable[[], None]]:
     """NumPy's and Python's own generators, and PyTorch's if a program uses it."""
     numpys, pythons = np.random.get_state(), random.getstate()
     yield lambda: np.random.set_state(numpys)

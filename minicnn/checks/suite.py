@@ -205,13 +205,7 @@ def run_gradcheck(layer: str | None = None, seed: int = 0, out: TextIO | None = 
     failed = []
     for check in checks:
         report = check.run(seed)
-        compared = sum(a.compared + a.directions for a in report.arrays)
-        print(
-            f"{check.what:<{width}}  {check.ops:<9}  {len(report.arrays):<6}  {compared:<8}  "
-            f"{report.kinks:<5}  {report.error:.1e}  {report.verdict.split(':')[0]}",
-            file=out,
-            flush=True,
-        )
+        print(f"{check.what:<{width}}  {check.ops:<9}  {report.row}", file=out, flush=True)
         if not report.ok:
             failed.append((check, report))
     for check, report in failed:

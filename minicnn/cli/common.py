@@ -97,9 +97,6 @@ def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
     announce_compilation(lambda: tell(COMPILING))
 
 
-ORIENTATION: dict[str, Any] = {"size": None, "transpose": False, "invert": False}  # options, and defaults
-
-
 def add_orientation(parser: Any) -> None:
     """Add the options that tell how the images of `--data` lie, without defaults."""
     suppressed = {"default": argparse.SUPPRESS}
@@ -112,13 +109,6 @@ def add_orientation(parser: Any) -> None:
     parser.add_argument(
         "--invert", action="store_true", help="the images are dark on light: invert them", **suppressed
     )
-
-
-def remarks(data: Dataset) -> list[str]:
-    """What looks wrong in a data set, though it may be right: for warnings."""
-    from minicnn.data.remarks import look
-
-    return look(data)
 
 
 def open_run(directory: str, data: str | None = None) -> Run:
@@ -165,11 +155,11 @@ def open_classifier(run: str) -> Sequential:
 def open_data(args: argparse.Namespace) -> Dataset:
     """The data set that `--data` and the options beside it name, or MNIST. Raises DataError."""
     from minicnn.data import load_data, load_mnist
+    from minicnn.runs.settings import ORIENTATION
 
     if args.data is None:
         return load_mnist()
-    oriented = {name: getattr(args, name, default) for name, default in ORIENTATION.items()}
-    return load_data(args.data, **oriented)
+    return load_data(args.data, **{name: value for name, value in vars(args).items() if name in ORIENTATION})
 
 
 def class_names(run: str, classes: int) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from minicnn.cli.common import add_command, add_orientation, expect_name, open_data, remarks
+from minicnn.cli.common import add_command, add_orientation, expect_name, open_data
 from minicnn.cli.terminal import UsageError, say, warn
 
 
@@ -15,6 +15,7 @@ def convert_command(args: argparse.Namespace) -> int:
     """Write the images and labels of a data set as IDX files into a new directory."""
     import numpy as np
 
+    from minicnn.data import remarks
     from minicnn.data.idx import idx_header
     from minicnn.storage.files import make_directory, write_whole
 
@@ -27,7 +28,7 @@ def convert_command(args: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(error) from None
     say(f"found {data}")
-    for line in remarks(data):
+    for line in remarks.look(data):
         warn(line)
     if len(data.classes) > 256:
         raise UsageError(f"{args.data}: IDX files have bytes for labels, got {len(data.classes)} classes")

@@ -22,7 +22,6 @@ from minicnn.cli.common import (
     expect_name,
     open_network,
     prepare_kernels,
-    remarks,
     result,
 )
 from minicnn.cli.interrupts import answered
@@ -159,6 +158,8 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
 
 
 def _print_start(run: Run, quiet: bool) -> None:
+    from minicnn.data import remarks
+
     if quiet:
         return
     settings, data = run.settings, run.data
@@ -166,7 +167,7 @@ def _print_start(run: Run, quiet: bool) -> None:
     say(f"minicnn {__version__}: {len(data.train)} training and {len(data.test)} test images of {source}")
     if settings.data is not None:
         say(f"found {data}")
-        for line in remarks(data):
+        for line in remarks.look(data):
             warn(line)
     constant = settings.schedule == "constant"
     varies = not constant or settings.warmup

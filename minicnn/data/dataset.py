@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -74,7 +75,7 @@ def load_data(
     side; `transpose` swaps rows and columns, as EMNIST's files need it; `invert` turns dark on light into
     light on dark. Raises `DataError`, in one line, for anything wrong.
     """
-    if not isinstance(path, (str, Path)) and not hasattr(path, "__fspath__"):
+    if not isinstance(path, (str, os.PathLike)):
         raise TypeError(f"path: expected a path, got {path!r}")
     found = find_data(Path(path), size)
     for part in (found.train, found.validation, found.test):

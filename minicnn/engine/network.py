@@ -27,7 +27,7 @@ from minicnn.engine.parameters import (
 from minicnn.storage.checksummed import read_checksummed, write_checksummed
 from minicnn.storage.names import printable
 from minicnn.storage.outputs import expect_output
-from minicnn.storage.tensors import name_some
+from minicnn.storage.tensors import is_finite_array, name_some
 
 CHUNK = 200  # images that predict works on at once: their feature maps still fit a processor's cache
 
@@ -208,7 +208,7 @@ class Sequential:
         images = np.asarray(images)
         if images.dtype != np.uint8 and images.dtype.kind != "f":
             raise TypeError(f"images: expected uint8 or floats, got {images.dtype}")
-        if images.dtype != np.uint8 and not np.isfinite(images).all():
+        if images.dtype != np.uint8 and not is_finite_array(images):
             raise ValueError("images: expected finite numbers, got NaN or infinity")
         shape = self.input_shape
         if images.dtype == np.uint8 and shape[-1] == 1 and images.ndim == len(shape):

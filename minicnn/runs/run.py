@@ -14,7 +14,6 @@ import ctypes
 import dataclasses
 import functools
 import hashlib
-import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -50,9 +49,10 @@ from minicnn.runs.directory import (
     write_config,
     writing,
 )
-from minicnn.runs.settings import Settings, is_integer, is_number, require
+from minicnn.runs.settings import ORIENTATION, Settings, is_integer, is_number, require
 from minicnn.runs.signals import StopSignals
 from minicnn.storage.files import PathLike, write_whole
+from minicnn.storage.tensors import is_finite_array
 from minicnn.tutorial import Diverged, softmax_regression, training_steps, tutorial_network
 
 SAVE_EVERY = 10.0  # seconds between checkpoints: what a crash may cost
@@ -280,7 +280,7 @@ class Run:
         began = time.monotonic()
         arrays = self._arrays()
         for name, array in arrays.items():
-            if not (array.min() > -math.inf and array.max() < math.inf):  # false for NaN, too
+            if not is_finite_array(array):
                 raise Diverged(self.step, f"{name} is no longer finite")
         with writing(self.directory):
             checkpoint.save(self.directory, arrays, self._facts())
@@ -390,11 +390,7 @@ def load_dataset(settings: Settings) -> Dataset:
     """The data set that the settings name. Raises DataError."""
     if settings.data is None:
         return load_mnist()
-    oriented: dict[str, Any] = {
-        "size": settings.size,
-        "transpose": settings.transpose,
-        "invert": settings.invert,
-    }
+    oriented: dict[str, Any] = {name: getattr(settings, name) for name in ORIENTATION}
     return load_data(settings.data, settings.seed, **oriented)
 
 

@@ -25,6 +25,9 @@ BELOW = {  # from 0, and less than this
 }  # fmt: skip
 
 
+ORIENTATION = ("size", "transpose", "invert")  # how the images of `data` lie: arguments of `load_data`
+
+
 @dataclass(frozen=True)
 class Settings(Recipe):
     """All that decides what a run computes: a recipe, and which network on which data from which seed.
@@ -63,8 +66,8 @@ class Settings(Recipe):
         fits = self.size is None or (is_integer(self.size) and 8 <= self.size <= 64)
         require(fits, "size", "an integer from 8 to 64", self.size)
         if self.data is None:
-            for name, default in (("size", None), ("transpose", False), ("invert", False)):
-                value = getattr(self, name)
+            for name in ORIENTATION:
+                value, default = getattr(self, name), getattr(Settings, name)
                 require(value == default, name, f"{default} for MNIST, which is built in", value)
         fits = self.data is None or (isinstance(self.data, str) and self.data != "")
         require(fits, "data", "a path", self.data)

@@ -8,12 +8,13 @@ dictionaries and lists, the numbers in its arrays, the states of its generators,
 from __future__ import annotations
 
 import inspect
-import random
 import types
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import numpy as np
+
+from minicnn.checks.state import global_generators, remember
 
 
 class Memory:
@@ -21,39 +22,34 @@ class Memory:
 
     def __init__(self, owner: Any) -> None:
         self._containers: list[tuple[dict | list, Any]] = []
-        self._arrays: list[tuple[np.ndarray, np.ndarray]] = []
-        self._generators: list[tuple[Any, Any]] = []
+        self._numbers: list[tuple[Any, Callable[[], None]]] = []  # arrays and generators
         for _, part in reachable(owner):
             if isinstance(part, np.ndarray):
                 if part.flags.writeable and part.dtype != object:
-                    self._arrays.append((part, part.copy()))
+                    self._numbers.append((part, remember(part)))
             elif isinstance(part, np.random.Generator):
-                self._generators.append((part.bit_generator, part.bit_generator.state))
+                self._numbers.append((part, remember(part)))
             elif isinstance(part, dict | list):
                 self._containers.append((part, part.copy()))
             elif (attributes := getattr(part, "__dict__", None)) is not None:
                 self._containers.append((attributes, dict(attributes)))
-        self._global = random.getstate(), np.random.get_state()
+        self._global = list(global_generators())
 
     def leave(self, varied: Collection[np.ndarray]) -> None:
         """From now on, leave the numbers in these arrays as they are; that they are held is restored."""
         ids = {id(array) for array in varied}
-        self._arrays = [(array, numbers) for array, numbers in self._arrays if id(array) not in ids]
+        self._numbers = [(part, undo) for part, undo in self._numbers if id(part) not in ids]
 
     def restore(self) -> None:
-        """Put everything back."""
+        """Put everything back, and take away what was added."""
         for container, before in self._containers:
             if isinstance(container, dict):
                 container.clear()
                 container.update(before)
             else:
                 container[:] = before
-        for array, numbers in self._arrays:
-            array[...] = numbers
-        for generator, state in self._generators:
-            generator.state = state
-        random.setstate(self._global[0])
-        np.random.set_state(self._global[1])
+        for undo in (*(undo for _, undo in self._numbers), *self._global):
+            undo()
 
 
 def reachable(owner: Any) -> Iterator[tuple[str, Any]]:

@@ -66,13 +66,7 @@ def _check_all(found: list[Found], seed: int, out: TextIO) -> bool:
             print(f"{one.name:<{width}}  {family:<24}  {'':<32}  {verdict}", file=out, flush=True)
             failed.append((one.name, text))
             continue
-        compared = sum(a.compared + a.directions for a in report.arrays)
-        print(
-            f"{one.name:<{width}}  {family:<24}  {len(report.arrays):<6}  {compared:<8}  {report.kinks:<5}  "
-            f"{report.error:.1e}  {report.verdict.split(':')[0]}",
-            file=out,
-            flush=True,
-        )
+        print(f"{one.name:<{width}}  {family:<24}  {report.row}", file=out, flush=True)
         if not report.ok:
             guessed = "" if family == STATED else f"\n{_called_with(report, family)}"
             failed.append((one.name, f"{report}{guessed}"))

@@ -73,8 +73,6 @@ def _in_directory(path: Path, size: int | None) -> Found:
     for directory in nested:
         if directory.is_dir() and sets_in(directory):
             return find_idx(directory)
-    if found := find_cifar(path):
-        return found
     for directory in (path, *(p for p in sorted(path.iterdir()) if p.is_dir())):
         if found := find_cifar(directory):
             return found

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
@@ -58,7 +59,7 @@ def stream_csv(path: Path) -> Iterator[Table]:
             expected = "a label and a square number of pixels, such as 784"
             raise DataError.about(path, "wrong number of columns", expected, columns)
         row = 1 + (header is not None)
-        for chunk in _with(first, lines):
+        for chunk in chain([first] if first else [], lines):
             values = _parse(chunk, columns, path, row)
             pixels = _pixels(values, kept, path, row).reshape(-1, side, side)
             yield Table(pixels, values[:, label].astype(np.int64) if label is not None else None)
@@ -73,12 +74,6 @@ def _pixels(values: np.ndarray, kept: list[int], path: Path, row: int) -> np.nda
         place = f"row {row + where}, column {kept[column] + 1}"
         raise DataError.about(path, place, "a number from 0 to 255", int(taken[where, column]))
     return taken.astype(np.uint8)
-
-
-def _with(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from rest
 
 
 def _chunks(file: Source) -> Iterator[bytes]:

@@ -47,9 +47,7 @@ def find_folders(directory: Path, size: int | None) -> Found | None:
         if len(folders) < 2:
             return None
         parts = {"train": folders}
-    names = sorted(
-        parts["train"], key=lambda name: (not name.isdigit(), int(name) if name.isdigit() else 0, name)
-    )
+    names = sorted(parts["train"], key=_numbers_first)
     read = {which: _read(folders, names, size, directory) for which, folders in parts.items()}
     colour = any(part.images.ndim == 4 for part in read.values())
     read = {which: _in_colour(part) if colour else part for which, part in read.items()}
