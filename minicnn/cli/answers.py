@@ -1,7 +1,9 @@
 """What `predict` answers: for pictures one by one, and as the files that `--to` writes.
 
-ImageId,Label                                        a row for each image of a data set, as Kaggle wants it
-file,answer,probability,second,probability,...       a row for each picture
+    ImageId,Label                                     a row for each image of a data set (for Kaggle)
+    file,answer,probability,second,probability,...    a row for each picture
+
+A file appears when all of its answers are there.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """In whatever convention gradients were written: read as the one that is checked.
 
-names.py       how people name gradients, caches, outputs
-results.py     which of the gradients returned belongs to which array
-functions.py   pairs of functions, losses that return their gradient, a function and its derivative
-objects.py     layers that keep parameters and gradients in attributes, dictionaries or lists
-holders.py     where objects keep them
-models.py      networks with a method `loss`
-memory.py      all that an object holds, remembered and put back
-of_torch.py    PyTorch;  of_jax.py  JAX: only for who passes them
-reading.py     what all of these become
+    names.py       how people name gradients, caches, outputs
+    results.py     which of the gradients returned belongs to which array
+    functions.py   pairs of functions, losses that return their gradient, a function and its derivative
+    objects.py     layers that keep parameters and gradients in attributes, dictionaries or lists
+    holders.py     where objects keep them
+    models.py      networks with a method `loss`
+    memory.py      all that an object holds, remembered and put back
+    of_torch.py    PyTorch;  of_jax.py  JAX: only for who passes them
+    reading.py     what all of these become
 
 Nothing is guessed unsaid: what was recognised stands in the report's lines "read as: ...".
 """
@@ -28,7 +28,7 @@ from minicnn.checks.conventions.objects import methods_of, read_object
 from minicnn.checks.conventions.of_jax import of_jax, read_jax
 from minicnn.checks.conventions.of_torch import of_torch, read_torch
 from minicnn.checks.conventions.reading import Reading, ReadSubject
-from minicnn.checks.state import State
+from minicnn.checks.state import State, is_ours
 from minicnn.checks.subject import Subject
 from minicnn.checks.subjects import FunctionSubject, LayerSubject
 from minicnn.engine.losses import SoftmaxCrossEntropy
@@ -68,7 +68,7 @@ def _declares_itself(subject: Any, parameters: Mapping[str, str] | None) -> bool
     """Whether it is a layer whose parameters are declared: ours, or named, or with .value and .grad."""
     if isinstance(subject, tuple | type) or methods_of(subject) is None or of_torch(subject, ()):
         return False
-    if isinstance(subject, SoftmaxCrossEntropy) or (hasattr(subject, "astype") and hasattr(subject, "state")):
+    if isinstance(subject, SoftmaxCrossEntropy) or is_ours(subject):
         return True
     if parameters is not None:
         return hasattr(subject, "forward") and hasattr(subject, "backward")

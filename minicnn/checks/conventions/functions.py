@@ -1,10 +1,12 @@
 """Functions: pairs of forward and backward, losses with their gradient, a function and its derivative.
 
-out, cache = affine_forward(x, w, b)      dx, dw, db = affine_backward(dout, cache)
-h, c, cache = step_forward(x, h, c, W)    dx, dh, dc, dW = step_backward(dh, dc, cache)
-y = relu(x)                               dx = relu_backward(dy, x)
-y = sigmoid(x)                            sigmoid_prime(x), the derivative of each entry
-loss, dx = softmax_loss(x, labels)        loss, grads = model.loss(x, labels), with model.params
+    out, cache = affine_forward(x, w, b)      dx, dw, db = affine_backward(dout, cache)
+    h, c, cache = step_forward(x, h, c, W)    dx, dh, dc, dW = step_backward(dh, dc, cache)
+    y = relu(x)                               dx = relu_backward(dy, x)
+    y = sigmoid(x)                            sigmoid_prime(x), the derivative of each entry
+    loss, dx = softmax_loss(x, labels)        loss, grads = model.loss(x, labels), with model.params
+
+What wants to be called otherwise is refused, with the pair to write.
 """
 
 from __future__ import annotations

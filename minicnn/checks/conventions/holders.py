@@ -1,10 +1,12 @@
 """Where an object of another make keeps its parameters, and where their gradients.
 
-layer.params = {"W": W}, layer.grads = {"W": dW}       by key
-layer.params = [W, b],   layer.grads = [dW, db]        in parallel, nested or not
-layer.W, layer.dW        layer.weights, layer.dweights        attributes
-net.layers = [...]       the same in each part
-p.data, p.grad           objects in a list called parameters or params
+    layer.params = {"W": W}, layer.grads = {"W": dW}       by key
+    layer.params = [W, b],   layer.grads = [dW, db]        in parallel, nested or not
+    layer.W, layer.dW        layer.weights, layer.dweights        attributes
+    net.layers = [...]       the same in each part
+    p.data, p.grad           objects in a list called parameters or params
+
+What is found in none of these places is not varied, and the report says so.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What is wrong with a wrong gradient: what people usually get wrong, tried one after the other.
 
-evidence.py    the true gradient, output by output
-whole.py       zero, a factor, a sign, transposed, shifted, exchanged, another upstream gradient
-terms.py       a missing or doubled term, a sum over other axes, a factor of each channel
-places.py      a border, ties, one input, a mask, what overlaps
+    evidence.py    the true gradient, output by output
+    whole.py       zero, a factor, a sign, transposed, shifted, exchanged, another upstream gradient
+    terms.py       a missing or doubled term, a sum over other axes, a factor of each channel
+    places.py      a border, ties, one input, a mask, what overlaps
 
 A diagnosis is given only if it explains every entry that was looked at. It is a hint: the verdict does not
 depend on it.

@@ -1,7 +1,9 @@
 """What has a backward in a file: pairs of functions, losses, layers. Found by their names.
 
-affine_forward, affine_backward     relu, relu_backward      sigmoid, sigmoid_prime
-softmax_loss                        a class or an object with forward and backward
+    affine_forward, affine_backward     relu, relu_backward      sigmoid, sigmoid_prime
+    softmax_loss                        a class or an object with forward and backward
+
+The file is run for that.
 """
 
 from __future__ import annotations
