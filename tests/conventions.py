@@ -163,6 +163,37 @@ class MeanSquares:
         return 2 * (predicted - actual)
 
 
+class SquaresOfForward:
+    def forward(self, y_pred, y_true):
+        return ((y_pred - y_true) ** 2).mean()
+
+    def backward(self, y_pred, y_true):
+        return 2 * (y_pred - y_true) / y_pred.size
+
+
+class CrossEntropyOfProbabilities:
+    """Its forward gives a loss for each sample, which is not what backward is the gradient of."""
+
+    def forward(self, probabilities, y_true):
+        return -np.log(probabilities[np.arange(len(y_true)), y_true])
+
+    def calculate(self, probabilities, y_true):
+        return self.forward(probabilities, y_true).mean()
+
+    def backward(self, dvalues, y_true):
+        self.dinputs = np.zeros_like(dvalues)
+        rows = np.arange(len(y_true))
+        self.dinputs[rows, y_true] = -1 / dvalues[rows, y_true] / len(y_true)
+
+
+class Softplus:
+    def forward(self, x):
+        return np.log1p(np.exp(x))
+
+    def backward(self, dout, x):
+        return dout / (1 + np.exp(-x))
+
+
 class TwoLayers:
     """loss returns grads as well."""
 
@@ -452,6 +483,8 @@ RIGHT = {
     ),
     "a loss with its gradient": (lambda: (softmax_loss, X[:, :3], LABELS), ["x"]),
     "a loss object": (lambda: (MeanSquares(), X, X**2), ["predicted"]),
+    "a loss object with forward": (lambda: (SquaresOfForward(), X, X**2), ["y_pred"]),
+    "the input as an argument of backward": (lambda: (Softplus(), X), ["x"]),
     "a network with a loss": (lambda: (TwoLayers(), X, LABELS), ["W1", "b1", "W2"]),
     "a network with loss and gradient": (lambda: (WithGradient(), X, LABELS), ["W1", "b1", "W2"]),
     "params and grads as lists": (lambda: (Lists(), X), ["x", "params[0]", "params[1]"]),
@@ -480,4 +513,10 @@ def bound():
     return (layer.forward, layer.backward), X
 
 
+def bound_loss():
+    loss = CrossEntropyOfProbabilities()
+    return (loss.calculate, loss.backward), sigmoid(X[:, :3]), LABELS
+
+
 RIGHT["bound methods"] = bound, ["x", "W", "b"]
+RIGHT["bound methods of a loss"] = bound_loss, ["probabilities"]

@@ -82,7 +82,7 @@ def test_batch_norm_of_values_of_any_size(scale, shift):
     x = scale * normal(6, 3) + shift
     assert not gradient_check((normed, normed_backward), x).wrong
     report = gradient_check((normed, lambda dy, cache: 1.01 * normed_backward(dy, cache)), x)
-    assert report.wrong or shift == 1e9 and not report.ok  # there, x keeps seven digits
+    assert report.wrong or (shift == 1e9 and not report.ok)  # there, x keeps seven digits
 
 
 def test_a_bias_before_batch_norm_has_gradient_0_and_is_ok():

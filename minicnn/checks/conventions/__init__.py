@@ -3,6 +3,7 @@
     names.py       how people name gradients, caches, outputs
     results.py     which of the gradients returned belongs to which array
     functions.py   pairs of functions, losses that return their gradient, a function and its derivative
+    methods.py     how the methods forward and backward of an object are called
     objects.py     layers that keep parameters and gradients in attributes, dictionaries or lists
     holders.py     where objects keep them
     models.py      networks with a method `loss`
@@ -22,9 +23,10 @@ from typing import Any
 import numpy as np
 
 from minicnn.checks.conventions.functions import name_of, read_loss, read_pair
+from minicnn.checks.conventions.methods import methods_of
 from minicnn.checks.conventions.models import is_model, read_loss_object, read_model
 from minicnn.checks.conventions.names import required
-from minicnn.checks.conventions.objects import methods_of, read_object
+from minicnn.checks.conventions.objects import read_object
 from minicnn.checks.conventions.of_jax import of_jax, read_jax
 from minicnn.checks.conventions.of_torch import of_torch, read_torch
 from minicnn.checks.conventions.reading import Reading, ReadSubject
@@ -136,7 +138,7 @@ def _read(
         forward, backward = subject
         owner = getattr(forward, "__self__", None)
         if owner is not None and owner is getattr(backward, "__self__", None) and methods_of(owner):
-            return read_object(owner, inputs, training, parameters, constants)
+            return read_object(owner, inputs, training, parameters, constants, (forward, backward))
         return read_pair(forward, backward, inputs, constants)
     if isinstance(subject, type):
         raise TypeError(

@@ -1,101 +1,25 @@
 """Objects of other makes: layers and networks that keep parameters and gradients in their own way.
 
-    y = layer.forward(x)             dx = layer.backward(dy)
-    y, cache = layer.forward(x)      dx = layer.backward(dy, cache), or (dx, dW, db), or (dx, [dW, db])
-    layer.forward(x) sets .output    layer.backward(dy) sets .dinputs
-    layer.backward(dy, learning_rate) moves its parameters at once
-
+How forward and backward are called is in methods.py; this file finds the parameters and their gradients.
 Running averages, caches and random generators are put back before every forward, and all of it at the end.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from minicnn.checks.conventions.functions import argument_names
 from minicnn.checks.conventions.holders import Held, find_parameters
 from minicnn.checks.conventions.memory import Memory, float_arrays, make_double
-from minicnn.checks.conventions.names import (
-    LEARNING_RATES,
-    OUTPUTS,
-    TRAINING,
-    find_gradient,
-    positional,
-    required,
-    returned_names,
-)
+from minicnn.checks.conventions.methods import Method, Methods, methods_of
+from minicnn.checks.conventions.names import find_gradient
 from minicnn.checks.conventions.reading import Reading, as_float64, is_float
-from minicnn.checks.conventions.results import Leaf, fits, leaves, matched
+from minicnn.checks.conventions.results import fits, matched
 
-METHODS = (
-    ("forward", "backward"),
-    ("__call__", "backward"),
-    ("forward_pass", "backward_pass"),
-    ("fprop", "bprop"),
-    ("forward", "backprop"),
-    ("forward_propagation", "backward_propagation"),
-)
 STATISTICS = ("running", "moving", "avg", "ema")  # how the names of running averages begin
-INPUT_GRADIENTS = ("dinputs", "dinput", "dx", "dX", "grad_input")
-
-
-def methods_of(layer: Any) -> tuple[Callable[..., Any], Callable[..., Any]] | None:
-    """The methods forward and backward of an object, under one of their usual names."""
-    for names in METHODS:
-        forward, backward = (getattr(layer, name, None) for name in names)
-        if callable(forward) and callable(backward):
-            return forward, backward
-    return None
-
-
-class _Layer:
-    """One object, and how its methods are called."""
-
-    def __init__(self, layer: Any, count: int, training: bool) -> None:
-        methods = methods_of(layer)
-        assert methods is not None
-        self.layer, (self._forward, self._backward) = layer, methods
-        takes = positional(self._forward)
-        self._options = {name: training for name in TRAINING if name in takes}
-        self.names = argument_names(self._forward, count)
-        accepted = positional(self._backward)
-        self.rate = next((n for n in accepted[1:] if n.lower() in LEARNING_RATES), None)
-        self._arguments = len(required(self._backward) or accepted[:1]) if accepted else 0
-        self.returned = returned_names(self._backward)
-
-    def forward(self, inputs: Sequence[Any]) -> tuple[Any, Any]:
-        """The output and, of a layer that returns it, the cache."""
-        y = self._forward(*inputs, **self._options)
-        if y is None:
-            y = next((getattr(self.layer, n) for n in OUTPUTS if hasattr(self.layer, n)), None)
-            if y is None:
-                raise TypeError(
-                    f"{type(self.layer).__name__}.forward: expected an output, got None, and none in "
-                    f"{', '.join(OUTPUTS[:4])}; let it return y"
-                )
-        if isinstance(y, tuple) and len(y) == 2 and self._arguments >= 2 and self.rate is None:
-            return y
-        return y, None
-
-    def backward(self, dy: Any, cache: Any) -> list[Leaf]:
-        """The gradients that it returned, or those of the inputs that it left in attributes."""
-        if self.rate is not None:
-            result = self._backward(dy, **{self.rate: 1.0})
-        elif self._arguments >= 2:
-            result = self._backward(dy, cache)
-        else:
-            result = self._backward(dy) if positional(self._backward) else self._backward()
-        if result is not None:
-            return leaves(result)
-        held = getattr(self.layer, "__dict__", {})
-        labels = [find_gradient(n, [k for k in held if k != n]) for n in self.names]
-        if len(labels) == 1 and labels[0] is None:
-            labels = [next((n for n in INPUT_GRADIENTS if n in held), None)]
-        return [(None, held[label]) for label in labels if label is not None]
 
 
 def read_object(
@@ -104,11 +28,18 @@ def read_object(
     training: bool,
     named: Mapping[str, str] | None,
     constants: Collection[str] = (),
+    methods: tuple[Method, Method] | None = None,
 ) -> Reading:
-    """Read an object with forward and backward, after a trial of each; all is put back at the end."""
+    """Read an object with forward and backward, after a trial of each; all is put back at the end.
+
+    `methods` are these two, if they have other names than the usual ones.
+    """
     beginning = Memory(layer)
+    chosen = methods or methods_of(layer)
+    assert chosen is not None
     try:
-        return _Trial(layer, inputs, training, named, constants).reading(beginning)
+        call = Methods(layer, *chosen, len(inputs), training)
+        return _Trial(layer, call, inputs, named, constants).reading(beginning)
     except BaseException:
         beginning.restore()
         raise
@@ -120,13 +51,12 @@ class _Trial:
     def __init__(
         self,
         layer: Any,
+        call: Methods,
         inputs: Sequence[Any],
-        training: bool,
         named: Mapping[str, str] | None,
         constants: Collection[str],
     ) -> None:
-        self.layer, self.named, self.constants = layer, named, constants
-        self.call = _Layer(layer, len(inputs), training)
+        self.layer, self.call, self.named, self.constants = layer, call, named, constants
         self.inputs = [as_float64(a) for a in inputs]
         self.floats = {n: a.shape for n, a in zip(self.call.names, self.inputs, strict=True) if is_float(a)}
         self.notes: list[str] = []
@@ -142,6 +72,8 @@ class _Trial:
         dy = np.random.default_rng(0).uniform(0.5, 1.5, np.shape(self.y))
         before = {path: array.copy() for path, array in float_arrays(layer).items()}
         self.claimed = self.call.backward(dy if np.ndim(self.y) else 1.0, cache)
+        if self.call.how:
+            self.notes.append(self.call.how)
         self.held = self._find(before)
 
     def _fresh(self) -> list[Any]:
@@ -245,6 +177,7 @@ class _Trial:
             "none of that shape",
             self.notes,
             unchecked,
+            is_number=np.ndim(self.y) == 0 and not isinstance(self.y, tuple),
             accounted=set(self.constants) & set(float_arrays(self.layer)),
             before_each=self.start.restore,
             put_back=beginning.restore,

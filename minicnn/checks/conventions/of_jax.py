@@ -1,4 +1,4 @@
-"""JAX: functions of arrays, with `custom_vjp` or without, on the CPU, in float64.
+"""JAX: functions of arrays, with `custom_vjp` or without, on the CPU.
 
 JAX is never imported from here: who passes something of it has imported it.
 """
@@ -17,45 +17,50 @@ from minicnn.checks.conventions.reading import Reading
 
 
 def of_jax(subject: Any, inputs: Sequence[Any]) -> bool:
-    """Whether the subject is a function that JAX has made, or some input a JAX array."""
+    """Whether the subject is a function that JAX has made, or a JAX array is among the inputs."""
     jax: Any = sys.modules.get("jax")
     if jax is None or not hasattr(jax, "Array"):
         return False
-    if any(isinstance(a, jax.Array) for a in inputs):
+    if any(isinstance(a, jax.Array) for a in jax.tree_util.tree_leaves(list(inputs))):
         return True
     return type(subject).__module__.split(".")[0] in ("jax", "jaxlib")
 
 
 def read_jax(subject: Any, inputs: Sequence[Any]) -> Reading:
-    """Read it as a pair of functions; its backward is `jax.vjp`, which calls the one written by hand."""
+    """Read it as a pair of functions; its backward is `jax.vjp`, which calls the one written by hand.
+
+    Inputs and outputs may be trees (dictionaries, lists, tuples) of arrays.
+    """
     jax: Any = sys.modules["jax"]
-    values = [_to_numpy(jax, a) for a in inputs]
-    names = argument_names(subject, len(inputs))
+    tree: Any = jax.tree_util
+    found, structure = tree.tree_flatten_with_path(tuple(inputs))
+    arguments = argument_names(subject, len(inputs))
+    names = [arguments[path[0].idx] + tree.keystr(path[1:]) for path, _ in found]
+    values = [_to_numpy(jax, leaf) for _, leaf in found]
     varied = [k for k, a in enumerate(values) if isinstance(a, np.ndarray) and a.dtype.kind == "f"]
 
     def forward(*flat: Any) -> tuple[Any, Any]:
         def of_floats(*floats: Any) -> Any:
-            arguments = list(flat)
+            leaves = list(flat)
             for k, a in zip(varied, floats, strict=True):
-                arguments[k] = a
-            return subject(*arguments)
+                leaves[k] = a
+            return subject(*tree.tree_unflatten(structure, leaves))
 
         with _double(jax), jax.default_device(jax.devices("cpu")[0]):
             y, vjp = jax.vjp(of_floats, *(jax.numpy.asarray(flat[k]) for k in varied))
-        several = isinstance(y, tuple | list)
-        return (tuple(map(np.array, y)) if several else np.array(y)), (vjp, y)
+        outputs, form = tree.tree_flatten(y)
+        plain = tuple(map(np.array, outputs))
+        return (plain if len(plain) > 1 else plain[0]), (vjp, form)
 
     def backward(dy: Any, cache: Any) -> dict[str, Any]:
-        vjp, y = cache
+        vjp, form = cache
+        parts = dy if isinstance(dy, tuple) else (dy,)
         with _double(jax), jax.default_device(jax.devices("cpu")[0]):
-            if isinstance(y, tuple | list):
-                found = vjp(type(y)(map(jax.numpy.asarray, dy)))
-            else:
-                found = vjp(jax.numpy.asarray(dy))
-        return {names[k]: np.array(g) for k, g in zip(varied, found, strict=True)}
+            claimed = vjp(tree.tree_unflatten(form, map(jax.numpy.asarray, parts)))
+        return {names[k]: np.array(g) for k, g in zip(varied, claimed, strict=True)}
 
     floats = {names[k] for k in varied}
-    note = "read as: JAX, on the CPU in float64"
+    note = "read as: JAX, on the CPU"
     return Reading(name_of(subject), names, values, forward, backward, floats, notes=[note])
 
 

@@ -1,4 +1,4 @@
-"""PyTorch: functions of tensors, subclasses of `torch.autograd.Function`, modules; on the CPU, in float64.
+"""PyTorch: functions of tensors, subclasses of `torch.autograd.Function`, modules; on the CPU.
 
 Torch is never imported from here: who passes something of it has imported it.
 """
@@ -100,9 +100,7 @@ def read_torch(subject: Any, inputs: Sequence[Any], training: bool) -> Reading:
     floats = {
         n for n, a in zip(everything, flat, strict=True) if isinstance(a, np.ndarray) and a.dtype.kind == "f"
     }
-    return Reading(
-        name, everything, flat, forward, backward, floats, notes=["read as: PyTorch, on the CPU in float64"]
-    )
+    return Reading(name, everything, flat, forward, backward, floats, notes=["read as: PyTorch, on the CPU"])
 
 
 def _to_numpy(torch: Any, a: Any) -> Any:

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from minicnn.checks.conventions.memory import float_arrays
+from minicnn.checks.conventions.methods import METHODS, methods_of
 from minicnn.checks.conventions.models import is_model
-from minicnn.checks.conventions.objects import METHODS, methods_of
 from minicnn.checks.files.guesses import Unknown, guesses
 
 EXAMPLES = "gradcheck_examples"
