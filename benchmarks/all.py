@@ -16,8 +16,15 @@ from typing import Any
 from common import HERE, RESULTS, Table, machine_line
 
 ORDER = ("step", "inference", "ladder", "tile", "winograd", "scaling", "start", "memory")
-# Trainings, which take hours and are started one by one; RESULTS.md has those that were measured.
-TRAININGS = ("recipe-fast", "accuracy-fast", "accuracy-tutorial", "accuracy-best", "accuracy-softmax")
+# What takes long and is started by itself; RESULTS.md has those that were measured.
+TRAININGS = (
+    "gradient_checkers",
+    "recipe-fast",
+    "accuracy-fast",
+    "accuracy-tutorial",
+    "accuracy-best",
+    "accuracy-softmax",
+)
 
 
 def main() -> int:
