@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from typing import ClassVar
 
 import numpy as np
@@ -27,7 +28,13 @@ class Minicnn(Engine):
 
         set_threads(threads)
         self._train_step = minicnn.train_step
-        self.network = minicnn.tutorial_network(keep_prob=keep_prob, fused=self.fused)
+        side = 4 * math.isqrt(len(parameters["fc1.weight"]) // 64)
+        self.network = minicnn.tutorial_network(
+            keep_prob=keep_prob,
+            fused=self.fused,
+            input_shape=(side, side, parameters["conv1.weight"].shape[2]),
+            classes=parameters["fc2.bias"].size,
+        )
         self.network.load_values(parameters)
         self.loss = minicnn.SoftmaxCrossEntropy("sum")
         self.optimizer = minicnn.Adam(self.network.parameters(), learning_rate)

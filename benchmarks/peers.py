@@ -24,6 +24,7 @@ import argparse
 import contextlib
 import importlib
 import inspect
+import math
 import os
 import shutil
 import statistics
@@ -41,16 +42,22 @@ import numpy as np
 
 Parameters = dict[str, np.ndarray]
 
-SHAPES: dict[str, tuple[int, ...]] = {
-    "conv1.weight": (5, 5, 1, 32),
-    "conv1.bias": (32,),
-    "conv2.weight": (5, 5, 32, 64),
-    "conv2.bias": (64,),
-    "fc1.weight": (3136, 1024),
-    "fc1.bias": (1024,),
-    "fc2.weight": (1024, 10),
-    "fc2.bias": (10,),
-}
+
+def shapes_for(side: int = 28, channels: int = 1, classes: int = 10) -> dict[str, tuple[int, ...]]:
+    """The shapes of the parameters, for images [side, side, channels]; side is a multiple of 4."""
+    return {
+        "conv1.weight": (5, 5, channels, 32),
+        "conv1.bias": (32,),
+        "conv2.weight": (5, 5, 32, 64),
+        "conv2.bias": (64,),
+        "fc1.weight": ((side // 4) ** 2 * 64, 1024),
+        "fc1.bias": (1024,),
+        "fc2.weight": (1024, classes),
+        "fc2.bias": (classes,),
+    }
+
+
+SHAPES = shapes_for()
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 
 # glibc keeps freed memory instead of returning it to the kernel, and asks for huge pages: a few
@@ -109,18 +116,18 @@ class Engine(ABC):
 
     @abstractmethod
     def step(self, x: np.ndarray, labels: np.ndarray) -> float:
-        """One training step on float32 x [N, 28, 28, 1], int64 labels [N]; the loss before it."""
+        """One training step on float32 x [N, H, W, C], int64 labels [N]; the loss before it."""
 
     @abstractmethod
     def predict(self, x: np.ndarray) -> np.ndarray:
-        """The logits [N, 10], with dropout off."""
+        """The logits [N, classes], with dropout off."""
 
     @abstractmethod
     def parameters(self) -> Parameters:
         """Copies of the parameters, in minicnn's layout."""
 
     def feed(self, x: np.ndarray, labels: np.ndarray) -> None:
-        """Keep batches x [M, N, 28, 28, 1] and labels [M, N] for `time_steps`."""
+        """Keep batches x [M, N, H, W, C] and labels [M, N] for `time_steps`."""
         self._batches = list(zip(x, labels, strict=True))
         self._turn = 0
 
@@ -170,12 +177,14 @@ class PyTorch(Engine):
 
         torch.set_num_threads(threads)
         torch.set_float32_matmul_precision("highest")
-        self.torch = torch
+        self.torch, self.names = torch, list(parameters)
+        channels, inputs = parameters["conv1.weight"].shape[2], parameters["fc1.weight"].shape[0]
+        classes = parameters["fc2.bias"].size
         self.model = nn.Sequential(
-            nn.Conv2d(1, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
+            nn.Conv2d(channels, 32, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2),
             nn.Conv2d(32, 64, 5, padding=2), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-            nn.Linear(3136, 1024), nn.ReLU(), nn.Dropout(1 - keep_prob),
-            nn.Linear(1024, 10),
+            nn.Linear(inputs, 1024), nn.ReLU(), nn.Dropout(1 - keep_prob),
+            nn.Linear(1024, classes),
         )  # fmt: skip
         with torch.no_grad():
             for (name, value), own in zip(parameters.items(), self.model.parameters(), strict=True):
@@ -196,16 +205,20 @@ class PyTorch(Engine):
         return self.torch.nn.functional.cross_entropy(self.model(x), labels, reduction="sum")
 
     def _images(self, x: np.ndarray) -> Any:
-        """[N, 28, 28, 1] as [N, 1, 28, 28]. The strides of a single channel mean nothing to NumPy,
+        """[N, H, W, C] as [N, C, H, W]. The strides of a single channel mean nothing to NumPy,
         but PyTorch reads from them in which memory format it should go on."""
         if self.channels_last:
             return self.torch.from_numpy(x).permute(0, 3, 1, 2)
-        return self.torch.from_numpy(x.reshape(len(x), 1, 28, 28))
+        N, H, W, C = x.shape
+        if C == 1:
+            return self.torch.from_numpy(x.reshape(N, C, H, W))
+        return self.torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
 
     @staticmethod
     def _to_torch(name: str, value: np.ndarray) -> np.ndarray:
         if name == "fc1.weight":  # (y, x, channel) -> (channel, y, x), the order of nn.Flatten
-            value = value.reshape(7, 7, 64, 1024).transpose(2, 0, 1, 3).reshape(3136, 1024)
+            side = math.isqrt(len(value) // 64)
+            value = value.reshape(side, side, 64, 1024).transpose(2, 0, 1, 3).reshape(-1, 1024)
         if value.ndim == 4:  # [KH, KW, C, F] -> [F, C, KH, KW]
             value = value.transpose(3, 2, 0, 1)
         if value.ndim == 2:  # [inputs, outputs] -> [outputs, inputs]
@@ -219,7 +232,8 @@ class PyTorch(Engine):
         if value.ndim == 4:
             value = value.transpose(2, 3, 1, 0)
         if name == "fc1.weight":
-            value = value.reshape(64, 7, 7, 1024).transpose(1, 2, 0, 3).reshape(3136, 1024)
+            side = math.isqrt(len(value) // 64)
+            value = value.reshape(64, side, side, 1024).transpose(1, 2, 0, 3).reshape(-1, 1024)
         return np.array(value, order="C")
 
     def step(self, x: np.ndarray, labels: np.ndarray) -> float:
@@ -237,8 +251,8 @@ class PyTorch(Engine):
         return logits
 
     def parameters(self) -> Parameters:
-        own = dict(zip(SHAPES, self.model.parameters(), strict=True))
-        return {name: self._from_torch(name, own[name].detach().numpy()) for name in SHAPES}
+        own = dict(zip(self.names, self.model.parameters(), strict=True))
+        return {name: self._from_torch(name, value.detach().numpy()) for name, value in own.items()}
 
 
 class PyTorchChannelsLast(PyTorch):
@@ -329,7 +343,7 @@ class TensorFlow(Engine):
         tf = self.tf
         h = self._conv_relu_pool(x, "conv1")
         h = self._conv_relu_pool(h, "conv2")
-        h = tf.reshape(h, (-1, 3136))
+        h = tf.reshape(h, (-1, self.values["fc1.weight"].shape[0]))
         h = tf.nn.relu(tf.nn.bias_add(h @ self.values["fc1.weight"], self.values["fc1.bias"]))
         if keep_prob < 1:
             h = tf.nn.dropout(h, rate=1 - keep_prob)
@@ -428,7 +442,7 @@ class Jax(Engine):
         highest = jax.lax.Precision.HIGHEST
         h = self._conv_relu_pool(x, values["conv1.weight"], values["conv1.bias"])
         h = self._conv_relu_pool(h, values["conv2.weight"], values["conv2.bias"])
-        h = jnp.matmul(h.reshape(-1, 3136), values["fc1.weight"], precision=highest)
+        h = jnp.matmul(h.reshape(len(h), -1), values["fc1.weight"], precision=highest)
         h = jax.nn.relu(h + values["fc1.bias"])
         if key is not None and self.keep_prob < 1:
             kept = jax.random.bernoulli(key, self.keep_prob, h.shape)
@@ -464,7 +478,7 @@ class Jax(Engine):
         return np.asarray(self._jit_logits(self.state[0], x))
 
     def parameters(self) -> Parameters:
-        return {name: np.array(self.state[0][name]) for name in SHAPES}
+        return {name: np.array(value) for name, value in self.state[0].items()}
 
 
 def engines() -> list[type[Engine]]:
@@ -593,11 +607,11 @@ def _serve(descriptor: int, file: str, class_name: str) -> None:
 # --- The check ------------------------------------------------------------------------------------
 
 
-def example_parameters(seed: int = 0) -> Parameters:
+def example_parameters(seed: int = 0, shapes: dict[str, tuple[int, ...]] = SHAPES) -> Parameters:
     """The tutorial's start: weights normal, cut off at two standard deviations; biases 0.1."""
     rng = np.random.default_rng(seed)
     parameters = {}
-    for name, shape in SHAPES.items():
+    for name, shape in shapes.items():
         value = np.full(shape, 0.1)
         if name.endswith("weight"):
             value = rng.standard_normal(shape)
