@@ -30,7 +30,7 @@ from minicnn.cli import train as train_module
 from minicnn.runs import checkpoint
 from minicnn.runs import run as run_module
 from minicnn.runs.checkpoint import NEWEST, PREVIOUS
-from minicnn.runs.directory import CONFIG, METRICS
+from minicnn.runs.directory import CONFIG, LOCK, METRICS
 from minicnn.runs.loop import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -86,7 +86,7 @@ def test_killed_at_any_system_call_of_a_step_with_log_line_and_save_the_run_goes
         assert run.step >= 1
         train(run)
         assert_same_state(run, whole)
-        assert {path.name for path in directory.iterdir()} <= {CONFIG, METRICS, NEWEST, PREVIOUS}
+        assert {path.name for path in directory.iterdir()} <= {LOCK, CONFIG, METRICS, NEWEST, PREVIOUS}
         number += every
     assert number > 100
 
@@ -190,7 +190,8 @@ def test_all_that_a_new_run_writes_is_on_the_disk_and_its_directories_too(tmp_pa
     synced, fsync = set(), os.fsync
     monkeypatch.setattr(os, "fsync", lambda handle: synced.add(os.fstat(handle).st_ino) or fsync(handle))
     run = new_cnn_run(tmp_path / "runs" / "r", steps=2)
-    places = [tmp_path, tmp_path / "runs", run.directory, *run.directory.iterdir()]
+    files = [path for path in run.directory.iterdir() if path.name != LOCK]  # which is empty
+    places = [tmp_path, tmp_path / "runs", run.directory, *files]
     assert {os.stat(place).st_ino for place in places} <= synced
     synced.clear()
     train(run)
@@ -268,7 +269,7 @@ def test_a_signal_at_any_moment_leaves_a_valid_checkpoint_or_no_run(tmp_path, ca
         if directory.exists():
             runs += 1
             assert main(["evaluate", str(directory)]) == 0
-            assert {path.name for path in directory.iterdir()} <= {CONFIG, METRICS, NEWEST, PREVIOUS}
+            assert {path.name for path in directory.iterdir()} <= {LOCK, CONFIG, METRICS, NEWEST, PREVIOUS}
     assert runs > times / 2
 
 

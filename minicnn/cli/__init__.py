@@ -45,6 +45,9 @@ COMMANDS = (
 )  # in the order of the help
 
 
+BROKEN_PIPE = 128 + 13  # SIGPIPE, which Windows does not know
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code. `argv` is without the program's name."""
     argv = sys.argv[1:] if argv is None else list(argv)
@@ -58,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return fail(f"error: {error}")
         except BrokenPipeError:
             abandon_stdout_if_broken()
-            return 128 + signal.SIGPIPE
+            return BROKEN_PIPE
         except OSError as error:
             abandon_stdout_if_broken()
             where = f"{error.filename}: " if error.filename is not None else ""

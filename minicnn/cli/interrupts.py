@@ -30,7 +30,8 @@ def answered(say: Callable[[str], None], awaited: Callable[[], str]) -> Iterator
         yield
         return
     reader, writer = os.pipe()
-    os.set_blocking(writer, False)
+    if hasattr(os, "set_blocking"):  # not on Windows before Python 3.12, where nothing demands it
+        os.set_blocking(writer, False)
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     left = threading.Event()
     watch = threading.Thread(target=_watch, args=(reader, left, say, awaited), daemon=True)

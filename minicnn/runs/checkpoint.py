@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minicnn.storage.checksummed import read_checksummed, write_checksummed
-from minicnn.storage.files import PathLike, sync_directory
+from minicnn.storage.files import PathLike, replace, sync_directory
 from minicnn.storage.outputs import NEWEST, PREVIOUS
 from minicnn.storage.tensors import name_some
 
@@ -97,7 +97,7 @@ def read(path: PathLike, expected: Mapping[str, np.ndarray]) -> Checkpoint:
 def go_back_to(path: Path) -> None:
     """Make the checkpoint that `load` chose the newest, so that the next save keeps no damaged one."""
     if path.name != NEWEST:
-        os.replace(path, path.with_name(NEWEST))
+        replace(path, path.with_name(NEWEST))
         sync_directory(path.parent)
 
 

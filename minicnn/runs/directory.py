@@ -4,6 +4,7 @@
     metrics.csv                       a row per log line: step,loss,training_accuracy,test_accuracy,seconds
     checkpoint.safetensors            the state to resume from: see `minicnn.runs.checkpoint`
     checkpoint.previous.safetensors   the one before
+    .lock                             empty; locked while a process trains the run
 
 and the pictures that `minicnn.pictures` draws at the end.
 """
@@ -11,15 +12,15 @@ and the pictures that `minicnn.pictures` draws at the end.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import math
 import os
-import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
+
+from filelock import FileLock, Timeout
 
 from minicnn.engine.network import Sequential, load_network
 from minicnn.runs import checkpoint
@@ -30,6 +31,7 @@ from minicnn.storage.outputs import CONFIG, METRICS, RUN_FILES
 
 HEADER = "step,loss,training_accuracy,test_accuracy,seconds"
 
+LOCK = ".lock"
 PATIENCE = 0.5  # seconds to wait for a run directory that another process holds
 
 
@@ -78,14 +80,19 @@ def expect_no_run(directory: Path) -> None:
             )
 
 
-def remove_run(directory: Path, and_directory: bool) -> None:
+def remove_run(directory: Path) -> None:
     """Remove the files of a run that was not begun after all, as far as possible."""
     with contextlib.suppress(OSError):
         remove_run_leftovers(directory)
         for name in RUN_FILES:
             (directory / name).unlink(missing_ok=True)
-        if and_directory:
-            directory.rmdir()
+
+
+def remove_directory(directory: Path) -> None:
+    """Remove a directory that was made for a run and is not locked any more, if nothing else is in it."""
+    with contextlib.suppress(OSError):
+        (directory / LOCK).unlink(missing_ok=True)
+        directory.rmdir()
 
 
 def remove_run_leftovers(directory: Path) -> None:
@@ -103,27 +110,19 @@ def alone_in(directory: Path) -> Iterator[None]:
 
     Raises RunError if another process holds it, and not just for the moment in which it is refused.
     """
+    lock = FileLock(directory / LOCK)
     with writing(directory):
-        handle = os.open(directory, os.O_RDONLY)
+        directory.stat()  # a lock would make what is missing
+        try:
+            lock.acquire(timeout=PATIENCE, poll_interval=0.01)
+        except Timeout:
+            raise RunError(f"{directory}: another process is training this run") from None
+        except NotImplementedError:  # a file system without locks
+            pass
     try:
-        give_up = time.monotonic() + PATIENCE
-        while not _locked(handle):
-            if time.monotonic() > give_up:
-                raise RunError(f"{directory}: another process is training this run")
-            time.sleep(0.01)
         yield
     finally:
-        os.close(handle)
-
-
-def _locked(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        pass
-    return True
+        lock.release()
 
 
 # --- config.json ---

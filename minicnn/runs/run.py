@@ -44,6 +44,7 @@ from minicnn.runs.directory import (
     make_run_directory,
     read_config,
     reason,
+    remove_directory,
     remove_run,
     remove_run_leftovers,
     write_config,
@@ -192,10 +193,12 @@ class Run:
         run = cls(settings, data, directory or "")
         if start is not None:
             run._start_from(start)
-        with contextlib.ExitStack() as lock:
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as lock:
             with StopSignals() as stop:
                 with writing(directory or "runs"):
                     run.directory, made = make_run_directory(settings, directory)
+                if made:
+                    undo.callback(remove_directory, run.directory)
                 lock.enter_context(alone_in(run.directory))
                 expect_no_run(run.directory)
                 try:
@@ -204,11 +207,12 @@ class Run:
                         write_whole(run.directory / METRICS, f"{HEADER}\n".encode())
                     run.save()
                 except BaseException:
-                    remove_run(run.directory, and_directory=made)
+                    remove_run(run.directory)
                     raise
             if stop.received is not None:
-                remove_run(run.directory, and_directory=made)
+                remove_run(run.directory)
                 signal.raise_signal(stop.received)  # which now does what it always did
+            undo.pop_all()
         return run
 
     @classmethod
@@ -292,7 +296,7 @@ class Run:
         del self.optimizer, self.model, self.batch
         self.average = self._steps = None
         self.network.free_memory()
-        with contextlib.suppress(AttributeError, OSError):  # another C library than glibc
+        with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library than glibc
             ctypes.CDLL(None).malloc_trim(0)
 
     def _start_from(self, start: Start) -> None:

@@ -8,10 +8,13 @@ import glob
 import os
 import secrets
 import stat
+import time
 from pathlib import Path
 from typing import BinaryIO
 
 PathLike = str | os.PathLike[str]
+IN_USE = (5, 32)  # Windows: access denied, sharing violation
+PATIENCE = 2.0  # seconds to wait for a file that another process reads: a virus scanner, a picture viewer
 
 
 def open_regular(path: PathLike, limit: int) -> BinaryIO:
@@ -57,7 +60,7 @@ def write_whole(path: PathLike, *pieces: bytes | memoryview, previous: PathLike 
             os.fsync(file.fileno())
         if previous is not None and target.exists():
             _also_name(target, Path(previous))
-        os.replace(temporary, target)
+        replace(temporary, target)
     except BaseException as error:
         temporary.unlink(missing_ok=True)
         if isinstance(error, OSError):  # the user knows the file by this name only
@@ -91,12 +94,28 @@ def _also_name(path: Path, name: Path) -> None:
     try:
         os.link(path, link)
     except OSError:  # a file system without hard links: for a moment only the second name exists
-        os.replace(path, name)
+        replace(path, name)
         return
     try:
-        os.replace(link, name)
+        replace(link, name)
     finally:
         link.unlink(missing_ok=True)  # still there if both names were the same file already
+
+
+def replace(source: PathLike, target: PathLike) -> None:
+    """`os.replace`, which Windows refuses while another process has one of the files open: then wait a while.
+
+    Raises OSError if that takes more than PATIENCE seconds, or for another reason.
+    """
+    give_up = time.monotonic() + PATIENCE
+    while True:
+        try:
+            os.replace(source, target)
+            return
+        except PermissionError as error:
+            if getattr(error, "winerror", None) not in IN_USE or time.monotonic() > give_up:
+                raise
+            time.sleep(0.02)
 
 
 def remove_leftovers(path: PathLike) -> None:

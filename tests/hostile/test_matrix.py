@@ -95,7 +95,6 @@ ALLOWED = {
     ("storage/files.py", "write_whole", "temporary.open"),
     ("storage/files.py", "sync_directory", "os.open"),
     ("storage/tensors.py", "parse_tensors", "safetensors.numpy.load"),  # from memory
-    ("runs/directory.py", "alone_in", "os.open"),  # the directory, for the lock on it
     ("runs/directory.py", "append_metrics", "open"),  # cut_metrics has read it before
     ("engine/kernels/cache.py", "_find_directory", "source.read_bytes"),  # its own source
     ("engine/numba_settings.py", "_read", "file.read_text"),  # of the system: /proc and /sys
