@@ -401,10 +401,9 @@ def test_diverging_is_exit_code_1_and_one_line(capsys, data):
     assert main(["evaluate", "r"]) == 0
 
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
-def test_a_signal_saves_the_run(capsys, data, number, code):
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143), ("SIGHUP", 129)])
+def test_a_signal_saves_the_run(capsys, data, name, code):
+    number = getattr(signal, name)
     argv = options(data, "--steps", 1_000_000, "--log-every", 50, "--run-dir", "r")
     process = start(*argv)
     while not process.stdout.readline().startswith("step 100 "):

@@ -169,3 +169,35 @@ def test_where_directories_cannot_be_flushed_a_run_begins_and_is_saved(tmp_path)
     run.train_one_batch()
     run.save()
     assert reopen(run.directory).step == 1
+
+
+@pytest.mark.parametrize("in_use", [1, 3])
+def test_a_file_that_windows_says_is_in_use_is_replaced_when_it_is_free(tmp_path, monkeypatch, in_use):
+    tries, replace = [], os.replace
+
+    def refused(source, target):
+        tries.append(target)
+        if len(tries) <= in_use:
+            error = PermissionError(errno.EACCES, "in use", target)
+            error.winerror = 32
+            raise error
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", refused)
+    write_whole(tmp_path / "file", b"new")
+    assert (tmp_path / "file").read_bytes() == b"new"
+    assert len(tries) == in_use + 1
+
+
+def test_a_file_that_stays_in_use_is_an_error_and_stays_as_it_was(tmp_path, monkeypatch):
+    def refused(source, target):
+        error = PermissionError(errno.EACCES, "in use", target)
+        error.winerror = 32
+        raise error
+
+    (tmp_path / "file").write_bytes(b"old")
+    monkeypatch.setattr(os, "replace", refused)
+    monkeypatch.setattr(files, "PATIENCE", 0.05)
+    with pytest.raises(PermissionError, match="in use"):
+        write_whole(tmp_path / "file", b"new")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"old")]

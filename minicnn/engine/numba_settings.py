@@ -80,6 +80,6 @@ def _ratio(words: list[str]) -> Iterator[float]:
 
 def _read(file: Path) -> str:
     try:
-        return file.read_text()
+        return file.read_text(encoding="ascii")
     except (OSError, ValueError):
         return ""
