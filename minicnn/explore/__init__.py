@@ -6,6 +6,11 @@
     nudge.py      the same gradient as a finite difference
     why.py        why one digit and not another
     switches.py   filters and units switched off
+    twins.py      two networks that differ in one thing: what decides a training, and the training
+    differences.py, wrong_gradients.py, naive_loss.py     what they can differ in
+    pair.py       both, step by step, and back to any step
+    pairs.py      the pairs of all open pages
+    nearest.py    the training images nearest to a digit, as the network sees them
     source.py     the lines of the reference that compute a kind of number
     worker.py     the one thread that computes, for the page and for the training
     session.py    what the page asks for, in plain arrays

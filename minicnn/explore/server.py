@@ -7,7 +7,9 @@
     POST /TOKEN/api/drawing             140 x 140 bytes of ink in, all maps out
     GET  /TOKEN/api/favourites          what excites a unit
     GET  /TOKEN/api/accuracy            on 1,000 test images
-    POST /TOKEN/api/image, trace, nudge, occlusion     28 x 28 bytes in
+    POST /TOKEN/api/image, trace, nudge, occlusion, nearest     28 x 28 bytes in
+    POST /TOKEN/api/twins               28 x 28 bytes in; begins, moves and shows a pair of twins
+    GET  /TOKEN/api/check               the gradient check of a wrong layer
 
 Arrays travel as safetensors files with facts in the metadata. What is wrong with a request is answered with
 4xx and one line, and changes nothing. Nobody gets in without the token; a page of another site, which cannot
@@ -37,12 +39,14 @@ import numpy as np
 from safetensors.numpy import save as as_safetensors
 
 from minicnn.data.photo import SIDE
+from minicnn.explore.pair import STOP
+from minicnn.explore.pairs import check_of
 from minicnn.explore.session import PAD, TEST_PIECE, Answer, Session
 from minicnn.explore.switches import Switch, parse_switches
 from minicnn.explore.worker import Superseded
 
 TESTED = 1000  # test images that show what switching off does
-MOST_DIGITS, MOST_UNITS = 200, 20  # in one answer
+MOST_DIGITS, MOST_UNITS, MOST_NEAREST = 200, 20, 50  # in one answer
 LINGER, MOST_THROWN_AWAY = 0.5, 1 << 22  # seconds without a byte, and bytes
 HEARTBEAT = 10.0  # seconds between signs of life in the stream of events
 TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
@@ -132,11 +136,11 @@ class _Handler(BaseHTTPRequestHandler):
     server: ExploreServer
 
     def do_GET(self) -> None:
-        names = ("about", "accuracy", "digits", "events", "favourites")
+        names = ("about", "accuracy", "check", "digits", "events", "favourites")
         self._answer({name: getattr(self, f"_{name}") for name in names})
 
     def do_POST(self) -> None:
-        names = ("drawing", "image", "trace", "nudge", "occlusion")
+        names = ("drawing", "image", "trace", "nearest", "nudge", "occlusion", "twins")
         self._answer({name: getattr(self, f"_{name}") for name in names})
 
     def _answer(self, routes: dict[str, Callable[[], None]]) -> None:
@@ -196,6 +200,10 @@ class _Handler(BaseHTTPRequestHandler):
         a, b = self._integer("a", 0, 9), self._integer("b", 0, 9)
         self._send(self._computed(lambda: self.server.session.occlusion(image, a, b, off)))
 
+    def _nearest(self) -> None:
+        image, count = self._pixels(), self._integer("count", 1, MOST_NEAREST)
+        self._send(self.server.session.nearest(image, count, self._computed))
+
     def _drawing(self) -> None:
         pixels, centre = self._body(PAD), bool(self._integer("centre", 0, 1))
         label, gradients, off = self._label(), bool(self._integer("gradients", 0, 1)), self._off()
@@ -225,12 +233,30 @@ class _Handler(BaseHTTPRequestHandler):
             correct += self._computed(partial(session.correct, start, count, off))
         self._send_json({"correct": correct, "total": total})
 
+    def _twins(self) -> None:
+        image, client, what = self._pixels(), self._client(), self._text("do")
+        pairs = self.server.session.pairs
+        if what == "begin":
+            names = self._text("difference"), self._text("a"), self._text("b")
+            pairs.begin(client, *names, self._integer("seed", 0, 1 << 31))
+        elif what == "go":
+            pairs.go(client, self._integer("to", 0, STOP))
+        elif what == "pause":
+            pairs.pause(client)
+        elif what != "look":
+            raise ValueError(f"do: expected begin, go, pause or look, got {what!r}")
+        self._send(self.server.session.worker.do(lambda: pairs.look(client, image)))
+
+    def _check(self) -> None:
+        self._send_json(check_of(self._text("gradient")))  # in NumPy alone, so it may run beside the worker
+
     def _events(self) -> None:
+        client = self._query.get("client", [""])[0]
         self._head(HTTPStatus.OK, "text/event-stream", None)
         self.close_connection = True
         seen = 0
         while True:
-            seen, events = self.server.session.events(seen, HEARTBEAT)
+            seen, events = self.server.session.events(seen, HEARTBEAT, client)
             lines = [f"data: {as_json(event)}\n\n" for event in events] or [": still here\n\n"]
             self.wfile.write("".join(lines).encode())
             if any(event["kind"] == "closed" for event in events):
@@ -255,6 +281,12 @@ class _Handler(BaseHTTPRequestHandler):
         if not re.fullmatch(r"\d{1,18}", text, re.ASCII) or not least <= int(text) <= most:
             raise ValueError(f"{name}: expected an integer from {least} to {most}")
         return int(text)
+
+    def _client(self) -> str:
+        client = self._text("client")
+        if not re.fullmatch(r"[0-9a-f]{1,64}", client):
+            raise ValueError("client: expected up to 64 hexadecimal digits")
+        return client
 
     def _off(self) -> tuple[Switch, ...]:
         return parse_switches(self._query.get("off", [""])[0])

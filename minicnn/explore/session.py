@@ -9,8 +9,8 @@ from __future__ import annotations
 import dataclasses
 import threading
 import time
-from collections.abc import Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +19,13 @@ from minicnn.data import Dataset, to_float
 from minicnn.data.photo import SIDE, ImageError, preprocess_ink
 from minicnn.engine.network import Sequential
 from minicnn.explore import source
+from minicnn.explore.answer import Answer
 from minicnn.explore.backward import trace_gradient, trace_parameter
 from minicnn.explore.forward import trace_output
 from minicnn.explore.maps import CLASSES, Array, Maps, compute_maps, stages_of, unfused
+from minicnn.explore.nearest import Features, nearest
 from minicnn.explore.nudge import in_double, nudge
+from minicnn.explore.pairs import Pairs
 from minicnn.explore.switches import Switch, switched_off
 from minicnn.explore.trace import Trace
 from minicnn.explore.why import Favourites, occlusion, trace_lead
@@ -31,19 +34,13 @@ from minicnn.runs.run import Run
 from minicnn.tutorial import Diverged
 
 PAD = 140  # rows and columns of a drawing as it is sent: a multiple of 28
-SHOW_EVERY = 0.25  # seconds between the weights that the page shows while a network trains
+SHOW_EVERY = 0.25  # seconds between two signs of progress, such as the weights while a network trains
 LIKED = 2000  # test images among which each unit has its favourites
 TEST_PIECE = 100  # test images classified at a time, so that nobody waits long
+MOST_CLIENTS = 100  # whose events are remembered: the oldest are of pages that were closed long ago
 
 
 Off = tuple[Switch, ...]  # filters and units that are switched off
-
-
-class Answer(NamedTuple):
-    """What goes to the page: arrays by name, and facts that JSON can say."""
-
-    arrays: dict[str, Array]
-    facts: dict[str, Any]
 
 
 class Session:
@@ -57,6 +54,7 @@ class Session:
     name: str
     version: int  # of the weights that are shown
     worker: Worker
+    pairs: Pairs  # the twins of each page
 
     def __init__(self, network: Sequential, data: Dataset, name: str = "", run: Run | None = None) -> None:
         self._given, self._network = network, unfused(network)
@@ -68,6 +66,7 @@ class Session:
         self._switched: tuple[tuple, Sequential] | None = None  # the last one that was asked for
         self._double: tuple[tuple, Sequential] | None = None
         self._favourites: Favourites | None = None  # once all images have been looked at
+        self._features: Features | None = None  # of the training images, likewise
         self._tested: Array | None = None  # probabilities of all test images
         self._events: list[dict[str, Any]] = []  # the latest of each kind
         self._news = threading.Condition()
@@ -76,6 +75,12 @@ class Session:
 
             on_first_compilation(lambda: self._publish("compiling"))
         self.worker = Worker()
+        self.pairs = Pairs(
+            data,
+            network.layers[0].ops,
+            self.worker,
+            lambda client, facts: self._publish("twins", client, **facts),
+        )
         if run is not None:
             self.worker.in_background(self._train(run))
         else:
@@ -106,6 +111,7 @@ class Session:
             "parameters": parameters,
             "test_images": len(self.data.test),
             "sources": source.all_sources(),
+            "twins": self.pairs.about(),
         }
 
     def answer_to_drawing(
@@ -206,6 +212,29 @@ class Session:
         }
         return Answer(arrays, {"known": True, "of": min(LIKED, len(self.data.test))})
 
+    def nearest(self, image: Array, count: int, do: Callable[[Callable[[], Any]], Any]) -> Answer:
+        """The training images nearest to an image, with everything switched on; `do` computes the pieces.
+
+        The first question lets them all be looked at, in the background, unless the network is still trained.
+        """
+        train, begins = self.data.train, False
+        with self._news:  # two pages may ask at once
+            if self._features is None and self._tested is not None:
+                self._features, begins = Features(self._network, train.images), True
+        if self._features is not None and begins:
+            self.worker.in_background(self._look_at_training_images(self._features), "nearest")
+        if self._features is None or self._features.seen < len(train):
+            return Answer({}, {"known": False})
+        found = nearest(self._features, image, count, do)
+        arrays: dict[str, Array] = {
+            "index": found.numbers.astype(np.int32),
+            "label": train.labels[found.numbers].astype(np.uint8),
+            "predicted": found.predicted.astype(np.int32),
+            "distance": found.distances,
+            "images": train.images[found.numbers],
+        }
+        return Answer(arrays, {"known": True, "total": len(train), "version": self.version})
+
     def digits(self, start: int, count: int) -> Answer:
         """Test images, the most confident mistakes first; until all have been tested, in their order."""
         test, tested = self.data.test, self._tested
@@ -239,19 +268,27 @@ class Session:
 
     # --- events ---
 
-    def events(self, seen: int, timeout: float) -> tuple[int, list[dict[str, Any]]]:
-        """What happened after event number `seen`, the latest of each kind; waits `timeout` seconds."""
+    def events(self, seen: int, timeout: float, client: str = "") -> tuple[int, list[dict[str, Any]]]:
+        """What happened after event number `seen`, the latest of each kind; waits `timeout` seconds.
+
+        What concerns one page only is told to that `client`.
+        """
         with self._news:
             self._news.wait_for(lambda: self._number() > seen, timeout)
-            return self._number(), [event for event in self._events if event.get("number", seen + 1) > seen]
+            events = [event for event in self._events if event.get("client", client) == client]
+            return self._number(), [event for event in events if event.get("number", seen + 1) > seen]
 
     def _number(self) -> int:
         return max((event.get("number", 1 << 60) for event in self._events), default=0)
 
-    def _publish(self, kind: str, **facts: Any) -> None:
+    def _publish(self, kind: str, client: str | None = None, **facts: Any) -> None:
         with self._news:
             event = {"kind": kind, "number": self._number() + 1, **facts}
-            self._events = [other for other in self._events if other["kind"] != kind] + [event]
+            if client is not None:
+                event["client"] = client
+            others = [e for e in self._events if (e["kind"], e.get("client")) != (kind, client)]
+            for_all = [e for e in others if "client" not in e]
+            self._events = for_all + [e for e in others if "client" in e][-MOST_CLIENTS:] + [event]
             self._news.notify_all()
 
     # --- in the background, piece by piece ---
@@ -288,6 +325,14 @@ class Session:
         yield from favourites.look_at_all(test.images[:LIKED])
         self._favourites = favourites
         self._publish("favourites")
+
+    def _look_at_training_images(self, features: Features) -> Iterator[None]:
+        told = 0.0
+        for _ in features.compute():
+            if time.monotonic() - told > SHOW_EVERY or features.seen == len(self.data.train):
+                told = time.monotonic()
+                self._publish("nearest", seen=features.seen, total=len(self.data.train))
+            yield
 
 
 def _geometry(layer: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 Kernels are parallel themselves, and each Python thread that calls them gets a team of threads of its own: so
 a second thread that computes would only take the processors from the first. Here one thread does everything.
 Between two jobs it does a piece of work in the background, such as a training step, so a job never waits
-longer than such a piece.
+longer than such a piece. Several such works take turns.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._jobs: queue.Queue[tuple[Callable[[], Any], Future] | None] = queue.Queue()
-        self._background: Iterator[None] | None = None
+        self._background: dict[str, Iterator[None]] = {}  # by name; the first has its turn
         self._newest: dict[str, int] = {}  # the newest number that each client has asked for
         self._numbers = threading.Lock()
         self._closed = threading.Event()
@@ -56,9 +56,9 @@ class Worker:
         self._jobs.put((unless_superseded, future))
         return future.result()
 
-    def in_background(self, work: Iterator[None]) -> None:
-        """Let this work be done piece by piece, instead of what was going on before, if anything."""
-        self.do(lambda: setattr(self, "_background", work))
+    def in_background(self, work: Iterator[None], name: str = "") -> None:
+        """Let this work be done piece by piece, instead of what was going on under this name, if anything."""
+        self.do(lambda: self._background.update({name: work}))
 
     def close(self) -> None:
         """Stop after the current job, if it ends soon; those that wait raise Superseded."""
@@ -73,10 +73,9 @@ class Worker:
     def _run(self) -> None:
         while not self._closed.is_set():
             try:
-                item = self._jobs.get(block=self._background is None)
+                item = self._jobs.get(block=not self._background)
             except queue.Empty:
-                if next(self._background, self) is self:  # type: ignore[arg-type]  # it has ended
-                    self._background = None
+                self._do_a_piece()
                 continue
             if item is None:
                 continue
@@ -85,3 +84,9 @@ class Worker:
                 future.set_result(job())
             except BaseException as error:
                 future.set_exception(error)
+
+    def _do_a_piece(self) -> None:
+        name = next(iter(self._background))
+        work = self._background.pop(name)
+        if next(work, self) is not self:  # type: ignore[arg-type]  # it has not ended
+            self._background[name] = work  # at the end: its next turn comes after all others
