@@ -9,13 +9,16 @@ from minicnn.explore.naive_loss import NaiveCrossEntropy
 from minicnn.explore.twins import RELUS, Twin
 
 
+USUAL = Twin()
+
+
 @dataclass(frozen=True)
 class Difference:
-    """One field of `Twin`, and values for it by name; `base` has all other fields. The first value is usual."""
+    """One field of `Twin`, and values for it by name, the usual one first; `base` has all other fields."""
 
     field: str
     values: dict[str, Any]
-    base: Twin = Twin()
+    base: Twin = USUAL
 
     def twin(self, name: str) -> Twin:
         """The twin with the value of this name. Raises ValueError for a name that is none of them."""
@@ -59,7 +62,7 @@ DIFFERENCES: dict[str, Difference] = {
 
 
 def twins_of(difference: str, a: str, b: str) -> tuple[Twin, Twin]:
-    """Two twins that differ in one field. Raises ValueError for unknown names, and for twins that are equal."""
+    """Two twins that differ in one field. Raises ValueError for unknown names, and for equal twins."""
     if difference not in DIFFERENCES:
         raise ValueError(f"difference: expected one of {', '.join(DIFFERENCES)}, got {difference!r}")
     twins = DIFFERENCES[difference].twin(a), DIFFERENCES[difference].twin(b)

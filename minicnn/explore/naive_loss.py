@@ -1,6 +1,7 @@
-"""The loss as the formula is written, -log(softmax(z)), computed in two steps: for a lesson on why nobody does.
+"""The loss in two steps, as the formula -log(softmax(z)) is written: for a lesson on why nobody does.
 
-    p = softmax(z)        loss = -log p[label]        dL/dp[label] = -1 / p[label]        dz = p (dL/dp - sum of p dL/dp)
+    p = softmax(z)                      loss = -log p[label]
+    dL/dp[label] = -1 / p[label]        dz = p * (dL/dp - sum of p * dL/dp)
 
 As mathematics this is the engine's loss. In float32 p[label] is 0 as soon as the label's score lies about 104
 below the largest: the loss is then infinite, and the gradient 0 times infinity, which is no number.

@@ -1,9 +1,9 @@
 """The training images that are nearest to a digit as the network sees it.
 
-Near is what has nearly the same inputs of the last layer (fc1 after ReLU, 1,024 numbers): by the sum of squared
-differences. Those of all 55,000 training images would take 225 MB, so each image is remembered by 64 random
-projections of them (14 MB), which keep distances roughly. With these, candidates are found; then their distances are
-computed exactly.
+Near are images with nearly the same inputs of the last layer (fc1 after ReLU, 1,024 numbers), by Euclidean
+distance. Those of all 55,000 training images would take 225 MB, so each image is remembered by 64 random
+projections of them (14 MB), which keep distances roughly. With these, candidates are found; then their
+distances are computed exactly.
 
 Source: Johnson, Lindenstrauss: Extensions of Lipschitz mappings into a Hilbert space (1984); Achlioptas:
 Database-friendly random projections (2003), for signs as projections.
@@ -71,7 +71,7 @@ class Features:
         return np.sort(np.argpartition(distances, count - 1)[:count])
 
     def distances(self, image: Array, numbers: Array) -> tuple[Array, Array]:
-        """How far the images with these numbers are from image uint8 [28, 28], and what they are taken for."""
+        """How far images with these numbers are from image uint8 [28, 28], and what they are taken for."""
         features, scores = self.of(np.concatenate([image[None], self._images[numbers]]))
         return np.sqrt(((features[1:] - features[0]) ** 2).sum(axis=1)), scores[1:].argmax(axis=1)
 

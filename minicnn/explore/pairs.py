@@ -1,4 +1,4 @@
-"""The pairs of twins of all open pages, each under the name of its page, and what a page is told of its pair."""
+"""The pairs of twins of all open pages, and what a page is told of its own."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Pairs:
         }
 
     def begin(self, client: str, difference: str, a: str, b: str, seed: int) -> None:
-        """A new pair for this client, in place of its old one. Raises ValueError for names that do not exist."""
+        """A new pair for this client, in place of its old one. Raises ValueError for unknown names."""
         twins = twins_of(difference, a, b)
 
         def make() -> None:

@@ -64,10 +64,10 @@ def build_network(twin: Twin, seed: int, ops: str) -> Sequential:
         "rng": rng,
         "ops": ops,
     }
-    position, kind = WRONG.get(twin.wrong_gradient, ("", Layer))
+    replaced = dict([WRONG[twin.wrong_gradient]]) if twin.wrong_gradient else {}
 
     def make(usual: Callable[..., Layer], name: str, *sizes: int, **arguments: Any) -> Layer:
-        return (kind if name == position else usual)(*sizes, name=name, **arguments)
+        return replaced.get(name, usual)(*sizes, name=name, **arguments)
 
     (C1, C2), D = twin.filters, twin.units
     layers = [
@@ -151,7 +151,7 @@ class Training:
     def snapshot(self) -> Snapshot:
         """A copy of everything that a step changes."""
         state = {name: array.copy() for name, array in self.optimizer.state.items()}
-        random = self._dropout.rng.bit_generator.state
+        random = dict(self._dropout.rng.bit_generator.state)
         return Snapshot(self.network.values.copy(), state, self.optimizer.steps, random, self.diverged)
 
     def restore(self, snapshot: Snapshot) -> None:

@@ -6,6 +6,7 @@ still learns.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -53,7 +54,7 @@ class DenseUphill(Dense):
 
 
 # Which layer of the twins' network is replaced, and by what.
-WRONG: dict[str, tuple[str, type[Layer]]] = {
+WRONG: dict[str, tuple[str, Callable[..., Layer]]] = {
     "gate": ("relu", ReLUWithoutGate),
     "bias": ("fc1", DenseWithoutBiasGradient),
     "turned": ("conv1", Conv2DTurnedWeights),
