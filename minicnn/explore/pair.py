@@ -58,8 +58,8 @@ class Pair:
 
     @property
     def running(self) -> bool:
-        """Whether it is on its way to another step."""
-        return self.step != self.target
+        """Whether it is on its way to another step, or testing the twins there."""
+        return self.step != self.target or self.step not in self.looks
 
     def go(self, target: int, notify: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Go on, or back, to step `target`, piece by piece; the last piece has tested the twins there.

@@ -220,7 +220,7 @@ class Session:
         train, begins = self.data.train, False
         with self._news:  # two pages may ask at once
             if self._features is None and self._tested is not None:
-                self._features, begins = Features(self._network, train.images), True
+                self._features, begins = Features(self._given, train.images), True
         if self._features is not None and begins:
             self.worker.in_background(self._look_at_training_images(self._features), "nearest")
         if self._features is None or self._features.seen < len(train):

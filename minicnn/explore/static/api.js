@@ -5,7 +5,8 @@
  *   weight?: string, bias?: string}} Stage
  * @typedef {{name: string, first: number, lines: [number, string, boolean][]}} Source
  * @typedef {{minicnn: string, name: string, training: boolean, steps: number, stages: Stage[],
- *   parameters: Record<string, number[]>, test_images: number, sources: Record<string, Source>}} About
+ *   parameters: Record<string, number[]>, test_images: number, sources: Record<string, Source>, twins: Twins}} About
+ * @typedef {{differences: Record<string, string[]>, stop: number, tested: number, layers: string[], sizes: number[]}} Twins
  * @typedef {Float32Array | Int32Array | Uint8Array} Numbers
  * @typedef {{arrays: Record<string, Numbers>, shapes: Record<string, number[]>, facts: any}} Answer
  * @typedef {{what: "value" | "gradient" | "parameter" | "lead", name: string, place: number}} Selection
@@ -115,12 +116,23 @@ let occlusions = 0;
 export const occlusion = async (image, a, b) =>
   arrays(await ask("occlusion", { a, b, client: `${CLIENT} covered`, number: ++occlusions }, image));
 
+let nearests = 0;
+/** The training images nearest to an image. @param {Uint8Array} image @param {number} count */
+export const nearest = async (image, count) =>
+  arrays(await ask("nearest", { count, client: `${CLIENT} nearest`, number: ++nearests }, image));
+
+/** Begin, move or look at this page's twins. @param {Record<string, string | number>} query @param {Uint8Array} image */
+export const twins = async (query, image) => arrays(await ask("twins", { ...query, client: CLIENT }, image));
+
+/** What the gradient check says of a wrong layer. @param {string} gradient */
+export const check = async (gradient) => (await ask("check", { gradient }, null)).json();
+
 /** @param {number} start @param {number} count */
 export const digits = async (start, count) => arrays(await ask("digits", { start, count }, null));
 
 /** @param {(event: any) => void} heard @param {(connected: boolean) => void} changed */
 export function listen(heard, changed) {
-  const source = new EventSource("api/events");
+  const source = new EventSource(`api/events?client=${CLIENT}`);
   source.onmessage = (message) => heard(JSON.parse(message.data));
   source.onopen = () => changed(true);
   source.onerror = () => changed(false);

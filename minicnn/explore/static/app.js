@@ -14,6 +14,8 @@ import {
 import { Strip } from "./strip.js";
 import { switchOf, toggle } from "./switches.js";
 import { language, otherLanguage, t } from "./text.js";
+import { Twins } from "./twins.js";
+import { breaking } from "./twins-state.js";
 
 const helping = signal(false);
 
@@ -21,14 +23,16 @@ function App() {
   if (!about.value) return html`<p class="help">${problem.value || t("loading")}</p>`;
   return html`<a class="skip" href="#strip">${t("skip")}</a>
     <${Header} />
-    <main class=${mode.value}>
+    <main class=${breaking.value ? "breaking" : mode.value}>
       <div class="input">
         <${Pad} />
         <${Digits} />
       </div>
-      <${Bars} />
-      <div id="strip" tabindex="-1"><${Strip} /></div>
-      <${Inspector} />
+      ${breaking.value
+        ? html`<div id="strip" tabindex="-1"><${Twins} /></div>`
+        : html`<${Bars} />
+          <div id="strip" tabindex="-1"><${Strip} /></div>
+          <${Inspector} />`}
     </main>
     <p class="visually-hidden" role="status" aria-live="polite">${spoken.value}</p>
     ${helping.value && html`<${Help} />`}`;
@@ -39,14 +43,21 @@ function Header() {
     <h1>minicnn <span>explore</span></h1>
     <p class="status" role="status" title=${status()}>${status()}</p>
     ${problem.value && html`<p class="problem" role="alert">${problem.value}</p>`}
+    <button aria-pressed=${breaking.value} onClick=${() => (breaking.value = !breaking.value)}>${t("break_it")} <kbd>T</kbd></button>
     <div class="switch" role="group" aria-label=${t("direction")}>
-      <button aria-pressed=${mode.value === "forward"} onClick=${() => turn("forward")}>${t("forward")}</button>
-      <button aria-pressed=${mode.value === "backward"} onClick=${() => turn("backward")}>${t("backward")} <kbd>B</kbd></button>
+      <button aria-pressed=${!breaking.value && mode.value === "forward"} onClick=${() => face("forward")}>${t("forward")}</button>
+      <button aria-pressed=${!breaking.value && mode.value === "backward"} onClick=${() => face("backward")}>${t("backward")} <kbd>B</kbd></button>
     </div>
     <button onClick=${() => (helping.value = true)} >? <span class="wide-only">${t("help_short")}</span></button>
     <button lang=${otherLanguage() === "zh" ? "zh-Hans" : "en"} onClick=${() => (language.value = otherLanguage())}>${t("other_language")}</button>
     <span class=${`progress ${waiting.value ? "busy" : ""}`} aria-hidden="true"></span>
   </header>`;
+}
+
+/** Show the layers in this direction. @param {"forward" | "backward"} direction */
+function face(direction) {
+  breaking.value = false;
+  turn(direction);
 }
 
 function status() {
@@ -61,7 +72,7 @@ function status() {
 }
 
 function Help() {
-  const keys = ["draw", "stages", "maps", "enter", "follow", "back", "off", "turn", "escape"];
+  const keys = ["draw", "stages", "maps", "enter", "follow", "back", "off", "turn", "break", "escape"];
   /** @param {HTMLDialogElement | null} dialog */
   const show = (dialog) => {
     if (dialog && !dialog.open) dialog.showModal();
@@ -85,7 +96,9 @@ function Help() {
 function key(event) {
   const target = /** @type {HTMLElement} */ (event.target);
   if (event.ctrlKey || event.metaKey || event.altKey || target.closest("input, select, textarea, dialog")) return;
-  if (event.key === "b" || event.key === "B") turn(mode.value === "forward" ? "backward" : "forward");
+  if (event.key === "t" || event.key === "T") breaking.value = !breaking.value;
+  else if (breaking.value && !"lL?".includes(event.key)) return;
+  else if (event.key === "b" || event.key === "B") turn(mode.value === "forward" ? "backward" : "forward");
   else if ((event.key === "f" || event.key === "F") && selected.value) follow();
   else if (event.key === "u" || event.key === "U") back();
   else if ((event.key === "o" || event.key === "O") && switchOf(selected.value)) toggle(/** @type {string} */ (switchOf(selected.value)));

@@ -3,6 +3,7 @@ import { html } from "./html.js";
 import { percent, short } from "./numbers.js";
 import { answer, chosenLabel, label, mode, open, refresh, selected, subject, top } from "./state.js";
 import { t } from "./text.js";
+import { Nearest } from "./nearest.js";
 import { WhyButton } from "./why.js";
 
 export function Bars() {
@@ -31,6 +32,7 @@ export function Bars() {
     </ol>
     <${WhyButton} />
     <${Loss} />
+    <${Nearest} />
   </section>`;
 }
 

@@ -50,7 +50,7 @@ function Gallery() {
         const image = /** @type {Uint8Array} */ (images).slice(784 * i, 784 * (i + 1));
         const wrong = predicted[i] >= 0 && predicted[i] !== label[i];
         const facts = { index: number, label: label[i], predicted: predicted[i], confidence: percent(confidence[i]) };
-        const chosen = subject.value.kind === "digit" && subject.value.index === number;
+        const chosen = subject.value.kind === "digit" && !subject.value.training && subject.value.index === number;
         return html`<li key=${number}>
           <button
             class=${`digit ${wrong ? "wrong" : ""}`}

@@ -158,7 +158,7 @@ export function Pad() {
       onPointerCancel=${up}
       onKeyDown=${key}
     ></canvas>
-    ${chosen.kind === "digit" && html`<div class="chosen"><${Thumbnail} image=${chosen.image} /><p>${t("chosen", { index: chosen.index })}</p></div>`}
+    ${chosen.kind === "digit" && html`<div class="chosen"><${Thumbnail} image=${chosen.image} /><p>${t(chosen.training ? "chosen_training" : "chosen", { index: chosen.index })}</p></div>`}
     ${blank.value && !pen.value && chosen.kind === "drawing" && html`<p class="pad-hint" aria-hidden="true">${t("pad_hint")}</p>`}
     ${pen.value &&
     html`<span
@@ -174,7 +174,7 @@ export function Pad() {
   </div>`;
 }
 
-/** An image of the test set. @param {{image: Uint8Array}} props */
+/** An image of the data. @param {{image: Uint8Array}} props */
 export function Thumbnail({ image }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   useEffect(() => {

@@ -3,7 +3,7 @@ import { batch, computed, signal } from "@preact/signals";
 import * as api from "./api.js";
 
 /** @typedef {import("./api.js").Selection} Selection */
-/** @typedef {{kind: "drawing"} | {kind: "digit", index: number, label: number, image: Uint8Array}} Subject */
+/** @typedef {{kind: "drawing"} | {kind: "digit", index: number, label: number, image: Uint8Array, training?: boolean}} Subject */
 
 export const about = signal(/** @type {import("./api.js").About | null} */ (null));
 export const mode = signal(/** @type {"forward" | "backward"} */ ("forward"));
@@ -23,6 +23,10 @@ export const training = signal(/** @type {{step: number, loss: number} | null} *
 export const compiling = signal(false);
 /** Whether the server knows which images each unit likes. */
 export const liked = signal(false);
+/** How far this page's twins are, when they moved. */
+export const moved = signal(/** @type {{step: number, running: boolean} | null} */ (null));
+/** How many training images have been looked at, for the nearest ones. */
+export const remembered = signal(/** @type {{seen: number, total: number} | null} */ (null));
 export const tested = signal(/** @type {{correct: number, total: number} | null} */ (null));
 
 /** The trail from the first number that was clicked to the one that is shown. */
@@ -192,5 +196,7 @@ export function hear(event) {
     tested.value = event;
     training.value = null;
   } else if (event.kind === "favourites") liked.value = true;
+  else if (event.kind === "twins") moved.value = event;
+  else if (event.kind === "nearest") remembered.value = event;
   else if (event.kind === "diverged") problem.value = event.message;
 }

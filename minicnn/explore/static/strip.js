@@ -186,7 +186,7 @@ function movedBy(key, place, shape, columns) {
 }
 
 /** The legend of a stage. @param {{limit: number, known: boolean}} props */
-function Scale({ limit, known }) {
+export function Scale({ limit, known }) {
   if (!known) return null;
   return html`<span class="scale" role="img" aria-label=${t("scale_label", { limit: short(limit) })}>
     <span>${short(-limit)}</span><span class="ramp"></span><span>${short(limit)}</span>
