@@ -8,7 +8,6 @@ from typing import Any
 from minicnn.explore.naive_loss import NaiveCrossEntropy
 from minicnn.explore.twins import RELUS, Twin
 
-
 USUAL = Twin()
 
 

@@ -3,8 +3,9 @@
     p = softmax(z)                      loss = -log p[label]
     dL/dp[label] = -1 / p[label]        dz = p * (dL/dp - sum of p * dL/dp)
 
-As mathematics this is the engine's loss. In float32 p[label] is 0 as soon as the label's score lies about 104
-below the largest: the loss is then infinite, and the gradient 0 times infinity, which is no number.
+As mathematics this is the engine's loss. In float32, 1 / p[label] overflows where the label's score lies 89
+below the largest, and from 104 on p[label] is 0: then the loss is infinite, and the gradient 0 times
+infinity, which is no number.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class NaiveCrossEntropy(SoftmaxCrossEntropy):
         (p, labels), self._cache = self._cache, None
         rows = np.arange(len(labels))
         dp = np.zeros_like(p)
-        with np.errstate(divide="ignore", invalid="ignore"):
+        with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             dp[rows, labels] = -1 / p[rows, labels]
             dz = p * (dp - (p * dp).sum(axis=1, keepdims=True))
         return dz / len(p) if self.reduction == "mean" else dz

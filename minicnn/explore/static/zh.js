@@ -276,7 +276,7 @@ export default {
   twin_loss_joint: "softmax 和 log 合在一起",
   twin_loss_naive: "照公式写 log(softmax)",
   twin_why_loss_naive: "标签的得分比最大的低 104 以上时，它的 softmax 在 float32 中就是 0。损失是 −log 0 = ∞，梯度是 0 · ∞ = NaN。合在一起算，损失是 exp 之和的对数减去得分，一直有限。",
-  twin_overflow: "ReLU，SGD 0.2",
+  twin_overflow: "ReLU，用 SGD 0.2",
   twin_overflow_all: "每层之后都有",
   twin_overflow_none: "全都没有",
   twin_why_overflow_none: "大的权重产生大的输出，大的输出产生大的梯度，又产生更大的权重。几步之内 float32 就溢出（大于 3.4·10³⁸ 就是 ∞），而 ∞ − ∞ 是 NaN。",
