@@ -85,6 +85,25 @@ def film(page: Any, address: str) -> None:
     keep(page, "6-why")
 
 
+def film_of_breaking(page: Any, address: str) -> None:
+    """The nearest training digits, and the twins at their end."""
+    page.goto(f"{address}?lang=en")
+    page.wait_for_function("() => document.querySelector('.status')?.textContent.includes('accuracy')")
+    draw(page)
+    page.locator(".nearest summary").click()
+    page.wait_for_selector(".nearest .digit", timeout=300_000)
+    page.locator(".nearest").scroll_into_view_if_needed()
+    page.evaluate("scrollTo(0, document.body.scrollHeight)")
+    keep(page, "7-nearest")
+    page.set_viewport_size({"width": 1280, "height": 1000})
+    page.keyboard.press("t")
+    page.locator(".guess input").first.check()
+    page.get_by_role("button", name="Run to").click()
+    page.wait_for_selector(".outcome", timeout=300_000)
+    page.evaluate("scrollTo(0, 0)")
+    keep(page, "8-twins")
+
+
 def main() -> None:
     command = [sys.executable, "-m", "minicnn", "explore", sys.argv[1], "--no-browser"]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
@@ -94,7 +113,8 @@ def main() -> None:
         PICTURES.mkdir(exist_ok=True)
         with sync_playwright() as driver:
             browser = driver.chromium.launch(executable_path="/usr/bin/chromium", args=QUIET)
-            film(browser.new_page(viewport={"width": 1280, "height": 760}), address.group())
+            for part in (film, film_of_breaking):
+                part(browser.new_page(viewport={"width": 1280, "height": 760}), address.group())
             browser.close()
     finally:
         server.terminate()

@@ -25,7 +25,8 @@ class NaiveCrossEntropy(SoftmaxCrossEntropy):
 
     def forward(self, logits: np.ndarray, labels: np.ndarray) -> float:
         super().forward(logits, labels)  # checks its arguments
-        p, rows = self._softmax(logits), np.arange(len(labels))
+        p: np.ndarray = self._softmax(logits)
+        rows = np.arange(len(labels))
         self._cache = p, labels
         with np.errstate(divide="ignore"):
             losses = -np.log(p[rows, labels])

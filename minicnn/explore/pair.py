@@ -42,6 +42,7 @@ class Pair:
     looks: dict[int, Look]
     made_again: int  # steps, after going back
     same: bool  # whether all of them had the same losses as before, bit for bit
+    first_filters: list[Array]  # conv1's first weights, of both
 
     def __init__(self, twins: tuple[Twin, Twin], seed: int, data: Dataset, ops: str = "kernels") -> None:
         a, b = (Training(twin, data.train, seed, ops) for twin in twins)
@@ -128,7 +129,7 @@ class Pair:
                         y = outputs[name].reshape(-1, outputs[name].shape[-1])
                         least[r, t] = _both(np.minimum, least[r, t], y.min(axis=0))
                         most[r, t] = _both(np.maximum, most[r, t], y.max(axis=0))
-            yield
+                yield
         dead = [[-1 if m is None else int((m == 0).sum()) for m in row] for row in most]
         always = [[-1 if m is None else int((m > 0).sum()) for m in row] for row in least]
         self.looks[self.step] = Look(

@@ -116,7 +116,9 @@ class Training:
     """
 
     twin: Twin
+    seed: int
     network: Sequential
+    loss: SoftmaxCrossEntropy
     optimizer: Optimizer
     diverged: int | None
 

@@ -88,7 +88,7 @@ function Controls() {
   return html`<div class="twins-row">
       <button disabled=${!ready || ended} onClick=${() => go(step + 1)}>${t("twins_one")}</button>
       <button disabled=${!ready || ended} onClick=${() => go(step + 10)}>${t("twins_ten")}</button>
-      ${found?.running
+      ${found && found.step !== found.target
         ? html`<button key="run" class="main" onClick=${pause}>${t("twins_pause")}</button>`
         : html`<button key="run" class="main" disabled=${!ready || ended} onClick=${() => go(stop)}>${t("twins_run", { stop })}</button>`}
       <button disabled=${!ready || step === 0} onClick=${() => go(0)}>${t("twins_start")}</button>
