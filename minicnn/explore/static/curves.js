@@ -20,7 +20,7 @@ function options(width, stop, logarithmic, here) {
     padding: [8, 18, 0, 0],
     scales: {
       x: { time: false, range: [0, stop] },
-      y: logarithmic ? { distr: 3, range: powers } : { range: [0, 1] },
+      y: { range: logarithmic ? exponents : [0, 1] },
     },
     axes: [
       { ...axis, size: 26 },
@@ -28,7 +28,7 @@ function options(width, stop, logarithmic, here) {
         ...axis,
         size: 54,
         values: (_, splits) => splits.map(logarithmic ? power : (split) => `${Math.round(100 * split)} %`),
-        ...(logarithmic ? { splits: ticks, filter: (/** @type {uPlot} */ _, /** @type {number[]} */ splits) => splits } : {}),
+        ...(logarithmic ? { splits: ticks } : {}),
       },
     ],
     series: [
@@ -48,23 +48,20 @@ function options(width, stop, logarithmic, here) {
   };
 }
 
-/** The whole powers of ten around what is shown. @param {uPlot} _ @param {number | null} least @param {number | null} most @returns {uPlot.Range.MinMax} */
-function powers(_, least, most) {
-  return [10 ** Math.floor(Math.log10(Math.min(least || 1, 0.1))), 10 ** Math.ceil(Math.log10(Math.max(most || 1, 10)))];
-}
+/** Whole exponents around what is shown. @param {uPlot} _ @param {number | null} least @param {number | null} most @returns {uPlot.Range.MinMax} */
+const exponents = (_, least, most) => [Math.floor(Math.min(least ?? 0, -1)), Math.ceil(Math.max(most ?? 0, 1))];
 
-/** Powers of ten, up to six of them. @param {uPlot} _ @param {number} axis @param {number} least @param {number} most */
+/** Up to seven whole exponents. @param {uPlot} _ @param {number} axis @param {number} least @param {number} most */
 function ticks(_, axis, least, most) {
-  const [first, last] = [Math.round(Math.log10(least)), Math.round(Math.log10(most))];
-  const step = Math.ceil((last - first) / 6);
-  return Array.from({ length: Math.floor((last - first) / step) + 1 }, (_, i) => 10 ** (first + i * step));
+  const step = Math.ceil((most - least) / 6);
+  return Array.from({ length: Math.floor((most - least) / step) + 1 }, (_, i) => least + i * step);
 }
 
-/** @param {number} x a power of ten */
-function power(x) {
-  const exponent = Math.round(Math.log10(x));
-  return Math.abs(exponent) <= 3 ? String(Number(x.toPrecision(1))) : `10${[...String(exponent)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(c)])).join("")}`;
-}
+/** A power of ten. @param {number} exponent */
+const power = (exponent) =>
+  Math.abs(exponent) <= 3
+    ? String(Number((10 ** exponent).toPrecision(1)))
+    : `10${[...String(exponent)].map((c) => (c === "-" ? "⁻" : "⁰¹²³⁴⁵⁶⁷⁸⁹"[Number(c)])).join("")}`;
 
 /**
  * @param {{label: string, steps: number[], a: number[], b: number[], here: number, stop: number, logarithmic?: boolean}} props
@@ -82,7 +79,9 @@ export function Curves({ label, steps, a, b, here, stop, logarithmic = false }) 
     return () => plot.current?.destroy();
   }, [width, stop]);
   useLayoutEffect(() => {
-    const finite = (/** @type {number[]} */ values) => values.map((value) => (Number.isFinite(value) ? value : null));
+    // uPlot's own logarithmic axis ends at 10¹⁷, and losses on their way to NaN do not: exponents are drawn.
+    const drawn = (/** @type {number} */ value) => (logarithmic ? Math.log10(value) : value);
+    const finite = (/** @type {number[]} */ values) => values.map((value) => (Number.isFinite(drawn(value)) ? drawn(value) : null));
     plot.current?.setData([steps, finite(a), finite(b)]);
   });
   useEffect(() => {
