@@ -101,7 +101,8 @@ def test_every_library_has_its_version_and_licence():
 
 
 def test_no_text_is_smaller_than_12_pixels():
-    sizes = re.findall(r"font(?:-size)?: [^;]*?(\d+(?:\.\d+)?)px", (STATIC / "style.css").read_text())
+    css = "\n".join(path.read_text() for path in STATIC.glob("*.css"))
+    sizes = re.findall(r"font(?:-size)?: [^;]*?(\d+(?:\.\d+)?)px", css)
     assert sizes
     assert [size for size in sizes if float(size) < 12] == []
 
