@@ -4,7 +4,8 @@
 
 In Debian's Chromium, driven by Playwright (`pip install playwright`, `apt-get install chromium`). A stroke is
 timed from the movement of the mouse to the first frame in which bars and maps show its answer; a click, to
-the frame with the terms; a visit, from the address to a page that can be drawn on, with a warm cache.
+the frame with the terms; a visit, from the address to a page that can be drawn on, with a warm cache. Strokes
+are timed once more while twins train.
 """
 
 from __future__ import annotations
@@ -39,6 +40,13 @@ WATCH = """async () => {
   const frame = () => { window.times.frames++; requestAnimationFrame(frame); };
   requestAnimationFrame(frame);
   window.times.answer.length = window.times.trace.length = 0;
+}"""
+
+TRAIN_TWINS = """async () => {
+  const twins = await import("./twins-state.js");
+  twins.guessed("same");
+  while (!twins.pair.value) await new Promise((later) => setTimeout(later, 20));
+  twins.go(1000);
 }"""
 
 
@@ -145,6 +153,8 @@ def main() -> None:
                 "address to the first answer, warm cache": opened,
             }
             frames = frames_a_second(page, 1 if args.quick else 5)
+            page.evaluate(TRAIN_TWINS)
+            times["the same stroke while twins train"] = strokes(page, args.rounds)
             browser.close()
 
     rows = []

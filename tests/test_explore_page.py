@@ -208,7 +208,7 @@ def test_centring_decides_what_the_network_sees(page):
 
 def test_a_test_image_can_be_chosen_and_mistakes_come_first(page):
     page.wait_for_function("() => document.querySelector('.status').textContent.includes('mistakes')")
-    page.locator("summary").click()
+    page.locator(".digits summary").click()
     page.wait_for_selector(".digit.wrong")
     wrong = page.locator(".digit").evaluate_all("nodes => nodes.map(n => n.classList.contains('wrong'))")
     assert wrong == sorted(wrong, reverse=True)
@@ -376,7 +376,7 @@ def test_covering_the_ink_lowers_the_lead(page):
 
 def test_ink_can_be_rubbed_out_of_a_test_image(page):
     page.wait_for_function("() => document.querySelector('.status').textContent.includes('mistakes')")
-    page.locator("summary").click()
+    page.locator(".digits summary").click()
     page.locator(".digit").first.click()
     page.wait_for_function(
         "() => document.querySelector('.bars h2').textContent.includes('but the label is')"
