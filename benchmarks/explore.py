@@ -152,6 +152,7 @@ def main() -> None:
                 "click to the frame with its terms": clicks(page, args.rounds),
                 "address to the first answer, warm cache": opened,
             }
+            page.locator(".pad canvas").first.scroll_into_view_if_needed()  # the clicks have scrolled
             frames = frames_a_second(page, 1 if args.quick else 5)
             page.evaluate(TRAIN_TWINS)
             times["the same stroke while twins train"] = strokes(page, args.rounds)
