@@ -2,6 +2,8 @@
 
 import gzip
 import itertools
+import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -343,6 +345,24 @@ def test_a_picture_that_cannot_be_read_is_named(tmp_path):
     assert "dog/004.png: " in refusal(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["", "train", "test"])
+def test_a_class_folder_without_pictures_is_named(tmp_path, name):
+    images, labels = make()
+    for place in ("train", "test") if name else ("",):
+        write_folders(tmp_path / place, images, labels)
+    (tmp_path / name / "cow").mkdir()
+    assert refusal(tmp_path).startswith(
+        f"{tmp_path / name / 'cow'}: no pictures, expected pictures of a class"
+    )
+    assert refusal(tmp_path).endswith("got an empty folder")
+
+
+def test_a_single_class_folder_is_too_few(tmp_path):
+    images, labels = make()
+    write_folders(tmp_path, images, 0 * labels)
+    assert refusal(tmp_path).endswith("one class only, expected a folder of pictures for each class, got cat")
+
+
 def test_a_class_that_only_the_test_has_is_refused(tmp_path):
     images, labels = make()
     write_folders(tmp_path / "train", images, labels)
@@ -398,6 +418,53 @@ def test_qmnists_labels_in_columns_of_32_bits_are_read(tmp_path):
     wide = np.stack([labels, *[np.full(N, 70_000)] * 7], axis=1).astype(np.int32)
     write_idx_set(tmp_path, images, wide, "qmnist-", "test", ("idx3-ubyte", "idx2-int"))
     assert_holds(load_data(tmp_path), images, labels, "train", "validation")
+
+
+# --- what is not read ---
+
+
+def in_zip(path):
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("train.csv", "label,p0")
+
+
+def in_tar(path, how):
+    (path.parent / "train.csv").write_text("label,p0")
+    with tarfile.open(path, how) as archive:
+        archive.add(path.parent / "train.csv", "train.csv")
+
+
+@pytest.mark.parametrize(
+    ("write", "expected"),
+    [
+        (in_zip, "expected what is in it: unpack it first, got a zip archive"),
+        (lambda path: in_tar(path, "w"), "expected what is in it: unpack it first, got a tar archive"),
+        (lambda path: in_tar(path, "w:gz"), "expected what is in it: unpack it first, got a tar archive"),
+        (lambda path: in_tar(path, "w:xz"), "expected what is in it: unpack it first, got an xz file"),
+        (lambda path: np.save(path, np.zeros(3)), "expected images and labels in one file, by numpy.savez"),
+        (lambda path: path.write_bytes(b"\x89HDF\r\n\x1a\n"), "read by h5py and written by numpy.savez"),
+    ],
+)
+def test_what_is_not_read_is_refused_with_the_way_out(tmp_path, write, expected):
+    path = tmp_path / "data.npy"
+    write(path)
+    assert expected in refusal(path)
+
+
+def test_a_matlab_file_is_refused_and_the_way_out_leads_out(tmp_path):
+    io = pytest.importorskip("scipy.io")
+    images, labels = make()
+    part = {"images": images.reshape(N, -1), "labels": labels[:, None].astype(np.uint8)}
+    io.savemat(tmp_path / "emnist.mat", {"dataset": {"train": part, "test": part}})
+    message = refusal(tmp_path / "emnist.mat")
+    assert "expected its arrays, read by scipy.io.loadmat and written by numpy.savez('data.npz'," in message
+    data = io.loadmat(tmp_path / "emnist.mat")["dataset"][0, 0]
+    train, test = data["train"][0, 0], data["test"][0, 0]
+    np.savez(
+        tmp_path / "data.npz",
+        x_train=train["images"], y_train=train["labels"], x_test=test["images"], y_test=test["labels"],
+    )  # fmt: skip
+    assert_holds(load_data(tmp_path / "data.npz"), images, labels, "test")
 
 
 # --- what holds for all forms ---

@@ -40,7 +40,7 @@ class DataError(ValueError):
     """Data that cannot be used. The message is one line: which file, what is wrong, expected, got."""
 
     @classmethod
-    def about(cls, path: Path, wrong: str, expected: object, got: object) -> DataError:
+    def about(cls, path: PathLike, wrong: str, expected: object, got: object) -> DataError:
         """Return the error with the message `<path>: <wrong>, expected ..., got ...`."""
         name = str(path)
         if not name.isprintable():  # a line feed, for example: the message stays one line

@@ -8,10 +8,11 @@ then made smaller a strip at a time, before anything is computed with it.
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import warnings
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -38,6 +39,13 @@ class ImageError(ValueError):
     """An image that cannot be used. The message is one line: which file, and what is wrong."""
 
 
+class Encoded(NamedTuple):
+    """An image file that lies within another file: its bytes, and what error messages call it."""
+
+    content: bytes
+    name: str
+
+
 class _TooLargeError(Exception):
     """An image whose pixels would take too much memory; the message is how many it has."""
 
@@ -55,14 +63,19 @@ def lightness_of(source: PathLike | Image) -> tuple[str, np.ndarray]:
         return os.fspath(source), _lightness(image)
 
 
+def _contents(source: PathLike | Encoded) -> BinaryIO:
+    """The bytes of an image, open for reading."""
+    return io.BytesIO(source.content) if isinstance(source, Encoded) else open_regular(source, limits.IMAGE)
+
+
 @contextlib.contextmanager
-def _opened(source: PathLike) -> Iterator[Image]:
+def _opened(source: PathLike | Encoded) -> Iterator[Image]:
     """The image in a file, not decoded yet; whatever goes wrong within is an ImageError."""
     from PIL import Image, UnidentifiedImageError
 
-    name = os.fspath(source)
+    name = source.name if isinstance(source, Encoded) else os.fspath(source)
     try:
-        with open_regular(source, limits.IMAGE) as file, warnings.catch_warnings():
+        with _contents(source) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about metadata and pixels, which are counted here
             Image.init()  # which formats this build of Pillow supports
             formats = [known for known in (*FORMATS, *_heif(file)) if known in Image.OPEN]
@@ -83,7 +96,7 @@ def _opened(source: PathLike) -> Iterator[Image]:
         raise ImageError(f"{name}: damaged, or not an image ({error or type(error).__name__})") from None
 
 
-def pixels_of(source: PathLike | Image, size: int | None = None) -> np.ndarray:
+def pixels_of(source: PathLike | Encoded | Image, size: int | None = None) -> np.ndarray:
     """The pixels of an image file as they are: uint8 [H, W, 3], transparent ones white.
 
     With `size`, scaled until the longer side has so many pixels, and centred on a square of the colour that
@@ -144,9 +157,9 @@ def _heif(file: BinaryIO) -> tuple[str, ...]:
     return ("HEIF",)
 
 
-def _what_else(source: PathLike) -> str:
+def _what_else(source: PathLike | Encoded) -> str:
     """Why a file is not one of the `FORMATS`."""
-    with open_regular(source, limits.IMAGE) as file:
+    with _contents(source) as file:
         heif = _is_heif(file)
     if heif:
         return 'HEIC, the format of iPhones: pip install "minicnn[heic]", or save the photograph as JPEG'

@@ -12,6 +12,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from minicnn.storage import cgroups
+
 THREADS = "NUMBA_NUM_THREADS"
 
 
@@ -54,32 +56,12 @@ def cpu_quota(root: Path = Path("/")) -> float:
 
 
 def _quotas(root: Path) -> Iterator[float]:
-    for line in _read(root / "proc/self/cgroup").splitlines():
-        _, controllers, group = (*line.split(":", 2), "", "")[:3]
-        if controllers == "":  # version 2
-            for folder in _upwards(root / "sys/fs/cgroup", group):
-                yield from _ratio(_read(folder / "cpu.max").split())
-        elif "cpu" in controllers.split(","):
-            for name in {"cpu", controllers}:
-                for folder in _upwards(root / "sys/fs/cgroup" / name, group):
-                    quota, period = (_read(folder / f"cpu.cfs_{word}_us") for word in ("quota", "period"))
-                    yield from _ratio([quota.strip(), period.strip()])
-
-
-def _upwards(mounted: Path, group: str) -> Iterator[Path]:
-    """The folders of a group and of those that it is in. In a container the upper ones are not there."""
-    parts = [part for part in group.split("/") if part not in ("", ".", "..")]
-    for count in range(len(parts), -1, -1):
-        yield mounted.joinpath(*parts[:count])
+    for folder in cgroups.folders("cpu", root):
+        yield from _ratio(cgroups.read(folder / "cpu.max").split())
+        quota, period = (cgroups.read(folder / f"cpu.cfs_{word}_us") for word in ("quota", "period"))
+        yield from _ratio([quota.strip(), period.strip()])
 
 
 def _ratio(words: list[str]) -> Iterator[float]:
     if len(words) == 2 and all(word.isdecimal() and int(word) > 0 for word in words):
         yield int(words[0]) / int(words[1])  # otherwise "max", -1 or nothing: no limit
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="ascii")
-    except (OSError, ValueError):
-        return ""

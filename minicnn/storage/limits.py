@@ -19,6 +19,8 @@ GZIP_FREE = 16 * MIB
 
 CSV = 4096 * MIB  # bytes of a CSV file of images, decompressed; Kaggle's largest has 110 million
 NPZ = 4096 * MIB  # bytes of an array in a NumPy archive, decompressed, and of the archive
+PARQUET = 4096 * MIB  # bytes of a parquet file
+LABELS = 64 * MIB  # bytes of a table of pictures and their labels
 CIFAR = 256 * MIB  # bytes of one of its files: 80,000 images
 NAMES = MIB  # bytes of a file with the names of classes
 

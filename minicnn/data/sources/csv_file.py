@@ -18,10 +18,10 @@ from typing import NamedTuple
 import numpy as np
 
 from minicnn.data.idx import DataError, Source, open_gzipped
+from minicnn.data.sources.found import LABELS
 from minicnn.storage import limits
 
 CHUNK = 1 << 20  # bytes parsed at a time: the work arrays are about 30 times as large
-LABELS = ("label", "labels", "class", "target", "digit", "y")  # names of the label column
 NUMBERS = ("id", "imageid", "image_id", "index", "")  # names of columns that only number the rows
 
 

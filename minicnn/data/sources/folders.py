@@ -12,26 +12,17 @@ from pathlib import Path
 import numpy as np
 
 from minicnn.data.idx import DataError
-from minicnn.data.image_file import ImageError, pixels_of
-from minicnn.data.sources.found import LARGEST, SMALLEST, Found, Part
-
-ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
-SPLITS: dict[str, tuple[str, ...]] = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val"),
-    "test": ("test", "testing"),
-}
-COLOURED = 8  # the difference between two channels that a grey picture does not have, even as a JPEG
+from minicnn.data.sources.found import SPLITS, Found, Part, numbers_first
+from minicnn.data.sources.pictures import ENDINGS, Pictures, in_same_channels
 
 
 def class_folders(directory: Path) -> dict[str, list[Path]]:
-    """The pictures in each subdirectory, by its name, without empty ones and those that are hidden."""
+    """The pictures in each subdirectory, by its name, without those that are hidden."""
     found = {}
     for entry in sorted(os.scandir(directory), key=lambda entry: entry.name):
         if os.path.isdir(entry.path) and not entry.name.startswith((".", "__")):
             files = sorted(name for name in os.listdir(entry.path) if name.lower().endswith(ENDINGS))
-            if files:
-                found[entry.name] = [Path(entry.path, name) for name in files]
+            found[entry.name] = [Path(entry.path, name) for name in files]
     return found
 
 
@@ -40,55 +31,38 @@ def find_folders(directory: Path, size: int | None) -> Found | None:
     parts = {}
     for which, spellings in SPLITS.items():
         for name in spellings:
-            if (directory / name).is_dir() and (folders := class_folders(directory / name)):
-                parts[which] = folders
+            place = directory / name
+            if place.is_dir() and any((folders := class_folders(place)).values()):
+                parts[which] = _without_gaps(place, folders)
     if "train" not in parts:
         folders = class_folders(directory)
-        if len(folders) < 2:
+        if sum(map(bool, folders.values())) < 2:
             return None
-        parts = {"train": folders}
-    names = sorted(parts["train"], key=_numbers_first)
+        parts = {"train": _without_gaps(directory, folders)}
+    names = sorted(parts["train"], key=numbers_first)
     read = {which: _read(folders, names, size, directory) for which, folders in parts.items()}
-    colour = any(part.images.ndim == 4 for part in read.values())
-    read = {which: _in_colour(part) if colour else part for which, part in read.items()}
+    read = in_same_channels(read)
     found = "folders of pictures"
     return Found(found, read["train"], read.get("validation"), read.get("test"), dict(enumerate(names)))
 
 
-def _numbers_first(name: str) -> tuple[bool, int, str]:
-    number = name.isascii() and name.isdigit()
-    return not number, int(name) if number else 0, name
+def _without_gaps(directory: Path, folders: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """The folders, if each of them has pictures. Raises DataError for the first that has none."""
+    for name, files in folders.items():
+        if not files:
+            there = ", ".join(sorted(os.listdir(directory / name))[:6]) or "an empty folder"
+            expected = "pictures of a class (move the folder away if it is none)"
+            raise DataError.about(directory / name, "no pictures", expected, there)
+    return folders
 
 
 def _read(folders: dict[str, list[Path]], names: list[str], size: int | None, directory: Path) -> Part:
     if unknown := sorted(set(folders) - set(names)):
         wrong = "a class that has no training pictures"
         raise DataError.about(directory, wrong, ", ".join(names)[:200], unknown[0])
-    images, labels = [], []
-    first: tuple[int, int] | None = None
+    pictures, labels = Pictures(size, sum(map(len, folders.values()))), []
     for label, name in enumerate(names):
         for path in folders.get(name, []):
-            try:
-                image = pixels_of(path, size)
-            except ImageError as error:
-                raise DataError(str(error)) from None
-            H, W = image.shape[:2]
-            first = first or (H, W)
-            if first != (H, W):
-                expected = f"{first[0]} x {first[1]}, as the first; --size 28 would bring all to one size"
-                raise DataError.about(path, "another size", expected, f"{H} x {W}")
-            if not (SMALLEST <= H <= LARGEST and SMALLEST <= W <= LARGEST):
-                expected = f"{SMALLEST} to {LARGEST} pixels a side; --size 28 would scale all to that"
-                raise DataError.about(path, "wrong size", expected, f"{H} x {W}")
-            images.append(image)
+            pictures.add(path)
             labels.append(label)
-    stacked = np.stack(images)
-    if np.ptp(stacked, axis=3).max() <= COLOURED:
-        stacked = np.ascontiguousarray(stacked[..., 0])
-    return Part(stacked, np.array(labels, np.int64), directory)
-
-
-def _in_colour(part: Part) -> Part:
-    if part.images.ndim == 4:
-        return part
-    return part._replace(images=np.repeat(part.images[..., None], 3, axis=3))
+    return Part(pictures.stacked(), np.array(labels, np.int64), directory)

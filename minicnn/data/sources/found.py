@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,6 +12,13 @@ from minicnn.data.idx import DataError
 
 SMALLEST, LARGEST = 8, 64  # pixels a side
 MOST_CLASSES = 1000
+
+LABELS = ("label", "labels", "class", "target", "digit", "y")  # names of a column of labels
+SPLITS: dict[str, tuple[str, ...]] = {  # names of directories and files
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val"),
+    "test": ("test", "testing"),
+}
 
 
 class Part(NamedTuple):
@@ -50,7 +58,7 @@ def classes_of(found: Found) -> tuple[np.ndarray, tuple[str, ...]]:
 
     Raises DataError for fewer than two classes or too many, and for labels that training never sees.
     """
-    train = found.train
+    train, names = found.train, found.names or {}
     values = np.unique(train.labels)
     if not 2 <= len(values) <= MOST_CLASSES:
         expected = f"2 to {MOST_CLASSES} classes"
@@ -58,8 +66,24 @@ def classes_of(found: Found) -> tuple[np.ndarray, tuple[str, ...]]:
         raise DataError.about(train.labels_path or train.path, wrong, expected, len(values))
     for part in (found.validation, found.test):
         if part is not None and (unknown := np.setdiff1d(part.labels, values)).size:
-            got = ", ".join(str(value) for value in unknown[:5].tolist())
+            got = ", ".join(names.get(value, str(value)) for value in unknown[:5].tolist())
             wrong = "labels that no training image has"
             raise DataError.about(part.labels_path or part.path, wrong, "those of the training images", got)
-    names = found.names or {}
     return values, tuple(names.get(value, str(value)) for value in values.tolist())
+
+
+def numbered(labels: dict[str, list[str]]) -> tuple[dict[str, np.ndarray], dict[int, str]]:
+    """The labels of each part as numbers, int64 [N], and the name of each number.
+
+    Names that are numbers come first, in their order.
+    """
+    classes = sorted({name for names in labels.values() for name in names}, key=numbers_first)
+    number = {name: index for index, name in enumerate(classes)}
+    found = {which: np.array([number[name] for name in names], np.int64) for which, names in labels.items()}
+    return found, dict(enumerate(classes))
+
+
+def numbers_first(name: str) -> tuple[bool, int, str]:
+    """A key that sorts the names of classes: numbers in their order, then other names."""
+    is_number = re.fullmatch("[0-9]{1,18}", name) is not None
+    return not is_number, int(name) if is_number else 0, name

@@ -33,6 +33,9 @@ def find_npz(path: Path) -> Found:
     """Read the data set in a NumPy archive. Raises DataError, naming what is in it, if none is found."""
     try:
         with open_regular(path, limits.NPZ) as file, zipfile.ZipFile(file) as archive:
+            if not any(info.filename.endswith(".npy") for info in archive.infolist()):
+                expected = "what is in it: unpack it first"
+                raise DataError.about(path, "no data set", expected, "a zip archive")
             members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
             by_name = {name.lower(): name for name in members}
             parts: dict[str, Part | None] = {}
