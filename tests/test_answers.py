@@ -180,3 +180,138 @@ def test_dark_on_light_images_and_rare_classes_are_told(capsys, here):
     assert "found NumPy archive: " in out[1]
     code, out, err = run_main(capsys, *options("light.npz", "--steps", 3, "--run-dir", "t", "--invert"))
     assert "--invert" not in err[0]
+
+
+# --- folders of pictures ---
+
+
+def write_labels(folder, names):
+    """A `labels.csv` for pictures that are moved into one folder: the first is called something else."""
+    Path(folder).mkdir()
+    lines = ["file,label"]
+    for number, name in enumerate(names):
+        os.link(f"pictures/{name}", f"{folder}/{number}.png")
+        lines.append(f"{number}.png,{name.split('/')[0]}")
+    Path(folder, "labels.csv").write_text("\n".join(lines))
+
+
+def test_a_folder_with_labels_is_answered_picture_by_picture_with_the_accuracy(capsys, here):
+    write_labels("flat", ["dog/1.png", "cow/2.png", "cat/3.png", "cat/6.png"])
+    Path("flat/labels.csv").write_text(Path("flat/labels.csv").read_text().replace("3.png,cat", "3.png,cow"))
+    code, out, err = run_main(capsys, "predict", "r", "flat")
+    assert (code, err) == (0, [])
+    assert [line.split(" (")[0] for line in out[:-1]] == [
+        "flat/0.png: dog", "flat/1.png: cow", "flat/2.png: cat", "flat/3.png: cat"
+    ]  # fmt: skip
+    assert out[-1] == "test accuracy 0.7500 (3 of 4)"
+    code, out, err = run_main(capsys, "predict", "r", "flat", "--to", "a.csv")
+    assert (code, out) == (0, ["written: a.csv, 4 answers", "test accuracy 0.7500 (3 of 4)"])
+    assert [row[:2] for row in answers("a.csv")[1:3]] == [["flat/0.png", "dog"], ["flat/1.png", "cow"]]
+
+
+def test_a_folder_without_labels_is_all_its_pictures(capsys, here):
+    code, out, err = run_main(capsys, "predict", "r", "pictures/dog")
+    assert (code, err) == (0, [])
+    assert len(out) == 30
+    assert out[0].startswith("pictures/dog/1.png: dog (")
+
+
+def test_a_picture_without_an_answer_counts_as_wrong(capsys, here):
+    write_labels("flat", ["dog/1.png", "cow/2.png"])
+    Path("flat/1.png").unlink()
+    Path("flat/1.png").write_text("no picture")
+    code, out, err = run_main(capsys, "predict", "r", "flat")
+    assert code == 2
+    assert err[0].startswith("minicnn: error: flat/1.png: ")
+    assert out[-1] == "test accuracy 0.5000 (1 of 2)"
+
+
+def test_a_label_that_the_network_does_not_know_is_refused(capsys, here):
+    write_labels("flat", ["dog/1.png"])
+    Path("flat/labels.csv").write_text("0.png,pig")
+    message = "labels.csv: class pig is none of the 3 classes of the network"
+    assert_usage_error(run_main(capsys, "predict", "r", "flat"), message)
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "0.png"])
+def test_what_is_read_in_a_folder_is_not_replaced(capsys, here, name):
+    write_labels("flat", ["dog/1.png"])
+    before = Path("flat", name).read_bytes()
+    result = run_main(capsys, "predict", "r", "flat", "--to", f"flat/{name}")
+    assert_usage_error(result, "being read")
+    assert Path("flat", name).read_bytes() == before
+
+
+# --- what a run was trained on ---
+
+
+@pytest.fixture
+def turned(here, capsys):
+    """The run `t`, trained on `lying.npz`: dark on light, with rows and columns swapped."""
+    data = load_data("pictures")
+    images = 255 - np.concatenate([data.train.images, data.test.images]).swapaxes(1, 2)
+    np.savez("lying.npz", x=images, y=np.concatenate([data.train.labels, data.test.labels]))
+    argv = options("lying.npz", "--steps", 60, "--run-dir", "t", "--quiet", "--seed", 3)
+    assert main([*argv, "--transpose", "--invert"]) == 0
+    capsys.readouterr()
+
+
+NOTE = "{}: read with --transpose --invert, as the data of t was; --no-transpose or --no-invert if it differs"
+
+
+def test_other_data_is_read_as_the_data_of_the_run_was(capsys, turned):
+    os.rename("lying.npz", "other.npz")
+    code, out, err = run_main(capsys, "evaluate", "t", "--data", "other.npz")
+    assert (code, err) == (0, [NOTE.format("other.npz")])
+    assert out[0].startswith("test accuracy 1.0000")
+    code, out, err = run_main(capsys, "predict", "t", "other.npz", "--to", "a.csv")
+    assert (code, err) == (0, [NOTE.format("other.npz")])
+    assert out[1].startswith("test accuracy 1.0000")
+
+
+def test_a_table_is_read_as_the_data_of_the_run_was(capsys, turned):
+    images = 255 - load_data("pictures").test.images[:5].swapaxes(1, 2)
+    rows = [",".join(map(str, image.ravel().tolist())) for image in images]
+    Path("lying.csv").write_text("\n".join([",".join(f"p{k}" for k in range(64)), *rows]))
+    code, _, err = run_main(capsys, "predict", "t", "lying.csv", "--to", "a.csv")
+    assert (code, err) == (0, [NOTE.format("lying.csv")])
+    data = load_data("pictures")
+    assert [row[1] for row in answers("a.csv")[1:]] == list(map(str, data.test.labels[:5]))
+
+
+def test_options_say_otherwise(capsys, turned):
+    argv = ["--data", "pictures", "--no-transpose", "--no-invert"]
+    code, out, err = run_main(capsys, "evaluate", "t", *argv)
+    assert (code, err) == (0, [])
+    assert out[0].startswith("test accuracy 1.0000")
+
+
+def test_pictures_are_inverted_for_a_run_whose_data_was(capsys, turned):
+    with Image.open("pictures/cow/2.png") as image:
+        Image.fromarray(255 - np.asarray(image)).save("dark.png")
+    code, out, err = run_main(capsys, "predict", "t", "dark.png")
+    assert code == 0
+    assert err == ["images are inverted, as the data of t was; --no-invert if they differ"]
+    assert (
+        run_main(capsys, "predict", "t", "pictures/cow/2.png", "--no-invert")[1][0].split(": ")[1]
+        == (out[0].split(": ")[1])
+    )
+
+
+def test_the_seed_of_the_run_splits_its_data_again(capsys, turned):
+    _, own, _ = run_main(capsys, "evaluate", "t")
+    _, other, _ = run_main(capsys, "evaluate", "t", "--data", "lying.npz")
+    assert own[:-1] == other
+    images = load_data("lying.npz", seed=3, transpose=True, invert=True).test.images
+    assert not np.array_equal(images, load_data("lying.npz", transpose=True, invert=True).test.images)
+
+
+def test_pictures_of_another_size_are_scaled_as_those_of_the_run_were(capsys, here):
+    assert main(options("pictures", "--steps", 60, "--run-dir", "s", "--quiet", "--size", 8)) == 0
+    for path in Path("pictures").glob("*/*.png"):
+        with Image.open(path) as image:
+            image.resize((16, 16), Image.Resampling.NEAREST).save(path)
+    capsys.readouterr()
+    code, out, err = run_main(capsys, "evaluate", "s", "--data", "pictures")
+    assert (code, err) == (0, ["pictures: read with --size 8, as the data of s was"])
+    assert out[0].startswith("test accuracy 1.0000")

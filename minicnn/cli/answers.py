@@ -15,9 +15,9 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from minicnn.cli.common import accuracy
+from minicnn.cli.common import accuracy, known_labels, orientation
 from minicnn.cli.terminal import UsageError, fail, is_terminal, say
 from minicnn.storage.outputs import write_output
 
@@ -27,13 +27,70 @@ if TYPE_CHECKING:
     from minicnn.data.photo import Preprocessed
     from minicnn.engine.network import Sequential
 
+    Answered = tuple[str, Preprocessed, np.ndarray]  # the name of a picture, its stages, its probabilities
+
 BEST = 3  # answers for a picture
 TOGETHER = 32  # pictures at a time; what they looked like at each stage is some megabytes each
 
 
 def is_table(path: str) -> bool:
-    """Whether a path holds many images, rather than being a picture."""
-    return os.path.isdir(path) or path.lower().endswith((".csv", ".csv.gz", ".npz"))
+    """Whether a path holds a data set, rather than being a picture or a folder of pictures."""
+    from minicnn.data.sources.labelled import TABLE, pictures_in
+
+    if os.path.isdir(path):
+        return not os.path.lexists(os.path.join(path, TABLE)) and not pictures_in(Path(path))
+    return path.lower().endswith((".csv", ".csv.gz", ".npz", ".parquet"))
+
+
+class Named(NamedTuple):
+    """Pictures, the labels of those that have one, and the tables in which these were found."""
+
+    files: list[str]
+    labels: dict[str, str]
+    tables: list[str]
+
+
+def named_pictures(paths: list[str]) -> Named:
+    """The pictures at some paths; a folder stands for those that its `labels.csv` names, or for all in it."""
+    from minicnn.data.sources.labelled import TABLE, pictures_in, read_labels
+
+    found = Named([], {}, [])
+    try:
+        for path in paths:
+            if not os.path.isdir(path):
+                found.files.append(path)
+            elif os.path.lexists(os.path.join(path, TABLE)):
+                files, labels = read_labels(Path(path))
+                found.tables.append(os.path.join(path, TABLE))
+                found.files.extend(map(str, files))
+                found.labels.update(zip(map(str, files), labels, strict=True))
+            else:
+                found.files.extend(os.path.join(path, name) for name in pictures_in(Path(path)))
+    except ValueError as error:
+        raise UsageError(error) from None
+    return found
+
+
+class Marks:
+    """Counts the correct answers to pictures whose labels are known."""
+
+    def __init__(self, labels: dict[str, str], classes: tuple[str, ...]) -> None:
+        if unknown := sorted(set(labels.values()) - set(classes)):
+            raise UsageError(
+                f"labels.csv: class {unknown[0]} is none of the {len(classes)} classes of the network"
+            )
+        self._labels, self._classes, self._correct = labels, classes, 0
+
+    def of(self, answered: Iterable[Answered]) -> Iterator[Answered]:
+        """The same answers, which are counted as they pass."""
+        for name, picture, answer in answered:
+            self._correct += self._classes[best_of(answer)[0]] == self._labels.get(name)
+            yield name, picture, answer
+
+    def say(self) -> None:
+        """Print the accuracy; a picture without an answer counts as wrong."""
+        if self._labels:
+            say(accuracy(self._correct, len(self._labels)))
 
 
 def write_table(network: Sequential, classes: tuple[str, ...], args: argparse.Namespace) -> int:
@@ -43,7 +100,7 @@ def write_table(network: Sequential, classes: tuple[str, ...], args: argparse.Na
     rows, correct, count, labels = [b"ImageId,Label\n"], 0, 0, None
     try:
         with _progress("images") as bar:
-            for images, labels in _tables(Path(args.image[0])):
+            for images, labels in _tables(network, classes, args):
                 answers = network.predict(images)
                 if not np.isfinite(answers).all():
                     raise UsageError("the network's output is not finite")
@@ -51,7 +108,7 @@ def write_table(network: Sequential, classes: tuple[str, ...], args: argparse.Na
                 rows.append(_text([(count + n, name) for n, name in enumerate(names, start=1)]))
                 count += len(names)
                 if labels is not None:
-                    correct += sum(str(label) == name for label, name in zip(labels, names, strict=True))
+                    correct += sum(label == name for label, name in zip(labels, names, strict=True))
                 bar.update(len(names))
     except ValueError as error:
         raise UsageError(error) from None
@@ -64,26 +121,38 @@ def write_table(network: Sequential, classes: tuple[str, ...], args: argparse.Na
     return 0
 
 
-def _tables(path: Path) -> Iterator[tuple[np.ndarray, Any]]:
+def _tables(
+    network: Sequential, classes: tuple[str, ...], args: argparse.Namespace
+) -> Iterator[tuple[np.ndarray, Any]]:
     """Images, some at a time, and the names of their classes where they are known."""
     from minicnn.data import load_data
+    from minicnn.data.dataset import oriented
     from minicnn.data.sources.csv_file import stream_csv
 
+    path = Path(args.image[0])
+    how = orientation(args.run, args, args.image[0])
     inside = [path / name for name in ("test.csv", "test.csv.gz")] if path.is_dir() else [path]
-    table = next((file for file in inside if file.is_file() and not file.name.endswith(".npz")), None)
+    table = next(
+        (file for file in inside if file.is_file() and file.name.lower().endswith((".csv", ".csv.gz"))), None
+    )
     if table is not None:
         for piece in stream_csv(table):
-            yield piece.images, piece.labels
+            images = oriented(piece.images, how.get("transpose", False), how.get("invert", False))
+            yield images, None if piece.labels is None else _names(piece.labels, classes)
         return
-    data = load_data(path)
-    names = [data.classes[label] for label in data.test.labels]
+    data = load_data(path, **how)
+    names = [classes[label] for label in known_labels(data, classes, args.image[0])]
     for first in range(0, len(data.test), 1000):
         yield data.test.images[first : first + 1000], names[first : first + 1000]
 
 
-def answers(
-    network: Sequential, names: list[str], read: Callable[[str], Preprocessed]
-) -> Iterator[tuple[str, Preprocessed, np.ndarray]]:
+def _names(labels: np.ndarray, classes: tuple[str, ...]) -> list[str]:
+    """The names of the classes of numbers in a table: a class has this name, or this place in the order."""
+    order = {str(number): name for number, name in enumerate(classes)}
+    return [name if name in classes else order.get(name, name) for name in map(str, labels.tolist())]
+
+
+def answers(network: Sequential, names: list[str], read: Callable[[str], Preprocessed]) -> Iterator[Answered]:
     """Each picture with its name and the probabilities; for one that has no answer, an error is printed."""
     import numpy as np
 
@@ -114,9 +183,7 @@ def best_of(answer: np.ndarray) -> list[int]:
     return [int(k) for k in np.argsort(-answer, kind="stable")[:BEST]]
 
 
-def write_pictures(
-    answered: Iterable[tuple[str, Preprocessed, np.ndarray]], count: int, classes: tuple[str, ...], file: str
-) -> int:
+def write_pictures(answered: Iterable[Answered], count: int, classes: tuple[str, ...], file: str) -> int:
     """Write the best answers for each of `count` pictures that has one; return how many have."""
     ordinals = ("answer", "second", "third")[: len(classes)]
     rows = [_text([["file", *(cell for name in ordinals for cell in (name, "probability"))]])]

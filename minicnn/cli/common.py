@@ -103,12 +103,9 @@ def add_orientation(parser: Any) -> None:
     parser.add_argument(
         "--size", type=int, metavar="N", help="scale pictures in folders to N x N pixels", **suppressed
     )
-    parser.add_argument(
-        "--transpose", action="store_true", help="swap rows and columns (EMNIST's files)", **suppressed
-    )
-    parser.add_argument(
-        "--invert", action="store_true", help="the images are dark on light: invert them", **suppressed
-    )
+    switch: dict[str, Any] = {"action": argparse.BooleanOptionalAction, **suppressed}
+    parser.add_argument("--transpose", help="swap rows and columns (EMNIST's files)", **switch)
+    parser.add_argument("--invert", help="the images are dark on light: invert them", **switch)
 
 
 def open_run(directory: str, data: str | None = None) -> Run:
@@ -150,6 +147,45 @@ def open_classifier(run: str) -> Sequential:
         got = list(network.shapes[-1])
         raise UsageError(f"{run}: expected a network whose output is [N, classes], got [N, {str(got)[1:]}")
     return network
+
+
+def orientation(run: str, args: argparse.Namespace, path: str) -> dict[str, Any]:
+    """How other images at a path are read for a run, as arguments of `load_data`.
+
+    As the images of the run were, unless options say otherwise: split by the same seed, scaled, turned,
+    inverted. A line says what was taken over.
+    """
+    from minicnn.runs.directory import read_config
+    from minicnn.runs.settings import ORIENTATION, Settings
+
+    given = {name: value for name, value in vars(args).items() if name in ORIENTATION}
+    if not os.path.isdir(run):
+        return given
+    settings, _ = read_config(run)
+    own = {name: getattr(settings, name) for name in ORIENTATION if name not in given}
+    own = {name: value for name, value in own.items() if value != getattr(Settings, name)}
+    if own:
+        options = " ".join(f"--size {settings.size}" if name == "size" else f"--{name}" for name in own)
+        switches = " or ".join(f"--no-{name}" for name in own if name != "size")
+        unless = f"; {switches} if it differs" if switches else ""
+        tell(f"{path}: read with {options}, as the data of {run} was{unless}")
+    return {"seed": settings.seed, **own, **given}
+
+
+def known_labels(data: Dataset, classes: tuple[str, ...], source: str) -> np.ndarray:
+    """The labels of the test images as numbers of the network's classes: of the same names, or order.
+
+    Raises UsageError for a class that the network does not know.
+    """
+    import numpy as np
+
+    if len(data.classes) == len(classes):
+        return data.test.labels
+    unknown = [name for name in data.classes if name not in classes]
+    if unknown:
+        count = f"the {len(classes)} classes of the network"
+        raise UsageError(f"{source}: class {unknown[0]} is none of {count}")
+    return np.array([classes.index(name) for name in data.classes])[data.test.labels]
 
 
 def open_data(args: argparse.Namespace) -> Dataset:

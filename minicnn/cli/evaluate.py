@@ -11,9 +11,10 @@ from minicnn.cli.common import (
     add_command,
     add_orientation,
     class_names,
+    known_labels,
     open_classifier,
-    open_data,
     open_run,
+    orientation,
     prepare_kernels,
     result,
 )
@@ -21,8 +22,6 @@ from minicnn.cli.terminal import UsageError, say, warn
 
 if TYPE_CHECKING:
     import numpy as np
-
-    from minicnn.data import Dataset
 
 CONFUSIONS = 5  # how many of the most frequent ones are printed
 
@@ -34,29 +33,22 @@ def evaluate_command(args: argparse.Namespace) -> int:
         _print_evaluation(run.data.test.labels, run.test_probabilities(), run.data.classes)
         say(f"measured after {run.step} of {run.settings.steps} steps")
         return 0
+    from minicnn.data import load_data, load_mnist
+
     network = open_classifier(args.run)
     prepare_kernels(network.layers[0].ops)
     classes = class_names(args.run, network.shapes[-1][0])
     try:
-        data = open_data(args)
-        labels = _known_labels(data, classes, args.data or "MNIST")
+        data = (
+            load_mnist()
+            if args.data is None
+            else load_data(args.data, **orientation(args.run, args, args.data))
+        )
+        labels = known_labels(data, classes, args.data or "MNIST")
         _print_evaluation(labels, network.predict(data.test.images), classes)
     except ValueError as error:
         raise UsageError(error) from None
     return 0
-
-
-def _known_labels(data: Dataset, classes: tuple[str, ...], source: str) -> np.ndarray:
-    """The labels of the test images as numbers of the network's classes: of the same names, or order."""
-    import numpy as np
-
-    if len(data.classes) == len(classes):
-        return data.test.labels
-    unknown = [name for name in data.classes if name not in classes]
-    if unknown:
-        count = f"the {len(classes)} classes of the network"
-        raise UsageError(f"{source}: class {unknown[0]} is none of {count}")
-    return np.array([classes.index(name) for name in data.classes])[data.test.labels]
 
 
 def _print_evaluation(labels: np.ndarray, probabilities: np.ndarray, classes: tuple[str, ...]) -> None:

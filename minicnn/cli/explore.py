@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import threading
 import webbrowser
@@ -71,9 +72,10 @@ def _data_of(run: str, data: str | None) -> Dataset:
     from minicnn.runs.directory import read_config
     from minicnn.runs.run import load_dataset
 
-    if data is not None or not os.path.isdir(run):
+    if not os.path.isdir(run):
         return load_mnist(data)
-    return load_dataset(read_config(run)[0])
+    settings, _ = read_config(run)
+    return load_dataset(settings if data is None else dataclasses.replace(settings, data=data))
 
 
 def add_to(commands: Any) -> None:

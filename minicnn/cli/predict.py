@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from minicnn.cli.answers import answers, best_of, is_table, write_pictures, write_table
+from minicnn.cli.answers import Marks, answers, best_of, is_table, named_pictures, write_pictures, write_table
 from minicnn.cli.common import (
     RUN_OR_FILE,
     add_command,
+    add_orientation,
     class_names,
     expect_place,
     open_classifier,
@@ -35,8 +37,9 @@ def predict_command(args: argparse.Namespace) -> int:
         raise UsageError(f"{tables[0]}: holds many images; name a file for the answers with --to")
     if tables and len(args.image) > 1:
         raise UsageError(f"{tables[0]}: expected one data set, or pictures, got {len(args.image)} arguments")
+    pictures, labels, known = named_pictures(args.image if not tables else [])
     if args.to is not None:
-        expect_place("--to", args.to, reading=[args.run, *args.image])
+        expect_place("--to", args.to, reading=[args.run, *args.image, *pictures, *known])
     network = open_classifier(args.run)
     classes = class_names(args.run, network.shapes[-1][0])
     if tables:
@@ -44,25 +47,29 @@ def predict_command(args: argparse.Namespace) -> int:
         return write_table(network, classes, args)
     read, note = _reader(args, network)
     prepare_kernels(network.layers[0].ops)
-    answered, count = answers(network, args.image, read), 0
+    marks, count = Marks(labels, classes), 0
+    answered = marks.of(answers(network, pictures, read))
     if args.to is not None:
-        count = write_pictures(answered, len(args.image), classes, args.to)
-        return 0 if count == len(args.image) else 2
-    pictures = _picture_names(args.image) if args.show else None
+        count = write_pictures(answered, len(pictures), classes, args.to)
+        marks.say()
+        return 0 if count == len(pictures) else 2
+    seen = _picture_names(pictures) if args.show else None
     for count, (name, image, answer) in enumerate(answered, start=1):
         if count == 1 and note:
             tell(note)
         say(f"{name}: " + "  ".join(f"{classes[k]} ({answer[k]:.4f})" for k in best_of(answer)))
-        if pictures is not None:
-            picture = next(pictures)
+        if seen is not None:
+            picture = next(seen)
             _show(network, classes, image, answer, picture, Path(name).name)
             say(f"what the network saw: {picture}")
-    return 0 if count == len(args.image) else 2
+    marks.say()
+    return 0 if count == len(pictures) else 2
 
 
 def _reader(args: argparse.Namespace, network: Sequential) -> tuple[Callable[[str], Preprocessed], str]:
     """How an image becomes the network's input: prepared as MNIST's digits were, or scaled; and a note."""
     from minicnn.data.photo import SIDE, as_is, preprocess
+    from minicnn.runs.directory import read_config
 
     shape = network.input_shape
     if len(shape) != 3 or shape[2] not in (1, 3):
@@ -77,7 +84,25 @@ def _reader(args: argparse.Namespace, network: Sequential) -> tuple[Callable[[st
     note = ""
     if digits and other is not None and not args.as_is:
         note = f"trained on {other}: images are only scaled; --digits prepares them as MNIST's digits were"
-    return functools.partial(as_is, shape=(shape[0], shape[1], shape[2])), note
+    transpose, own = (
+        getattr(args, "transpose", False),
+        os.path.isdir(args.run) and read_config(args.run)[0].invert,
+    )
+    if own and not hasattr(args, "invert"):
+        note = f"images are inverted, as the data of {args.run} was; --no-invert if they differ"
+    read = functools.partial(as_is, shape=(shape[0], shape[1], shape[2]))
+    return functools.partial(_turned, read, transpose, getattr(args, "invert", own)), note
+
+
+def _turned(read: Callable[[str], Preprocessed], transpose: bool, invert: bool, name: str) -> Preprocessed:
+    """A picture that is read as it is, with rows and columns swapped, or light and dark, if that is asked."""
+    from minicnn.data.dataset import oriented
+
+    found = read(name)
+    image = oriented(found.image[None], transpose, invert)[0]
+    light = found.grey.T if transpose else found.grey
+    light = 1 - light if invert else light
+    return dataclasses.replace(found, grey=light, ink=light, digit=light, image=image)
 
 
 def _picture_names(images: list[str]) -> Iterator[Path]:
@@ -153,3 +178,4 @@ def add_to(commands: Any) -> None:
         "--digits", action="store_true",
         help="prepare the images as MNIST's digits were (the default if trained on MNIST)",
     )  # fmt: skip
+    add_orientation(parser)

@@ -87,10 +87,15 @@ def load_data(
     return _split(_oriented(found, transpose, invert), seed)
 
 
+def oriented(images: np.ndarray, transpose: bool, invert: bool) -> np.ndarray:
+    """Images uint8 [N, H, W] or [N, H, W, 3], if asked with rows and columns swapped, and light and dark."""
+    turned = images.swapaxes(1, 2) if transpose else images
+    return np.ascontiguousarray(255 - turned if invert else turned)
+
+
 def _oriented(found: Found, transpose: bool, invert: bool) -> Found:
     def changed(part: Part) -> Part:
-        images = part.images.swapaxes(1, 2) if transpose else part.images
-        return part._replace(images=np.ascontiguousarray(255 - images if invert else images))
+        return part._replace(images=oriented(part.images, transpose, invert))
 
     validation, test = (
         changed(part) if part is not None else None for part in (found.validation, found.test)

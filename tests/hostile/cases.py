@@ -60,7 +60,7 @@ def renamed(name, function):
 
 CHECKSUMMED = "checkpoint", "previous", "network"
 IDX = "images", "labels"
-SETS = "csv", "npz", "cifar", "pixels", "names"  # data sets in other forms
+SETS = "csv", "npz", "cifar", "pixels", "names", "parquet", "listed"  # data sets in other forms
 FILES = ("config", "metrics", *CHECKSUMMED, *IDX, "image", "torch", "onnx", "weights", *SETS)
 
 # A run without a checkpoint is at its beginning; one without metrics, or with damaged ones, goes on.
@@ -68,6 +68,7 @@ BEGINNING = {
     "checkpoint": ["train --resume", "evaluate RUN", "report"],
     "metrics": ["train --resume"],
     "pixels": [""],  # a picture fewer
+    "listed": ["predict FOLDER"],  # pictures without labels
 }
 NO_DATA = ["predict", "export", "train --from"]  # what needs neither the data of a run nor its settings
 AS_IS = ["predict FILE --as-is"]

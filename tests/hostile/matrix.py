@@ -4,6 +4,7 @@
 command, or a new argument that names a file, needs its row.
 """
 
+import io
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -28,6 +29,8 @@ PLACES = {  # of the good file, or directory, of each kind
     "cifar": "cifar/data_batch_1.bin",
     "names": "cifar/batches.meta.txt",
     "pixels": "pictures/one/0.png",
+    "parquet": "images.parquet",
+    "listed": "flat/labels.csv",
     "torch": "torch.safetensors",
     "onnx": "model.onnx",
     "weights": "weights.data",
@@ -41,8 +44,9 @@ READERS = {  # every function of the package that opens a file to read it, and t
     "data/sources/cifar.py:_names": {"names"},
     "data/sources/idx_files.py:_names": {"names"},
     "data/sources/npz_file.py:find_npz": {"npz"},
-    "data/image_file.py:_opened": {"image", "pixels"},
-    "data/image_file.py:_what_else": {"image"},
+    "data/sources/parquet_file.py:_opened": {"parquet"},
+    "data/sources/labelled.py:read_labels": {"listed"},
+    "data/image_file.py:_contents": {"image", "pixels"},
     "interchange/onnx_reading.py:load_onnx": {"onnx"},
     "interchange/onnx_reading.py:_read_external": {"weights"},
     "interchange/torch.py:load_torch": {"torch"},
@@ -80,11 +84,19 @@ ROWS = (
     Row("train NPZ", (*_OWN, "arrays.npz"), {"data": {"npz"}}),
     Row("train CIFAR", (*_OWN, "cifar"), {"data": {"cifar", "names"}}),
     Row("train folders", (*_OWN, "pictures", "--size", "12"), {"data": {"pixels"}}),
+    Row("train parquet", (*_OWN, "images.parquet"), {"data": {"parquet"}}),
+    Row("train labels.csv", (*_OWN, "flat"), {"data": {"listed"}}),
     Row("convert", ("convert", "table.csv", "idx"), {"data": {"csv"}, "directory": OUTPUT}),
     Row(
         "predict --to",
         ("predict", "eight.safetensors", "table.csv", "--to", "out"),
         {"image": {"csv"}, "to": OUTPUT},
+    ),
+    Row("predict FOLDER", ("predict", "eight.safetensors", "flat"), {"image": {"listed"}}),
+    Row(
+        "predict --to, parquet",
+        ("predict", "eight.safetensors", "images.parquet", "--to", "out"),
+        {"image": {"parquet"}},
     ),
     Row("train --data", _NEW, {"data": DATA, "run_dir": OUTPUT}),
     Row("train --from RUN", (*_NEW, "--from", "run"), {"start": RUN}),
@@ -194,7 +206,31 @@ def make_tables(directory: Path) -> None:
         folder = directory / "pictures" / ("one", "two")[k % 2]
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{k}.png")
+    (directory / "flat").mkdir()
+    for k, image in enumerate(images[:20]):
+        Image.fromarray(image).save(directory / "flat" / f"picture-{k}.png")
+    table = "".join(f"picture-{k}.png,{k % 2}\n" for k in range(20))
+    (directory / "flat" / "labels.csv").write_text(f"file,label\n{table}")
+    make_parquet(images, labels, directory / "images.parquet")
     softmax_regression(input_shape=(8, 8, 1), classes=2).save(directory / "eight.safetensors")
+
+
+def make_parquet(images, labels, path: Path) -> None:
+    """The images as image hubs ship them."""
+    try:
+        import pyarrow.parquet
+    except ImportError:
+        return
+    from PIL import Image
+
+    files = []
+    for image in images:
+        file = io.BytesIO()
+        Image.fromarray(image).save(file, "PNG")
+        files.append({"bytes": file.getvalue(), "path": None})
+    kind = pyarrow.struct([("bytes", pyarrow.binary()), ("path", pyarrow.string())])
+    table = pyarrow.table({"image": pyarrow.array(files, kind), "label": labels})
+    pyarrow.parquet.write_table(table, path)
 
 
 def make_onnx(network, directory: Path) -> None:

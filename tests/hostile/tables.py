@@ -1,4 +1,4 @@
-"""Hostile data sets in files of their own: CSV tables, NumPy archives, CIFAR's files, pictures in folders."""
+"""Hostile data sets in files of their own: CSV tables, NumPy archives, CIFAR's files, parquet, labels.csv."""
 
 import io
 import struct
@@ -107,3 +107,61 @@ def a_byte_too_many(good):
 @content("names")
 def names_with_escapes(good):
     return b"\x1b[2J\x1b]0;title\x07\n" * 10
+
+
+# --- parquet ---
+
+
+@content("parquet")
+def a_footer_of_four_gigabytes(good):
+    return good[:-8] + b"\xff\xff\xff\xff" + good[-4:]
+
+
+@content("parquet")
+def an_encrypted_footer(good):
+    return b"PARE" + good[4:-4] + b"PARE"
+
+
+@content("parquet")
+def no_footer(good):
+    return good[:4] + b"\0\0\0\0" + good[:4]
+
+
+@content("parquet")
+def a_footer_of_random_bytes(good):
+    size = int.from_bytes(good[-8:-4], "little")
+    return good[: -8 - size] + np.random.default_rng(0).bytes(size) + good[-8:]
+
+
+@content("parquet")
+def pages_of_zeros(good):
+    size = int.from_bytes(good[-8:-4], "little")
+    return good[:4] + bytes(len(good) - size - 12) + good[-8 - size :]
+
+
+# --- labels.csv ---
+
+
+@content("listed")
+def a_path_out_of_the_folder(good):
+    return good + b"../image.png,0\n"
+
+
+@content("listed")
+def an_absolute_path(good):
+    return good + b"/etc/passwd,0\n"
+
+
+@content("listed")
+def a_picture_that_is_not_there(good):
+    return good + b"99.png,0\n"
+
+
+@content("listed")
+def a_label_with_escapes(good):
+    return good.replace(b"1.png,1\n", b"1.png,\x1b[2J\x1b]0;title\x07\n", 1) + b"picture-0.png\n"
+
+
+@content("listed")
+def a_field_of_ninety_thousand_characters(good):
+    return good + b"a" * 90_000 + b",0\n"

@@ -18,17 +18,19 @@ from minicnn import cli
 
 HERE = Path(__file__).parent
 ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "NUMBA_NUM_THREADS")}
+LESS_ADDRESS_SPACE = ONE_THREAD | {"ARROW_DEFAULT_MEMORY_POOL": "system"}  # its own reserves a gigabyte
 EVERY_ROW = pytest.mark.parametrize("row", matrix.ROWS, ids=lambda row: row.name)
 SHARE = 4  # of the cases that are the same for every kind of file, the sample has one in so many
 ALIKE = {case.name for case in corpus.CASES["metrics"]} & {case.name for case in corpus.CASES["torch"]}
 
 
-WITHOUT_ONNX = set() if importlib.util.find_spec("onnx") else {"onnx", "weights"}
+MISSING = set() if importlib.util.find_spec("onnx") else {"onnx", "weights"}  # packages that read these
+MISSING |= set() if importlib.util.find_spec("pyarrow") else {"parquet"}
 
 
 def kinds_of(row):
     """The kinds of files that a row reads, and the environment; none where a package is missing."""
-    files = row.kinds - WITHOUT_ONNX
+    files = row.kinds - MISSING
     return [*sorted(files), "environment"] if files else []
 
 
@@ -53,7 +55,7 @@ def run(pairs, directory):
         (directory / name).mkdir()
     path = os.pathsep.join([str(HERE.parent), *filter(None, [os.environ.get("PYTHONPATH")])])
     command = [sys.executable, HERE / "worker.py", directory / "good", directory / "scratch"]
-    environment = os.environ | ONE_THREAD | {"PYTHONPATH": path}
+    environment = os.environ | LESS_ADDRESS_SPACE | {"PYTHONPATH": path}
     done = subprocess.run(command, input=json.dumps(pairs), env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads((directory / "scratch" / "results.json").read_text())

@@ -97,7 +97,7 @@ ALLOWED = {
     ("storage/tensors.py", "parse_tensors", "safetensors.numpy.load"),  # from memory
     ("runs/directory.py", "append_metrics", "open"),  # cut_metrics has read it before
     ("engine/kernels/cache.py", "_find_directory", "source.read_bytes"),  # its own source
-    ("engine/numba_settings.py", "_read", "file.read_text"),  # of the system: /proc and /sys
+    ("storage/cgroups.py", "read", "file.read_text"),  # of the system: /proc and /sys
     ("cli/terminal.py", "abandon_stdout_if_broken", "os.open"),  # nowhere
     ("cli/terminal.py", "fail_unexpectedly", "open"),  # a new temporary file
     ("pictures/style.py", "is_ours", "Image.open"),  # gets the open file

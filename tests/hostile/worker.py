@@ -119,6 +119,8 @@ def warm_up(good: Path) -> None:
     load_network(good / "network.safetensors").predict(image[None])
     metrics = pictures.read_metrics(good / "run" / "metrics.csv")
     pictures.draw_curves(metrics, good.with_name("warm.png"))
+    if (good / "images.parquet").exists():
+        minicnn.load_data(good / "images.parquet")
     if (good / "model.onnx").exists():
         minicnn.interchange.load_onnx(good / "model.onnx")
 

@@ -41,9 +41,9 @@ def find_labelled(directory: Path, size: int | None) -> Found | None:
         which: directory / name
         for which, names in SPLITS.items()
         for name in names
-        if (directory / name / TABLE).is_file()
+        if os.path.lexists(directory / name / TABLE)
     }
-    if (directory / TABLE).is_file():
+    if os.path.lexists(directory / TABLE):
         tables = {"train": directory}
     if "train" not in tables:
         return None
