@@ -6,6 +6,7 @@ the other 55,000 are trained on.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from minicnn.data.dataset import Dataset, Split, load_data
 from minicnn.data.idx import DataError, idx_header, read_idx
+from minicnn.data.image_file import resized
 from minicnn.storage.files import PathLike
 
 FILES = Path(__file__).parent / "files"
@@ -41,6 +43,14 @@ def load_mnist(path: PathLike | None = None) -> Dataset:
         validation=Split(images[:VALIDATION], labels[:VALIDATION]),
         test=Split(arrays["t10k-images-idx3-ubyte"], arrays["t10k-labels-idx1-ubyte"]),
     )
+
+
+@functools.cache
+def digit_means(shape: tuple[int, int]) -> np.ndarray:
+    """The mean image of each digit of MNIST's test set, resampled: float32 [10, H, W], 0 to 1."""
+    images, labels = (_load(name) for name in list(SHA256)[2:])
+    means = np.stack([images[labels == digit].mean(axis=0, dtype=np.float32) for digit in range(10)])
+    return np.stack([resized(mean / 255, shape) for mean in means])
 
 
 def _load(name: str) -> np.ndarray:

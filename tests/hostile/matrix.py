@@ -207,9 +207,9 @@ def make_tables(directory: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(image).save(folder / f"{k}.png")
     (directory / "flat").mkdir()
-    for k, image in enumerate(images[:20]):
+    for k, image in enumerate(images[:17]):
         Image.fromarray(image).save(directory / "flat" / f"picture-{k}.png")
-    table = "".join(f"picture-{k}.png,{k % 2}\n" for k in range(20))
+    table = "".join(f"picture-{k}.png,{k % 2}\n" for k in range(17))
     (directory / "flat" / "labels.csv").write_text(f"file,label\n{table}")
     make_parquet(images, labels, directory / "images.parquet")
     softmax_regression(input_shape=(8, 8, 1), classes=2).save(directory / "eight.safetensors")
