@@ -84,7 +84,8 @@ def load_data(
             if part.images.shape[1:] != found.train.images.shape[1:]:
                 expected = f"{list(found.train.images.shape[1:])}, as the training images"
                 raise DataError.about(part.path, "wrong shape", expected, list(part.images.shape[1:]))
-    return _split(_oriented(found, transpose, invert), seed)
+    found = _oriented(found, transpose, invert)
+    return _split(found, seed)
 
 
 def oriented(images: np.ndarray, transpose: bool, invert: bool) -> np.ndarray:
@@ -109,31 +110,36 @@ def _split(found: Found, seed: int) -> Dataset:
     values, names = classes_of(found)
     if known is not None and len(known.classes) == len(names):
         names = known.classes
-    rest, test, validation, told = found.train, found.test, found.validation, []
+    train, test, validation, told = found.train, found.test, found.validation, []
+    rest = np.arange(len(train.labels))  # the images that are trained on
     if test is None:
-        chosen = stratified(rest.labels, test_count(len(rest.labels)), seed, TEST_STREAM)
-        test, rest = _hold_out(rest, chosen, "the test")
+        chosen = stratified(train.labels, test_count(len(rest)), seed, TEST_STREAM)
+        test, rest = _hold_out(train, rest, chosen, "the test")
         told.append("the test")
     if validation is None and found.test is not None and known is not None and known.validation:
-        validation, rest = _hold_out(rest, np.arange(len(rest.labels)) < known.validation, "validation")
+        validation, rest = _hold_out(train, rest, rest < known.validation, "validation")
     elif validation is None:
-        chosen = stratified(rest.labels, validation_count(len(rest.labels)), seed, VALIDATION_STREAM)
-        validation, rest = _hold_out(rest, chosen, "validation")
+        chosen = stratified(train.labels[rest], validation_count(len(rest)), seed, VALIDATION_STREAM)
+        validation, rest = _hold_out(train, rest, chosen, "validation")
         told.append("validation")
+    if len(rest) < len(train.labels):
+        train = _taken(train, rest)
     kind = f"{known.name}, {found.kind}" if known is not None else found.kind
     how = f"{' and '.join(told)} held out by class, seed {seed}" if told else ""
-    train, held_out, tested = (_as_split(part, values) for part in (rest, validation, test))
-    return Dataset(train, held_out, tested, names, kind, how)
+    trained, held_out, tested = (_as_split(part, values) for part in (train, validation, test))
+    return Dataset(trained, held_out, tested, names, kind, how)
 
 
-def _hold_out(part: Part, chosen: np.ndarray, what: str) -> tuple[Part, Part]:
+def _hold_out(part: Part, rest: np.ndarray, chosen: np.ndarray, what: str) -> tuple[Part, np.ndarray]:
+    """The images held out, and the indices of those that are left, of the images with the indices `rest`."""
     if not chosen.any():
         expected = f"at least two of a class, as one is held out for {what}"
-        raise DataError.about(part.path, "too few training images", expected, len(part.labels))
-    held_out, rest = (
-        part._replace(images=part.images[mask], labels=part.labels[mask]) for mask in (chosen, ~chosen)
-    )
-    return held_out, rest
+        raise DataError.about(part.path, "too few training images", expected, len(rest))
+    return _taken(part, rest[chosen]), rest[~chosen]
+
+
+def _taken(part: Part, indices: np.ndarray) -> Part:
+    return part._replace(images=part.images[indices], labels=part.labels[indices])
 
 
 def _as_split(part: Part, values: np.ndarray) -> Split:

@@ -32,7 +32,7 @@ from minicnn.storage.limits import GZIP_FREE, GZIP_RATIO, IDX
 _CHUNK = 1 << 18  # bytes read or inflated at a time
 _MAX_DIMENSIONS = 32  # supported by every version of NumPy
 _MOST_HEADER = 1 << 20  # more bytes than the headers of IDX and gzip have
-_GZIP_MAGIC = b"\x1f\x8b"
+GZIP_MAGIC = b"\x1f\x8b"
 _TYPES: dict[bytes, np.dtype[Any]] = {b"\x00\x00\x08": np.dtype(np.uint8), b"\x00\x00\x0c": np.dtype(">i4")}
 
 
@@ -58,12 +58,30 @@ def read_idx(path: PathLike, max_bytes: int = IDX) -> np.ndarray:
     path = Path(path)
     try:
         with open_regular(path, max_bytes + _MOST_HEADER) as file:
-            compressed = file.read(2) == _GZIP_MAGIC
+            compressed = file.read(2) == GZIP_MAGIC
             file.seek(0)
             return _parse(_GzipMember(file, path) if compressed else file, path, max_bytes)
     except OSError as error:
         reason = error.strerror or error
         raise DataError.about(path, "cannot be read", "an IDX file", reason) from error
+
+
+def idx_bytes(path: PathLike, max_bytes: int = IDX) -> int:
+    """How many bytes of values the header of an IDX file promises, but no more than the file can hold.
+
+    Raises DataError as `read_idx` does.
+    """
+    path = Path(path)
+    try:
+        with open_regular(path, max_bytes + _MOST_HEADER) as file:
+            compressed = file.read(2) == GZIP_MAGIC
+            file.seek(0)
+            dtype, shape = _header(_GzipMember(file, path) if compressed else file, path, max_bytes)
+            there = os.fstat(file.fileno()).st_size
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError.about(path, "cannot be read", "an IDX file", reason) from error
+    return min(math.prod(shape) * dtype.itemsize, there * (GZIP_RATIO if compressed else 1))
 
 
 @contextlib.contextmanager
@@ -74,7 +92,7 @@ def open_gzipped(path: Path, max_bytes: int) -> Iterator[Source]:
     """
     try:
         with open_regular(path, max_bytes) as file:
-            compressed = file.read(2) == _GZIP_MAGIC
+            compressed = file.read(2) == GZIP_MAGIC
             file.seek(0)
             yield _GzipMember(file, path, max_bytes) if compressed else file
     except OSError as error:
@@ -95,7 +113,8 @@ class Source(Protocol):
         ...
 
 
-def _parse(source: Source, path: Path, max_bytes: int) -> np.ndarray:
+def _header(source: Source, path: Path, max_bytes: int) -> tuple[np.dtype[Any], tuple[int, ...]]:
+    """The type and the shape of the values."""
     magic = _read(source, 4)
     if len(magic) < 4:
         raise DataError.about(path, "header cut short", "4 bytes", len(magic))
@@ -119,7 +138,12 @@ def _parse(source: Source, path: Path, max_bytes: int) -> np.ndarray:
         raise DataError.about(path, "empty array", "every dimension at least 1", written)
     if size > max_bytes:
         raise DataError.about(path, "array too large", f"at most {max_bytes} bytes", written)
+    return dtype, shape
 
+
+def _parse(source: Source, path: Path, max_bytes: int) -> np.ndarray:
+    dtype, shape = _header(source, path, max_bytes)
+    size = math.prod(shape) * dtype.itemsize
     values = _read(source, size + 1)  # one more byte, to see that nothing follows
     if len(values) < size:
         raise DataError.about(path, "values cut short", f"{size} bytes", len(values))

@@ -38,6 +38,8 @@ PLACES = {  # of the good file, or directory, of each kind
 
 READERS = {  # every function of the package that opens a file to read it, and the kinds that show it
     "data/idx.py:read_idx": {"images", "labels"},
+    "data/idx.py:idx_bytes": {"images"},
+    "data/sources/csv_file.py:_text_bytes": {"csv"},
     "data/idx.py:open_gzipped": {"csv"},
     "data/sources/__init__.py:_in_file": {"csv", "npz"},
     "data/sources/cifar.py:_read": {"cifar"},

@@ -8,11 +8,13 @@ Source: Krizhevsky: Learning Multiple Layers of Features from Tiny Images (2009)
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 
 from minicnn.data.idx import DataError
+from minicnn.data.room import expect_room
 from minicnn.data.sources.found import Found, Part
 from minicnn.storage import limits
 from minicnn.storage.files import read_regular
@@ -34,6 +36,10 @@ def find_cifar(directory: Path) -> Found | None:
         raise DataError.about(directory, wrong, expected, "pickles")
     else:
         return None
+    expect_room(
+        directory,
+        sum(os.path.getsize(directory / name) for name in [*train, test] if os.path.isfile(directory / name)),
+    )
     names = _names(directory / names_file)
     kind = "CIFAR-10, binary" if label == 1 else "CIFAR-100, binary"
     return Found(kind, _read(directory, train, label), None, _read(directory, [test], label), names)
@@ -41,7 +47,7 @@ def find_cifar(directory: Path) -> Found | None:
 
 def _read(directory: Path, names: list[str], label: int) -> Part:
     """The images of some files; `label` bytes precede the pixels, and the last of them is the label."""
-    rows = []
+    images, labels = [], []
     for name in names:
         path = directory / name
         try:
@@ -51,10 +57,10 @@ def _read(directory: Path, names: list[str], label: int) -> Part:
         if not len(values) or len(values) % (label + PIXELS):
             expected = f"a multiple of {label + PIXELS:,} bytes"
             raise DataError.about(path, "wrong size", expected, f"{len(values):,}")
-        rows.append(values.reshape(-1, label + PIXELS))
-    table = np.concatenate(rows)
-    images = table[:, label:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    return Part(np.ascontiguousarray(images), table[:, label - 1].astype(np.int64), directory / names[0])
+        rows = values.reshape(-1, label + PIXELS)
+        images.append(np.ascontiguousarray(rows[:, label:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)))
+        labels.append(rows[:, label - 1].astype(np.int64))
+    return Part(np.concatenate(images), np.concatenate(labels), directory / names[0])
 
 
 def _names(path: Path) -> dict[int, str] | None:

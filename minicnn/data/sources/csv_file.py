@@ -17,9 +17,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minicnn.data.idx import DataError, Source, open_gzipped
+from minicnn.data.idx import GZIP_MAGIC, DataError, Source, open_gzipped
+from minicnn.data.room import expect_room
 from minicnn.data.sources.found import LABELS
 from minicnn.storage import limits
+from minicnn.storage.files import open_regular
 
 CHUNK = 1 << 20  # bytes parsed at a time: the work arrays are about 30 times as large
 NUMBERS = ("id", "imageid", "image_id", "index", "")  # names of columns that only number the rows
@@ -34,13 +36,28 @@ class Table(NamedTuple):
 
 def read_csv(path: Path) -> Table:
     """Read a CSV file of square one-channel images. Raises DataError with file, row and column."""
-    tables = list(stream_csv(path))
+    tables: list[Table] = []
+    for table in stream_csv(path):
+        if not tables:
+            expect_room(path, int(table.images.nbytes * max(1, _text_bytes(path) / CHUNK)))
+        tables.append(table)
     if not tables:
         raise DataError.about(path, "no rows", "at least one image", "none")
     labels = [table.labels for table in tables if table.labels is not None]
     return Table(
         np.concatenate([table.images for table in tables]), np.concatenate(labels) if labels else None
     )
+
+
+def _text_bytes(path: Path) -> int:
+    """How long the text of a file is; of a gzip what its last bytes say, which is its length modulo 4 GB."""
+    with open_regular(path, limits.CSV) as file:
+        size = file.seek(0, 2)
+        file.seek(0)
+        if file.read(2) != GZIP_MAGIC:
+            return size
+        file.seek(max(0, size - 4))
+        return min(int.from_bytes(file.read(4), "little"), limits.GZIP_RATIO * size)
 
 
 def stream_csv(path: Path) -> Iterator[Table]:

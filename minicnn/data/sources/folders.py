@@ -60,7 +60,7 @@ def _read(folders: dict[str, list[Path]], names: list[str], size: int | None, di
     if unknown := sorted(set(folders) - set(names)):
         wrong = "a class that has no training pictures"
         raise DataError.about(directory, wrong, ", ".join(names)[:200], unknown[0])
-    pictures, labels = Pictures(size, sum(map(len, folders.values()))), []
+    pictures, labels = Pictures(directory, size, sum(map(len, folders.values()))), []
     for label, name in enumerate(names):
         for path in folders.get(name, []):
             pictures.add(path)

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from minicnn.data.idx import DataError, read_idx
+from minicnn.data.idx import DataError, idx_bytes, read_idx
+from minicnn.data.room import expect_room
 from minicnn.data.sources.found import Found, Part
 from minicnn.storage import limits
 from minicnn.storage.files import read_regular
@@ -49,6 +50,8 @@ def find_idx(directory: Path, prefix: str | None = None) -> Found:
         raise DataError.about(directory, "several data sets", expected, ", ".join(sorted(found)))
     prefix = next(iter(found), "") if prefix is None else prefix
     files = found.get(prefix, {})
+    images = [file for name, file in files.items() if name.endswith("images")]
+    expect_room(directory, sum(map(idx_bytes, images)))
     train = _pair(directory, files, prefix, "train")
     test = _pair(directory, files, prefix, "test") if _has(files, "test") or not prefix else None
     names = _names(directory / f"{prefix}mapping.txt")

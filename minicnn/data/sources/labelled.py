@@ -51,7 +51,7 @@ def find_labelled(directory: Path, size: int | None) -> Found | None:
     numbers, names = numbered({which: part.labels for which, part in read.items()})
     parts = {}
     for which, part in read.items():
-        pictures = Pictures(size, len(part.files))
+        pictures = Pictures(tables[which], size, len(part.files))
         for file in part.files:
             pictures.add(file)
         parts[which] = Part(pictures.stacked(), numbers[which], tables[which], tables[which] / TABLE)

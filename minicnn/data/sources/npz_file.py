@@ -14,10 +14,12 @@ from typing import Any
 import numpy as np
 
 from minicnn.data.idx import DataError
+from minicnn.data.room import expect_room
 from minicnn.data.sources.found import Found, Part
 from minicnn.storage import limits
 from minicnn.storage.files import open_regular
 
+PIECE = 1000  # images that are converted at a time
 # Names of images and labels, for each part.
 PAIRS: dict[str, tuple[tuple[str, str], ...]] = {
     "train": (
@@ -78,6 +80,7 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.nd
         size = math.prod(shape) * dtype.itemsize
         if not 0 < size <= info.file_size:
             raise DataError.about(path, f"{name}: cut short", f"{size:,} bytes", f"{info.file_size:,}")
+        expect_room(path, size)
         values = member.read(size)
     if len(values) != size:
         raise DataError.about(path, f"{name}: cut short", f"{size:,} bytes", f"{len(values):,}")
@@ -96,14 +99,20 @@ def as_pixels(array: np.ndarray, path: Path) -> np.ndarray:
         array = array[..., 0]
     if array.ndim == 4 and array.shape[1] == 3 != array.shape[3]:  # channels first
         array = array.transpose(0, 2, 3, 1)
-    low, high = (float(array.min()), float(array.max())) if array.size else (0.0, 0.0)
-    whole = array.dtype.kind in "ub" or bool((array == np.rint(array)).all())
+    pieces = [array[first : first + PIECE] for first in range(0, len(array), PIECE)]
+    low = min((float(piece.min()) for piece in pieces if piece.size), default=0.0)
+    high = max((float(piece.max()) for piece in pieces if piece.size), default=0.0)
+    whole = array.dtype.kind in "ub" or all((piece == np.rint(piece)).all() for piece in pieces)
     if not (math.isfinite(low) and math.isfinite(high)) or low < 0 or high > 255 or not (whole or high <= 1):
         expected = "whole numbers from 0 to 255, or fractions from 0 to 1"
         raise DataError.about(path, "wrong pixels", expected, f"{low:g} to {high:g}")
     factor = 255.0 if high <= 1 else 255 / 16 if high <= 16 else 1.0
-    pixels = array if factor == 1 else np.rint(array * factor)
-    return np.ascontiguousarray(pixels, np.uint8)
+    if factor == 1 and array.dtype == np.uint8:
+        return np.ascontiguousarray(array)
+    pixels = np.empty(array.shape, np.uint8)
+    for place, piece in zip(range(0, len(array), PIECE), pieces, strict=True):
+        pixels[place : place + PIECE] = np.rint(piece * factor)
+    return pixels
 
 
 def as_labels(array: np.ndarray, path: Path) -> np.ndarray:

@@ -102,7 +102,7 @@ def _read(paths: list[Path], size: int | None) -> tuple[np.ndarray, list[Any], d
     for path in paths:
         with _opened(path) as file:
             rows += _row_count(file, path)
-    pictures = Pictures(size, rows)
+    pictures = Pictures(paths[0], size, rows)
     labels: list[Any] = []
     names: dict[int, str] = {}
     for path in paths:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from minicnn.data.idx import DataError
@@ -18,11 +20,11 @@ class Pictures:
     """Decodes pictures one by one; `stacked` is all of them.
 
     With `size`, each is brought to so many pixels a side; without, all must have the size of the first. As
-    soon as that is known, `count` pictures must fit into memory.
+    soon as that is known, `count` of them, those at `path`, must fit into memory.
     """
 
-    def __init__(self, size: int | None, count: int) -> None:
-        self._size, self._count = size, count
+    def __init__(self, path: Path, size: int | None, count: int) -> None:
+        self._path, self._size, self._count = path, size, count
         self._images: list[np.ndarray] = []  # [H, W] where the three channels are the same, else [H, W, 3]
         self._shape: tuple[int, int] | None = None
         self._coloured = False
@@ -42,10 +44,10 @@ class Pictures:
         if not (SMALLEST <= H <= LARGEST and SMALLEST <= W <= LARGEST):
             expected = f"{SMALLEST} to {LARGEST} pixels a side; --size 28 would scale all to that"
             raise DataError.about(name, "wrong size", expected, f"{H} x {W}")
+        spread = int(np.ptp(image, axis=2).max())
         if self._shape is None:
             self._shape = H, W
-            expect_room(name, self._count * H * W)
-        spread = int(np.ptp(image, axis=2).max())
+            expect_room(self._path, self._count * H * W * (3 if spread > COLOURED else 1))
         self._coloured |= spread > COLOURED
         self._images.append(image if spread else image[..., 0].copy())
 
