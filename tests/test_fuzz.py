@@ -14,10 +14,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import test_labelled
 from PIL import Image, ImageDraw
 from runs import exit_code, limit, new_cnn_run, new_run, reopen, start_child, write_data, write_idx
+from test_sources import csv, make, write_cifar
 
-from minicnn import load_network, softmax_regression
+from minicnn import load_data, load_network, softmax_regression
 from minicnn.cli import main
 from minicnn.cli import train as train_module
 from minicnn.data import DataError, read_idx
@@ -61,10 +63,10 @@ def mutant(data, rng):
     return data
 
 
-def all_refused(path, data, count, read, accepted, errors):
+def all_refused(path, data, count, read, accepted, errors, named=None):
     """In a child with little memory and time: every mutant is refused by one line that names the file.
 
-    `accepted` judges what was read of a mutant that was not refused.
+    `accepted` judges what was read of a mutant that was not refused. `named`: what is named instead.
     """
 
     def work():
@@ -79,7 +81,7 @@ def all_refused(path, data, count, read, accepted, errors):
                 if message is None:
                     assert altered == data or accepted(altered, found)
                 else:
-                    assert str(path) in message
+                    assert str(named or path) in message
                     assert "\n" not in message
 
     return exit_code(start_child(work)) == 0
@@ -150,6 +152,44 @@ def test_damaged_onnx_models_are_read_or_refused(tmp_path, count):
     data = (tmp_path / "n").read_bytes()
     load_onnx(tmp_path / "n")  # imports all of the package
     assert all_refused(tmp_path / "n", data, count, load_onnx, anything, ValueError)
+
+
+def data_set_file(directory, form):
+    """One file of a small data set in a form, which is what is damaged, and the path to read."""
+    images, labels = make()
+    path = directory / form
+    if form == "a.csv":
+        path.write_text(csv(images[:20], labels[:20]))
+    elif form == "a.csv.gz":
+        path.write_bytes(gzip.compress(csv(images[:20], labels[:20]).encode()))
+    elif form.endswith("npz"):
+        (np.savez_compressed if "compressed" in form else np.savez)(path, x=images, y=labels)
+    elif form == "data_batch_2.bin":
+        write_cifar(directory)
+        return path, directory
+    elif form == "labels.csv":
+        test_labelled.write(directory, images, labels)
+        return path, directory
+    else:
+        parquet = pytest.importorskip("test_parquet")
+        parquet.write(path, images, labels, parquet.NAMES, compression=form.split(".")[0])
+    return path, path
+
+
+@MANY
+@pytest.mark.parametrize(
+    "form",
+    [
+        "a.csv", "a.csv.gz", "a.npz", "compressed.npz", "data_batch_2.bin", "labels.csv",
+        "none.parquet", "snappy.parquet", "zstd.parquet",
+    ],
+)  # fmt: skip
+def test_damaged_data_sets_are_read_or_refused(tmp_path, form, count):
+    path, source = data_set_file(tmp_path, form)
+    load_data(source)  # imports all that reads it
+    # A damaged label may make a class that is too small, which is told of another file.
+    data = path.read_bytes()
+    assert all_refused(path, data, count, lambda _: load_data(source), anything, DataError, source)
 
 
 @FEW

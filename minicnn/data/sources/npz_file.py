@@ -7,7 +7,9 @@ that are there before memory is allocated.
 from __future__ import annotations
 
 import math
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +53,14 @@ def find_npz(path: Path) -> Found:
                         break
     except OSError as error:
         raise DataError.about(path, "cannot be read", "a NumPy archive", error.strerror or error) from None
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        struct.error,
+        NotImplementedError,
+        EOFError,
+        RuntimeError,
+    ) as error:
         raise DataError.about(path, "damaged", "a NumPy archive", error) from None
     train = parts["train"]
     if train is None:
@@ -67,6 +76,8 @@ def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.nd
     if info.file_size > limits.NPZ or bomb:
         expected = f"at most {limits.NPZ:,} bytes, and no more than {limits.GZIP_RATIO} for each stored"
         raise DataError.about(path, f"{name}: too large", expected, f"{info.file_size:,}")
+    if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise DataError.about(path, f"{name}: wrong compression", "none, or deflate", info.compress_type)
     with archive.open(info) as member:
         try:
             version = np.lib.format.read_magic(member)
