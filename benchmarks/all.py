@@ -15,7 +15,7 @@ from typing import Any
 
 from common import HERE, RESULTS, Table, machine_line
 
-ORDER = ("step", "inference", "ladder", "tile", "winograd", "images", "scaling", "start", "memory")
+ORDER = ("step", "inference", "ladder", "tile", "winograd", "images", "scaling", "start", "memory", "data")
 # What takes long and is started by itself; RESULTS.md has those that were measured.
 TRAININGS = (
     "gradient_checkers",
@@ -24,6 +24,7 @@ TRAININGS = (
     "accuracy-tutorial",
     "accuracy-best",
     "accuracy-softmax",
+    "data-accuracy",
 )
 
 

@@ -59,7 +59,7 @@ def add_to(commands: Any) -> None:
     """Add the command and its arguments to the parser."""
     about = "write any data set that can be trained on as IDX files"
     example = (
-        "PATH is a NumPy archive, a CSV file, CIFAR's binary files, folders of pictures, or IDX files.\n"
+        "PATH is IDX files, a NumPy archive, CSV, parquet, CIFAR's binary files, or pictures in folders.\n"
         "\n"
         "examples:\n"
         "  minicnn convert train.csv digits\n"

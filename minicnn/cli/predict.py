@@ -163,7 +163,10 @@ def add_to(commands: Any) -> None:
     parser = add_command(commands, "predict", predict_command, about, example)
     parser.add_argument("run", metavar="RUN", help=RUN_OR_FILE)
     parser.add_argument(
-        "image", metavar="IMAGE", nargs="+", help="a picture; or, with --to, a CSV file or another data set"
+        "image",
+        metavar="IMAGE",
+        nargs="+",
+        help="a picture, or a folder of them; with --to also a CSV file or another data set",
     )
     parser.add_argument("--to", metavar="FILE", help="write the answers to a CSV file, as Kaggle wants them")
     parser.add_argument(

@@ -293,7 +293,7 @@ def add_to(commands: Any) -> None:
     what.add_argument("--recipe", metavar="NAME", help="tutorial, fast or best: the values below (tutorial)")
     what.add_argument(
         "--data", metavar="PATH",
-        help="IDX files, .npz, CSV, CIFAR's binary files or folders of pictures (MNIST, built in)",
+        help="IDX files, .npz, CSV, parquet, CIFAR's binary files, pictures in folders (MNIST, built in)",
     )  # fmt: skip
     add_orientation(what)
     what.add_argument("--seed", type=int, metavar="N", help="seed of all random numbers (0)")

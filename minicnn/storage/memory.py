@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,7 +33,10 @@ def _left(root: Path) -> Iterator[int]:
                 statistics = cgroups.read(folder / "memory.stat")
                 given_back = re.search(rf"^{cached} (\d+)", statistics, re.MULTILINE)
                 yield int(most) - int(now) + (int(given_back[1]) if given_back else 0)
-    allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
-    pages = cgroups.read(root / "proc/self/statm").split()[:1]
-    if allowed != resource.RLIM_INFINITY and pages:
-        yield allowed - int(pages[0]) * os.sysconf("SC_PAGE_SIZE")
+    if sys.platform != "win32":
+        import resource
+
+        allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+        pages = cgroups.read(root / "proc/self/statm").split()[:1]
+        if allowed != resource.RLIM_INFINITY and pages:
+            yield allowed - int(pages[0]) * os.sysconf("SC_PAGE_SIZE")
