@@ -81,17 +81,16 @@ def _reader(args: argparse.Namespace, network: Sequential) -> tuple[Callable[[st
     other = other_images(args.run)
     if args.digits or (digits and other is None and not args.as_is):
         return preprocess, ""
-    note = ""
+    notes = []
     if digits and other is not None and not args.as_is:
-        note = f"trained on {other}: images are only scaled; --digits prepares them as MNIST's digits were"
-    transpose, own = (
-        getattr(args, "transpose", False),
-        os.path.isdir(args.run) and read_config(args.run)[0].invert,
-    )
+        scaled = "images are only scaled; --digits prepares them as MNIST's digits were"
+        notes.append(f"trained on {other}: {scaled}")
+    transpose = getattr(args, "transpose", False)  # photographs lie as they are seen
+    own = os.path.isdir(args.run) and read_config(args.run)[0].invert
     if own and not hasattr(args, "invert"):
-        note = f"images are inverted, as the data of {args.run} was; --no-invert if they differ"
+        notes.append(f"images are inverted, as the data of {args.run} was; --no-invert if they differ")
     read = functools.partial(as_is, shape=(shape[0], shape[1], shape[2]))
-    return functools.partial(_turned, read, transpose, getattr(args, "invert", own)), note
+    return functools.partial(_turned, read, transpose, getattr(args, "invert", own)), "; ".join(notes)
 
 
 def _turned(read: Callable[[str], Preprocessed], transpose: bool, invert: bool, name: str) -> Preprocessed:

@@ -44,12 +44,14 @@ class Pictures:
         if not (SMALLEST <= H <= LARGEST and SMALLEST <= W <= LARGEST):
             expected = f"{SMALLEST} to {LARGEST} pixels a side; --size 28 would scale all to that"
             raise DataError.about(name, "wrong size", expected, f"{H} x {W}")
-        spread = int(np.ptp(image, axis=2).max())
+        red, green, blue = np.moveaxis(image, 2, 0)
+        grey = np.array_equal(red, green) and np.array_equal(red, blue)
+        spread = 0 if grey else int(np.ptp(image, axis=2).max())
         if self._shape is None:
             self._shape = H, W
             expect_room(self._path, self._count * H * W * (3 if spread > COLOURED else 1))
         self._coloured |= spread > COLOURED
-        self._images.append(image if spread else image[..., 0].copy())
+        self._images.append(red.copy() if grey else image)
 
     def stacked(self) -> np.ndarray:
         """All pictures: uint8 [N, H, W], or [N, H, W, 3] if one of them is in colour."""
