@@ -16,7 +16,7 @@ if not BENCHMARKS.exists():
     pytest.skip("not in a checkout: no benchmarks", allow_module_level=True)
 
 NAMES = ("accuracy", "all", "chart", "common", "inference", "memory", "old_against_new", "ours", "peers")
-NAMES += ("recipe_peers", "tile")
+NAMES += ("recipe_peers", "tile", "data")
 
 
 @pytest.fixture(scope="module")
@@ -232,3 +232,22 @@ def test_pytorch_trains_by_the_very_same_recipe(bench, monkeypatch, recipe):
         their_losses, their_accuracy = peers.train_torch(engine, job)
         np.testing.assert_allclose(their_losses, losses, rtol=0.01)
         assert their_accuracy == pytest.approx(accuracy, abs=0.02)
+
+
+def test_every_form_of_a_data_set_holds_the_same_images(bench, tmp_path):
+    pytest.importorskip("pyarrow")
+    data = bench["data"]
+    images, labels = data.mnist(60)
+    found = {
+        form: data.read(write(tmp_path / form.strip("."), images, labels))
+        for form, write in data.FORMS.items()
+    }
+    assert len({one["content"] for one in found.values()}) == 1
+    assert all(one["megabytes"] > 0 and one["seconds"] > 0 for one in found.values())
+
+
+def test_a_test_set_goes_into_keras_archive(bench, tmp_path):
+    data = bench["data"]
+    images, labels = data.mnist(60)
+    path = data.write_npz(tmp_path / "a", images, labels, packed=True, x_test=images[:7], y_test=labels[:7])
+    assert len(minicnn.load_data(path).test) == 7
