@@ -216,6 +216,12 @@ def test_a_folder_without_labels_is_all_its_pictures(capsys, here):
     assert out[0].startswith("pictures/dog/1.png: dog (")
 
 
+def test_a_data_set_with_a_picture_beside_it_is_a_data_set(capsys, here):
+    os.link("pictures/dog/1.png", "pictures/preview.png")
+    code, out, _ = run_main(capsys, "predict", "r", "pictures", "--to", "a.csv")
+    assert (code, out[-1]) == (0, "test accuracy 1.0000 (13 of 13)")
+
+
 def test_a_picture_without_an_answer_counts_as_wrong(capsys, here):
     write_labels("flat", ["dog/1.png", "cow/2.png"])
     Path("flat/1.png").unlink()

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_sources import assert_holds, make, refusal
+from test_sources import assert_holds, make, refusal, write_folders
 
 from minicnn import load_data
 
@@ -63,6 +63,13 @@ def test_train_and_test_have_tables_of_their_own(tmp_path):
     data = load_data(tmp_path)
     assert_holds(data, images, IN_ORDER[labels], "train", "validation")
     assert_holds(data, tests, IN_ORDER[answers], "test")
+
+
+def test_a_table_beside_class_folders_says_nothing_about_pictures(tmp_path):
+    images, labels = make()
+    write_folders(tmp_path, images, labels, NAMES)
+    (tmp_path / "labels.csv").write_text("class,name\n0,a cat\n1,a dog\n")
+    assert load_data(tmp_path).kind == "folders of pictures"
 
 
 def test_pictures_without_a_label_are_left_out(tmp_path):

@@ -29,17 +29,22 @@ if TYPE_CHECKING:
 
     Answered = tuple[str, Preprocessed, np.ndarray]  # the name of a picture, its stages, its probabilities
 
+DATA = (".csv", ".gz", ".npz", ".parquet", ".bin", "ubyte")  # endings of files that hold many images
 BEST = 3  # answers for a picture
 TOGETHER = 32  # pictures at a time; what they looked like at each stage is some megabytes each
 
 
 def is_table(path: str) -> bool:
     """Whether a path holds a data set, rather than being a picture or a folder of pictures."""
-    from minicnn.data.sources.labelled import TABLE, pictures_in
+    from minicnn.data.sources.labelled import has_labels, pictures_in
 
-    if os.path.isdir(path):
-        return not os.path.lexists(os.path.join(path, TABLE)) and not pictures_in(Path(path))
-    return path.lower().endswith((".csv", ".csv.gz", ".npz", ".parquet"))
+    if not os.path.isdir(path):
+        return path.lower().endswith((".csv", ".csv.gz", ".npz", ".parquet"))
+    if has_labels(Path(path)):
+        return False
+    shown = [entry for entry in os.scandir(path) if not entry.name.startswith(".")]
+    others = any(entry.is_dir() or entry.name.lower().endswith(DATA) for entry in shown)
+    return others or not pictures_in(Path(path))
 
 
 class Named(NamedTuple):
@@ -52,14 +57,14 @@ class Named(NamedTuple):
 
 def named_pictures(paths: list[str]) -> Named:
     """The pictures at some paths; a folder stands for those that its `labels.csv` names, or for all in it."""
-    from minicnn.data.sources.labelled import TABLE, pictures_in, read_labels
+    from minicnn.data.sources.labelled import TABLE, has_labels, pictures_in, read_labels
 
     found = Named([], {}, [])
     try:
         for path in paths:
             if not os.path.isdir(path):
                 found.files.append(path)
-            elif os.path.lexists(os.path.join(path, TABLE)):
+            elif has_labels(Path(path)):
                 files, labels = read_labels(Path(path))
                 found.tables.append(os.path.join(path, TABLE))
                 found.files.extend(map(str, files))

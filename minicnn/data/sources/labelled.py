@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from minicnn.data.idx import DataError
+from minicnn.data.sources.folders import class_folders
 from minicnn.data.sources.found import LABELS, SPLITS, Found, Part, numbered
 from minicnn.data.sources.pictures import ENDINGS, Pictures, in_same_channels
 from minicnn.storage import limits
@@ -41,9 +42,9 @@ def find_labelled(directory: Path, size: int | None) -> Found | None:
         which: directory / name
         for which, names in SPLITS.items()
         for name in names
-        if os.path.lexists(directory / name / TABLE)
+        if has_labels(directory / name)
     }
-    if os.path.lexists(directory / TABLE):
+    if has_labels(directory):
         tables = {"train": directory}
     if "train" not in tables:
         return None
@@ -58,6 +59,13 @@ def find_labelled(directory: Path, size: int | None) -> Found | None:
     parts = in_same_channels(parts)
     kind = f"pictures with {TABLE}"
     return Found(kind, parts["train"], parts.get("validation"), parts.get("test"), names)
+
+
+def has_labels(directory: Path) -> bool:
+    """Whether a directory has a `labels.csv` that is about pictures in it, rather than about class folders."""
+    if not os.path.lexists(directory / TABLE):
+        return False
+    return bool(pictures_in(directory)) or sum(map(bool, class_folders(directory).values())) < 2
 
 
 def pictures_in(directory: Path) -> list[str]:
