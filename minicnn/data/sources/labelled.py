@@ -62,7 +62,7 @@ def find_labelled(directory: Path, size: int | None) -> Found | None:
 
 
 def has_labels(directory: Path) -> bool:
-    """Whether a directory has a `labels.csv` that is about pictures in it, rather than about class folders."""
+    """Whether a directory has a `labels.csv` that is about pictures in it, not about class folders."""
     if not os.path.lexists(directory / TABLE):
         return False
     return bool(pictures_in(directory)) or sum(map(bool, class_folders(directory).values())) < 2
