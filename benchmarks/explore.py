@@ -1,11 +1,12 @@
 """How long the page of `minicnn explore` lets one wait: a stroke, a click, opening it; and what it weighs.
 
-    python benchmarks/explore.py [--rounds N]
+    python benchmarks/explore.py [--rounds N] [--export]
 
 In Debian's Chromium, driven by Playwright (`pip install playwright`, `apt-get install chromium`). A stroke is
 timed from the movement of the mouse to the first frame in which bars and maps show its answer; a click, to
 the frame with the terms; a visit, from the address to a page that can be drawn on, with a warm cache. Strokes
-are timed once more while twins train.
+are timed once more while twins train. With --export it is the exported page, whose layers are JavaScript and
+which has no twins, from `python -m http.server`.
 """
 
 from __future__ import annotations
@@ -53,11 +54,28 @@ TRAIN_TWINS = """async () => {
 @contextlib.contextmanager
 def serving(network: str) -> Iterator[str]:
     """The address of the page with this network, in a process of its own."""
-    command = [sys.executable, "-m", "minicnn", "explore", network, "--no-browser"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    with _running("-m", "minicnn", "explore", network, "--no-browser") as address:
+        yield address
+
+
+@contextlib.contextmanager
+def serving_export(network: str) -> Iterator[str]:
+    """The address of the exported page."""
+    with tempfile.TemporaryDirectory() as scratch:
+        page = str(Path(scratch, "page"))
+        subprocess.run([sys.executable, "-m", "minicnn", "explore", network, "--export", page], check=True)
+        with _running("-u", "-m", "http.server", "--bind", "127.0.0.1", "--directory", page, "0") as address:
+            yield address
+
+
+@contextlib.contextmanager
+def _running(*arguments: str) -> Iterator[str]:
+    process = subprocess.Popen(
+        [sys.executable, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     try:
         line = process.stdout.readline() if process.stdout else ""
-        address = re.search(r"http://\S+", line)
+        address = re.search(r"http://[^\s)]+", line)
         if address is None:
             raise RuntimeError(f"no address in {line!r}")
         yield address.group()
@@ -120,8 +138,10 @@ def visits(context: Any, address: str, count: int) -> list[float]:
 def main() -> None:
     from common import Report, Spread, parse, parser
 
-    args = parse(parser(__doc__, rounds=100))
-    report = Report("explore", __doc__, args)
+    made = parser(__doc__, rounds=100)
+    made.add_argument("--export", action="store_true", help="the exported page, without Python")
+    args = parse(made)
+    report = Report("explore_export" if args.export else "explore", __doc__, args)
     chromium = shutil.which("chromium")
     try:
         from playwright.sync_api import sync_playwright
@@ -136,7 +156,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch, sync_playwright() as driver:
         network = str(Path(scratch, "network.safetensors"))
         tutorial_network().save(network)
-        with serving(network) as address:
+        with (serving_export if args.export else serving)(network) as address:
             browser = driver.chromium.launch(executable_path=chromium, args=QUIET)
             context = browser.new_context(viewport={"width": 1280, "height": 720})
             opened = visits(context, address, min(args.rounds, 10))
@@ -154,8 +174,9 @@ def main() -> None:
             }
             page.locator(".pad canvas").first.scroll_into_view_if_needed()  # the clicks have scrolled
             frames = frames_a_second(page, 1 if args.quick else 5)
-            page.evaluate(TRAIN_TWINS)
-            times["the same stroke while twins train"] = strokes(page, args.rounds)
+            if not args.export:
+                page.evaluate(TRAIN_TWINS)
+                times["the same stroke while twins train"] = strokes(page, args.rounds)
             browser.close()
 
     rows = []

@@ -23,6 +23,8 @@ SEVEN = [[(60, 60), (120, 55), (205, 55)], [(205, 55), (172, 130), (135, 235)]]
 def keep(page: Any, name: str) -> None:
     """Save what the browser shows, with few colours: a film strip should load quickly."""
     page.wait_for_timeout(400)
+    page.wait_for_selector(".progress:not(.busy)", state="attached")  # the last stroke has its answer
+    page.wait_for_timeout(400)
     image = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
     image.quantize(64, dither=Image.Dither.NONE).save(PICTURES / f"{name}.png", optimize=True)
 
@@ -83,6 +85,10 @@ def film(page: Any, address: str) -> None:
     )
     page.wait_for_selector(".covered canvas")
     keep(page, "6-why")
+    page.goto(f"{address}?lang=en&card=12")
+    page.wait_for_selector(".made:not(.pending)")
+    page.locator(".card p button:enabled").click()
+    keep(page, "9-card")
 
 
 def film_of_breaking(page: Any, address: str) -> None:

@@ -5,9 +5,11 @@ HYPOTHESIS_PROFILE=long asks for 2,000 examples of a property, else there are 50
 
 import math
 import os
+import shutil
 
 import numba
 import pytest
+from browsing import QUIET
 from hypothesis import settings
 
 # Kernels compile during their first example, so no example has a deadline.
@@ -66,3 +68,48 @@ def trained_network():
         batch = slice(start, start + 50)
         train_step(network, loss, adam, to_float(data.images[batch]), data.labels[batch])
     return network
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium, driven by Playwright; where one of them is missing, the test is skipped."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("Chromium is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=chromium, args=QUIET)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def new_page(browser):
+    """Opens pages; at the end none of them has complained or asked another machine for anything."""
+    complaints, pages = [], []
+
+    def new(address, language="en", width=1280, height=720, expected=(), state="", wait=True, **more):
+        context = browser.new_context(viewport={"width": width, "height": height}, **more)
+        page = context.new_page()
+        page.set_default_timeout(20_000)
+        pages.append(context)
+
+        def hear(text):
+            if not any(word in text for word in [*expected, "Multiple readback"]):  # by these tests
+                complaints.append(text)
+
+        page.on("console", lambda message: message.type in ("error", "warning") and hear(message.text))
+        page.on("pageerror", lambda error: hear(str(error)))
+        page.on(
+            "request",
+            lambda request: request.url.startswith(("http://127.0.0.1:", "data:")) or hear(request.url),
+        )
+        if wait:
+            page.goto(f"{address}?lang={language}{state}")
+            page.wait_for_selector(".stages [data-stage]", state="attached")
+        return page
+
+    yield new
+    for context in pages:
+        context.close()
+    assert complaints == []

@@ -5,29 +5,22 @@ Where one of them is missing, these tests are skipped: `pip install playwright`,
 
 import re
 import shutil
-import threading
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 
 import pytest
+from browsing import draw, last_line, numbers, open_stage, served, title, wait_for_answer
 from commands import start_explore
 
 from minicnn import load_mnist
 from minicnn.data import Dataset, Split
-from minicnn.explore.server import ExploreServer
 from minicnn.explore.session import Session
 from minicnn.runs.run import Run
 from minicnn.runs.settings import settings_for
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
-CHROMIUM = shutil.which("chromium")
-if CHROMIUM is None:
+if shutil.which("chromium") is None:
     pytest.skip("Chromium is not installed", allow_module_level=True)
 
-QUIET = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking", "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-SEVEN = [[(60, 60), (120, 55), (200, 55)], [(200, 55), (170, 130), (130, 230)]]
 DARK = (  # how many pixels of a canvas are dark, within left, top, width, height
     "[...document.querySelector({}).getContext('2d').getImageData({}).data]"
     ".filter((v, i) => i % 4 == 0 && v < 128).length"
@@ -45,16 +38,6 @@ MINUS = "\u2212"
 WIDTHS = [1280, 1024, 768, 390]
 
 
-@contextmanager
-def served(session):
-    with ExploreServer(session) as server:
-        thread = threading.Thread(target=server.serve_forever, args=[0.05])
-        thread.start()
-        yield server
-        server.shutdown()
-        thread.join()
-
-
 @pytest.fixture(scope="module")
 def session(trained_network):
     test = load_mnist().test
@@ -70,90 +53,9 @@ def address(session):
         yield server.address
 
 
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-        yield browser
-        browser.close()
-
-
-@pytest.fixture
-def new_page(browser):
-    """Opens pages; at the end none of them has complained or asked another machine for anything."""
-    complaints, pages = [], []
-
-    def new(address, language="en", width=1280, height=720, expected=(), **more):
-        context = browser.new_context(viewport={"width": width, "height": height}, **more)
-        page = context.new_page()
-        page.set_default_timeout(20_000)
-        pages.append(context)
-
-        def hear(text):
-            if not any(word in text for word in [*expected, "Multiple readback"]):  # by these tests
-                complaints.append(text)
-
-        page.on("console", lambda message: message.type in ("error", "warning") and hear(message.text))
-        page.on("pageerror", lambda error: hear(str(error)))
-        page.on(
-            "request",
-            lambda request: request.url.startswith(("http://127.0.0.1:", "data:")) or hear(request.url),
-        )
-        page.goto(f"{address}?lang={language}")
-        page.wait_for_selector(".stages [data-stage]")
-        return page
-
-    yield new
-    for context in pages:
-        context.close()
-    assert complaints == []
-
-
 @pytest.fixture
 def page(new_page, address):
     return new_page(address)
-
-
-def draw(page, strokes=SEVEN):
-    box = page.locator(".pad canvas").first.bounding_box()
-    scale = box["width"] / 280
-    for stroke in strokes:
-        points = [(box["x"] + x * scale, box["y"] + y * scale) for x, y in stroke]
-        page.mouse.move(*points[0])
-        page.mouse.down()
-        for point in points[1:]:
-            page.mouse.move(*point, steps=6)
-        page.mouse.up()
-
-
-def wait_for_answer(page, digit, language="en"):
-    says = {"en": f"It says {digit}", "zh": f"它认为是 {digit}"}[language]
-    page.wait_for_function(
-        "says => document.querySelector('.bars h2').textContent.startsWith(says)", arg=says
-    )
-
-
-def open_stage(page, stage, x=40, y=8):
-    canvas = page.locator(f"canvas[data-stage='{stage}']")
-    canvas.scroll_into_view_if_needed()
-    canvas.click(position={"x": x, "y": y})
-    page.wait_for_selector(".last-line")
-
-
-def numbers(page, attribute, within=".inspector"):
-    found = page.locator(f"{within} [{attribute}]").evaluate_all(
-        "(nodes, name) => nodes.map((node) => Number(node.getAttribute(name)))", attribute
-    )
-    return found
-
-
-def last_line(page):
-    page.wait_for_selector(".last-line")
-    return numbers(page, "data-by-hand")[0], numbers(page, "data-engine")[0]
-
-
-def title(page):
-    return page.locator(".number-name").inner_text().split(" = ")[0].strip()
 
 
 def follow(page):

@@ -162,6 +162,13 @@ def test_mistakes_come_first_once_all_are_tested(server):
     assert sorted(arrays["index"]) == list(range(10))
 
 
+def test_one_test_image_is_answered_by_its_number(server):
+    code, _, body = ask(server, "GET", "api/digit?index=3")
+    assert code == 200
+    assert load_arrays(body)["image"].tobytes() == DATA.test.images[3].tobytes()
+    assert facts_of(body) == {"index": 3, "label": int(DATA.test.labels[3])}
+
+
 def test_events_tell_what_happened_before_one_listened(server):
     connection = http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=60)
     connection.request("GET", f"/{server.token}/api/events")
@@ -244,6 +251,9 @@ def test_its_own_origin_is_accepted(server):
         ("..%2fserver.py", 404),
         ("vendor/../../server.py", 404),
         ("api/digits", 400),
+        ("api/digit", 400),
+        ("api/digit?index=1000000", 400),
+        ("api/digit?index=-1", 400),
         ("api/digits?start=-1&count=5", 400),
         ("api/digits?start=0&count=100000", 400),
         ("api/digits?start=0&start=1&count=5", 400),

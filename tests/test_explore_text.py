@@ -10,13 +10,18 @@ from minicnn.explore.maps import KINDS
 from minicnn.explore.server import read_files
 
 STATIC = Path(minicnn.__file__).parent / "explore" / "static"
-OWN = sorted(path for path in STATIC.glob("*.js") if path.name not in ("en.js", "zh.js"))
+FILES = {language: [f"{language}.js", f"cards_{language}.js"] for language in ("en", "zh")}
+OWN = sorted(path for path in STATIC.glob("*.js") if path.name not in {*FILES["en"], *FILES["zh"]})
 LINE = re.compile(r'^  (\w+): "((?:[^"\\]|\\.)*)",$', re.MULTILINE)
 MOST_BYTES = 500_000
 
 
 def texts(language):
-    return dict(LINE.findall((STATIC / f"{language}.js").read_text(encoding="utf-8")))
+    return dict(LINE.findall(text_of(language)))
+
+
+def text_of(language):
+    return "".join((STATIC / name).read_text(encoding="utf-8") for name in FILES[language])
 
 
 def names_used():
@@ -38,7 +43,7 @@ def test_both_languages_have_the_same_texts():
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_line_of_a_language_is_a_text(language):
-    lines = (STATIC / f"{language}.js").read_text(encoding="utf-8").splitlines()
+    lines = text_of(language).splitlines()
     assert len([line for line in lines if line.startswith("  ")]) == len(texts(language))
 
 

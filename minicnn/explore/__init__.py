@@ -12,10 +12,13 @@
     pairs.py      the pairs of all open pages
     nearest.py    the training images nearest to a digit, as the network sees them
     source.py     the lines of the reference that compute a kind of number
+    digits.py     test images, mistakes first
     worker.py     the one thread that computes, for the page and for the training
     session.py    what the page asks for, in plain arrays
     server.py     transport: HTTP on this machine only
-    static/       the page itself: ES modules, no build step
+    export.py     the page without Python
+    static/       the page itself: ES modules, no build step; static/local/ answers it without a server
 
-Nothing in here computes a layer: outputs and gradients are those of `minicnn.engine`.
+Nothing in here computes a layer, except static/local/ in the exported page: outputs and gradients are those
+of `minicnn.engine`.
 """

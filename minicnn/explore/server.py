@@ -2,7 +2,7 @@
 
     GET  /TOKEN/ and files below it     the page
     GET  /TOKEN/api/about               facts, JSON
-    GET  /TOKEN/api/digits              test images
+    GET  /TOKEN/api/digits, digit       test images, one image
     GET  /TOKEN/api/events              server-sent events
     POST /TOKEN/api/drawing             140 x 140 bytes of ink in, all maps out
     GET  /TOKEN/api/favourites          what excites a unit
@@ -36,7 +36,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
-from safetensors.numpy import save as as_safetensors
+from safetensors.numpy import save as save_arrays
 
 from minicnn.data.photo import SIDE
 from minicnn.explore.pair import STOP
@@ -129,6 +129,12 @@ def as_json(facts: Any) -> str:
     return json.dumps(finite(facts), allow_nan=False)
 
 
+def as_safetensors(answer: Answer) -> bytes:
+    """Arrays as a safetensors file, with the facts in its metadata."""
+    arrays = {name: np.ascontiguousarray(array) for name, array in answer.arrays.items()}
+    return save_arrays(arrays, {"facts": as_json(answer.facts)})
+
+
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # one connection for many strokes
     disable_nagle_algorithm = True
@@ -136,7 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: ExploreServer
 
     def do_GET(self) -> None:
-        names = ("about", "accuracy", "check", "digits", "events", "favourites")
+        names = ("about", "accuracy", "check", "digit", "digits", "events", "favourites")
         self._answer({name: getattr(self, f"_{name}") for name in names})
 
     def do_POST(self) -> None:
@@ -188,6 +194,10 @@ class _Handler(BaseHTTPRequestHandler):
     def _digits(self) -> None:
         start, count = self._integer("start", 0, 10**9), self._integer("count", 1, MOST_DIGITS)
         self._send(self.server.session.digits(start, count))
+
+    def _digit(self) -> None:
+        index, training = self._integer("index", 0, 10**9), self._integer("training", 0, 1, 0)
+        self._send(self.server.session.digit(index, bool(training)))
 
     def _favourites(self) -> None:
         units = self._text("units").split(",")
@@ -324,8 +334,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._send_bytes(*found)
 
     def _send(self, answer: Answer) -> None:
-        arrays = {name: np.ascontiguousarray(array) for name, array in answer.arrays.items()}
-        self._send_bytes(as_safetensors(arrays, {"facts": as_json(answer.facts)}), BINARY)
+        self._send_bytes(as_safetensors(answer), BINARY)
 
     def _send_json(self, facts: Any) -> None:
         self._send_bytes(as_json(facts).encode(), JSON)

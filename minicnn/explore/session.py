@@ -21,6 +21,7 @@ from minicnn.engine.network import Sequential
 from minicnn.explore import source
 from minicnn.explore.answer import Answer
 from minicnn.explore.backward import trace_gradient, trace_parameter
+from minicnn.explore.digits import mistakes_first
 from minicnn.explore.forward import trace_output
 from minicnn.explore.maps import CLASSES, Array, Maps, compute_maps, stages_of, unfused
 from minicnn.explore.nearest import Features, nearest
@@ -58,9 +59,7 @@ class Session:
 
     def __init__(self, network: Sequential, data: Dataset, name: str = "", run: Run | None = None) -> None:
         self._given, self._network = network, unfused(network)
-        if data.test.images.shape[1:] != (SIDE, SIDE) or len(data.classes) > CLASSES:
-            got = f"{list(data.test.images.shape[1:])} and {len(data.classes)}"
-            raise ValueError(f"data: expected images [{SIDE}, {SIDE}] of up to {CLASSES} classes, got {got}")
+        expect_images(data)
         self.data, self.name, self._run = data, name, run
         self.version = 0
         self._switched: tuple[tuple, Sequential] | None = None  # the last one that was asked for
@@ -97,22 +96,8 @@ class Session:
 
     def about(self) -> dict[str, Any]:
         """What the page needs to know once: stages, parameters, the lines of the reference."""
-        stages = [
-            {"name": stage.name, "kind": stage.kind, "shape": list(stage.shape)} | _geometry(stage.layer)
-            for stage in stages_of(self._network)
-        ]
-        parameters = {p.name: list(p.value.shape) for p in self._network.parameters()}
-        return {
-            "minicnn": __version__,
-            "name": self.name,
-            "training": self._run is not None,
-            "steps": self._run.settings.steps if self._run is not None else 0,
-            "stages": stages,
-            "parameters": parameters,
-            "test_images": len(self.data.test),
-            "sources": source.all_sources(),
-            "twins": self.pairs.about(),
-        }
+        described = describe(self._network, self.data, self.name, self._run)
+        return described | {"twins": self.pairs.about()}
 
     def answer_to_drawing(
         self, pixels: bytes, centre: bool, label: int | None, gradients: bool, off: Off = ()
@@ -242,8 +227,7 @@ class Session:
         predicted, confidence = np.full(len(test), -1), np.zeros(len(test), np.float32)
         if tested is not None:
             predicted, confidence = tested.argmax(axis=1), tested.max(axis=1)
-            correct = predicted == test.labels
-            order = np.lexsort((np.where(correct, order, 0), np.where(correct, 0, -confidence), correct))
+            order = mistakes_first(test.labels, tested)
         chosen = order[start : start + count]
         arrays: dict[str, Array] = {
             "index": chosen.astype(np.int32),
@@ -254,6 +238,13 @@ class Session:
         }
         wrong = None if tested is None else int((predicted != test.labels).sum())
         return Answer(arrays, {"wrong": wrong, "total": len(test)})
+
+    def digit(self, index: int, training: bool = False) -> Answer:
+        """One test image, or one of training. Raises ValueError for a number that none has."""
+        split = self.data.train if training else self.data.test
+        if not 0 <= index < len(split):
+            raise ValueError(f"index: expected 0 to {len(split) - 1}, got {index}")
+        return Answer({"image": split.images[index]}, {"index": index, "label": int(split.labels[index])})
 
     def _maps(self, image: Array, label: int | None, gradients: bool, off: Off) -> Maps:
         return compute_maps(self._shown(off), to_float(image[None])[0], label, gradients)
@@ -333,6 +324,32 @@ class Session:
                 told = time.monotonic()
                 self._publish("nearest", seen=features.seen, total=len(self.data.train))
             yield
+
+
+def expect_images(data: Dataset) -> None:
+    """Raise ValueError for data that the page cannot show."""
+    if data.test.images.shape[1:] != (SIDE, SIDE) or len(data.classes) > CLASSES:
+        got = f"{list(data.test.images.shape[1:])} and {len(data.classes)}"
+        raise ValueError(f"data: expected images [{SIDE}, {SIDE}] of up to {CLASSES} classes, got {got}")
+
+
+def describe(network: Sequential, data: Dataset, name: str, run: Run | None = None) -> dict[str, Any]:
+    """What the page needs to know once of an `unfused` network, which `run` trains."""
+    stages = [
+        {"name": stage.name, "kind": stage.kind, "shape": list(stage.shape)} | _geometry(stage.layer)
+        for stage in stages_of(network)
+    ]
+    return {
+        "minicnn": __version__,
+        "name": name,
+        "training": run is not None,
+        "steps": run.settings.steps if run is not None else 0,
+        "stages": stages,
+        "parameters": {p.name: list(p.value.shape) for p in network.parameters()},
+        "test_images": len(data.test),
+        "training_images": len(data.train),
+        "sources": source.all_sources(),
+    }
 
 
 def _geometry(layer: Any) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterable
+import secrets
+import shutil
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from minicnn.storage.files import PathLike, write_whole
+from minicnn.storage.files import PathLike, sync_directory, write_whole
 
 # The files of a run. Only the run itself writes them: see `minicnn.runs.directory`.
 CONFIG, METRICS = "config.json", "metrics.csv"
@@ -38,6 +40,47 @@ def expect_output(path: PathLike, reading: Iterable[PathLike] = ()) -> None:
         raise _refusal(errno.EEXIST, "a file of a run, which is never replaced; choose another name", path)
     if any(_same(target, source) for source in reading):
         raise _refusal(errno.EEXIST, "the file that is being read; choose another name", path)
+
+
+def write_new_directory(path: PathLike, files: Mapping[str, bytes]) -> None:
+    """Make a directory with these files, by their paths in it, whole or not at all.
+
+    Raises OSError as `expect_new_directory` does, or if it cannot be written.
+    """
+    expect_new_directory(path)
+    target = Path(os.path.realpath(path))
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
+    try:
+        temporary.mkdir()
+        for name, content in files.items():
+            (temporary / name).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(temporary / name, content)
+        if target.exists():
+            target.rmdir()  # empty, or this fails
+        temporary.rename(target)
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError):  # the user knows the directory by this name only
+            raise OSError(error.errno, error.strerror or str(error), os.fspath(path)) from error
+        raise
+    sync_directory(target.parent)
+
+
+def expect_new_directory(path: PathLike, reading: Iterable[PathLike] = ()) -> None:
+    """Raise OSError unless a directory may be made under this name, or an empty one is there.
+
+    It may not lie within one of those that are being read.
+    """
+    target = Path(os.path.realpath(path))
+    if target.exists() and not target.is_dir():
+        raise _refusal(errno.EEXIST, "not a directory; choose another name", path)
+    if target.is_dir() and any(target.iterdir()):
+        raise _refusal(errno.EEXIST, "not empty; choose another name", path)
+    if not target.parent.is_dir():
+        raise _refusal(errno.ENOENT, "not in a directory that exists", path)
+    for source in map(os.path.realpath, reading):
+        if os.path.isdir(source) and target.is_relative_to(source):
+            raise _refusal(errno.EEXIST, f"within {os.fspath(source)}, which is being read", path)
 
 
 def _same(target: Path, source: PathLike) -> bool:

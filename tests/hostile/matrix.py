@@ -144,6 +144,11 @@ ROWS = (
         ("explore", "network.safetensors", "--no-browser", "--data", "data"),
         {"run": {"network"}, "data": DATA},
     ),
+    Row(
+        "explore --export",
+        ("explore", "run", "--export", "out"),
+        {"run": RUN | DATA, "export": OUTPUT},
+    ),
     Row("import FILE", ("import", "torch.safetensors", "out"), {"file": {"torch"}, "output": OUTPUT}),
     Row("import ONNX", ("import", "model.onnx", "out"), {"file": {"onnx", "weights"}}),
 )

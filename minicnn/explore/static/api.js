@@ -1,30 +1,19 @@
-// Questions to the server, and its answers as typed arrays.
+// Questions to the server, and its answers as typed arrays. `local/api.js` answers the same questions without a
+// server; index.html says which of the two the page uses.
+import { parseArrays, Refused, SUPERSEDED } from "./answers.js";
 
+export { Refused, SUPERSEDED };
 /**
- * @typedef {{name: string, kind: string, shape: number[], stride?: number, padding?: string, size?: number,
- *   weight?: string, bias?: string}} Stage
- * @typedef {{name: string, first: number, lines: [number, string, boolean][]}} Source
- * @typedef {{minicnn: string, name: string, training: boolean, steps: number, stages: Stage[],
- *   parameters: Record<string, number[]>, test_images: number, sources: Record<string, Source>, twins: Twins}} About
- * @typedef {{differences: Record<string, string[]>, stop: number, tested: number, layers: string[], sizes: number[]}} Twins
- * @typedef {Float32Array | Int32Array | Uint8Array} Numbers
- * @typedef {{arrays: Record<string, Numbers>, shapes: Record<string, number[]>, facts: any}} Answer
- * @typedef {{what: "value" | "gradient" | "parameter" | "lead", name: string, place: number}} Selection
+ * @typedef {import("./answers.js").Stage} Stage
+ * @typedef {import("./answers.js").Source} Source
+ * @typedef {import("./answers.js").About} About
+ * @typedef {import("./answers.js").Numbers} Numbers
+ * @typedef {import("./answers.js").Answer} Answer
+ * @typedef {import("./answers.js").Selection} Selection
+ * @typedef {import("./answers.js").Twins} Twins
  */
 
-const TYPES = { F32: Float32Array, I32: Int32Array, U8: Uint8Array };
 const CLIENT = Array.from(crypto.getRandomValues(new Uint8Array(8)), (byte) => byte.toString(16)).join("");
-
-export const SUPERSEDED = 204; // the answer to a question after which a newer one was asked
-
-/** A request that the server refused, with its one line. */
-export class Refused extends Error {
-  /** @param {number} status @param {string} line */
-  constructor(status, line) {
-    super(line);
-    this.status = status;
-  }
-}
 
 let off = "";
 /** What is switched off in all questions about an image from here on. @param {string[]} names */
@@ -47,24 +36,6 @@ async function ask(path, query, body, signal) {
   if (response.status === SUPERSEDED) throw new Refused(SUPERSEDED, "superseded");
   if (!response.ok) throw new Refused(response.status, (await response.text()).trim());
   return response;
-}
-
-/**
- * The arrays of a safetensors file.
- * @param {ArrayBuffer} buffer
- * @returns {Answer}
- */
-export function parseArrays(buffer) {
-  const length = Number(new DataView(buffer).getBigUint64(0, true));
-  const { __metadata__: texts, ...header } = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 8, length)));
-  /** @type {Answer} */
-  const answer = { arrays: {}, shapes: {}, facts: JSON.parse(texts.facts) };
-  for (const [name, { dtype, shape, data_offsets: [start, end] }] of Object.entries(header)) {
-    const type = TYPES[/** @type {keyof typeof TYPES} */ (dtype)];
-    answer.arrays[name] = new type(buffer.slice(8 + length + start, 8 + length + end));
-    answer.shapes[name] = shape;
-  }
-  return answer;
 }
 
 /** @param {Response} response */
@@ -129,6 +100,9 @@ export const check = async (gradient) => (await ask("check", { gradient }, null)
 
 /** @param {number} start @param {number} count */
 export const digits = async (start, count) => arrays(await ask("digits", { start, count }, null));
+
+/** One test image, or one of training, by its number. @param {number} index @param {boolean} training @returns {Promise<Answer>} */
+export const digit = async (index, training) => arrays(await ask("digit", { index, training: training ? 1 : 0 }, null));
 
 /** @param {(event: any) => void} heard @param {(connected: boolean) => void} changed */
 export function listen(heard, changed) {

@@ -1,7 +1,7 @@
 // The answer: ten probabilities, and the loss for a label.
 import { html } from "./html.js";
 import { percent, short } from "./numbers.js";
-import { answer, chosenLabel, label, mode, open, refresh, selected, subject, top } from "./state.js";
+import { about, answer, chosenLabel, label, mode, open, refresh, selected, subject, top } from "./state.js";
 import { t } from "./text.js";
 import { Nearest } from "./nearest.js";
 import { WhyButton } from "./why.js";
@@ -32,7 +32,7 @@ export function Bars() {
     </ol>
     <${WhyButton} />
     <${Loss} />
-    <${Nearest} />
+    ${about.value?.twins && html`<${Nearest} />`}
   </section>`;
 }
 

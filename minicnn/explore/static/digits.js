@@ -9,7 +9,7 @@ import { about, problem, show, subject, tested } from "./state.js";
 import { t } from "./text.js";
 
 const PAGE = 40;
-const expanded = signal(false);
+export const expanded = signal(false);
 
 export function Digits() {
   return html`<details
@@ -41,7 +41,7 @@ function Gallery() {
   }, [start, known]);
   if (!found) return html`<p class="help">${t("loading")}</p>`;
   const { index, label, predicted, confidence, images } = found.arrays;
-  const total = about.value?.test_images ?? 0;
+  const total = found.facts.sample ?? about.value?.test_images ?? 0; // an exported page has some of them
   return html`<p class="help">
       ${known ? t("digits_mistakes", { wrong: found.facts.wrong, total: found.facts.total }) : t("digits_untested")}
     </p>

@@ -1,5 +1,8 @@
 // How numbers and their places are written.
+import { indicesIn as indices, placeOf } from "./places.js";
 import { about, answer, stageNamed } from "./state.js";
+
+export { indices, placeOf };
 
 /** @typedef {import("./api.js").Selection} Selection */
 
@@ -54,19 +57,6 @@ export function shapeOf(name) {
 /** The stage of this name, or the one that owns the parameter of this name. @param {string} name */
 export const stageOf = (name) =>
   stageNamed(name) ?? about.value?.stages.find((stage) => stage.weight === name || stage.bias === name);
-
-/** A place in a flat array as one index per axis. @param {number} place @param {number[]} shape */
-export function indices(place, shape) {
-  const found = [];
-  for (const size of [...shape].reverse()) {
-    found.unshift(place % size);
-    place = Math.floor(place / size);
-  }
-  return found;
-}
-
-/** @param {number[]} index @param {number[]} shape */
-export const placeOf = (index, shape) => index.reduce((place, i, axis) => place * shape[axis] + i, 0);
 
 /** "conv1[9, 11, 7]" @param {{name: string, place: number}} number */
 export function nameOf({ name, place }) {

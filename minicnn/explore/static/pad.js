@@ -12,7 +12,9 @@ const PEN = 22;
 
 /** @type {{points: number[][], rubs: boolean}[]} */
 let strokes = [];
-let ground = /** @type {Uint8Array | null} */ (null); // a test image that is being changed
+let ground = /** @type {{index: number, label: number, image: Uint8Array, training?: boolean} | null} */ (null); // a test image that is being changed
+/** Counts the changes of the drawing, a stroke each. */
+export const drawn = signal(0);
 const rubbing = signal(false);
 let context = /** @type {CanvasRenderingContext2D | null} */ (null);
 const pen = signal(/** @type {{x: number, y: number, down: boolean} | null} */ (null));
@@ -35,7 +37,7 @@ function wipe() {
   context.fillRect(0, 0, SIDE, SIDE);
   Object.assign(context, { lineWidth: PEN, lineCap: "round", lineJoin: "round" });
   if (!ground) return;
-  for (const [i, ink] of ground.entries()) {
+  for (const [i, ink] of ground.image.entries()) {
     context.fillStyle = `rgb(${255 - ink} ${255 - ink} ${255 - ink})`;
     context.fillRect((i % 28) * 10, Math.floor(i / 28) * 10, 10, 10);
   }
@@ -56,6 +58,7 @@ function redraw() {
   wipe();
   for (const stroke of strokes) stroke.points.forEach((_, i) => drawPiece(stroke, i));
   blank.value = strokes.length === 0 && !ground;
+  drawn.value = drawn.peek() + 1;
 }
 
 /** @param {number[]} point */
@@ -63,7 +66,7 @@ function begin(point) {
   const shown = subject.value;
   if (shown.kind === "digit") {
     strokes = [];
-    ground = rubbing.value ? shown.image : null; // the rubber works on the image, the pen begins anew
+    ground = rubbing.value ? shown : null; // the rubber works on the image, the pen begins anew
     if (ground) centre.value = false; // it is centred already
     wipe();
   }
@@ -82,11 +85,18 @@ function extend(point) {
   refresh();
 }
 
-export function clear() {
-  strokes = [];
-  ground = null;
+/** The strokes, and the test image under them, as they can be drawn again. */
+export const drawing = () => ({ strokes, ground: ground && !ground.training ? ground.index : null, trainground: ground?.training ? ground.index : null });
+
+/** Draw other strokes instead. @param {typeof strokes} others @param {{index: number, label: number, image: Uint8Array, training?: boolean} | null} below */
+export function redo(others, below) {
+  [strokes, ground] = [others.map(({ points, rubs }) => ({ points: [...points], rubs })), below];
   rubbing.value = false;
   redraw();
+}
+
+export function clear() {
+  redo([], null);
   show({ kind: "drawing" });
 }
 
@@ -98,32 +108,35 @@ export function undo() {
 
 export function Pad() {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
-  const drawing = useRef(false);
+  const down = useRef(false);
   useEffect(() => {
     context = /** @type {HTMLCanvasElement} */ (canvas.current).getContext("2d", { willReadFrequently: true });
     redraw();
+    if (!blank.value) refresh(true); // a drawing from the address
   }, []);
   /** @param {PointerEvent} event */
   const at = (event) => {
     const box = /** @type {HTMLCanvasElement} */ (canvas.current).getBoundingClientRect();
-    return [((event.clientX - box.left) * SIDE) / box.width, ((event.clientY - box.top) * SIDE) / box.height];
+    const point = [((event.clientX - box.left) * SIDE) / box.width, ((event.clientY - box.top) * SIDE) / box.height];
+    return point.map((n) => Math.round(Math.min(2 * SIDE, Math.max(-SIDE, n)))); // integers, as in the address
   };
   /** @param {PointerEvent} event */
-  const down = (event) => {
+  const press = (event) => {
     if (event.button !== 0) return;
     /** @type {HTMLCanvasElement} */ (canvas.current).setPointerCapture(event.pointerId);
-    drawing.current = true;
+    down.current = true;
     pen.value = null;
     begin(at(event));
   };
   /** @param {PointerEvent} event */
   const move = (event) => {
-    if (!drawing.current) return;
+    if (!down.current) return;
     const between = event.getCoalescedEvents?.() ?? [];
     for (const one of between.length ? between : [event]) extend(at(one));
   };
   const up = () => {
-    drawing.current = false;
+    down.current = false;
+    drawn.value++;
   };
   /** @param {KeyboardEvent} event */
   const key = (event) => {
@@ -136,6 +149,7 @@ export function Pad() {
     } else if (event.key === " " || event.key === "Enter") {
       pen.value = { ...now, down: !now.down };
       if (!now.down) begin([now.x, now.y]);
+      else drawn.value++;
     } else if (event.key === "Delete") clear();
     else if (event.key === "Backspace") undo();
     else return;
@@ -152,7 +166,7 @@ export function Pad() {
       role="application"
       aria-label=${t("pad_label")}
       aria-describedby="pad-help"
-      onPointerDown=${down}
+      onPointerDown=${press}
       onPointerMove=${move}
       onPointerUp=${up}
       onPointerCancel=${up}

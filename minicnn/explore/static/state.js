@@ -23,6 +23,8 @@ export const training = signal(/** @type {{step: number, loss: number} | null} *
 export const compiling = signal(false);
 /** Whether the server knows which images each unit likes. */
 export const liked = signal(false);
+/** The question card: "", "list", or a number. */
+export const card = signal("");
 /** How far this page's twins are, when they moved. */
 export const moved = signal(/** @type {{step: number, running: boolean} | null} */ (null));
 /** How many training images have been looked at, for the nearest ones. */

@@ -59,7 +59,7 @@ function Seen() {
 
 function Centring() {
   const digit = subject.value.kind === "digit";
-  return html`<label class="check">
+  return html`<div class="centring"><label class="check">
       <input type="checkbox" checked=${centre.value} disabled=${digit}
         onChange=${(/** @type {any} */ event) => {
           centre.value = event.currentTarget.checked;
@@ -67,7 +67,7 @@ function Centring() {
         }} />
       ${t("centre")}
     </label>
-    <p class="help">${t(digit ? "centre_digit" : centre.value ? "centre_on" : "centre_off")}</p>`;
+    <p class="help">${t(digit ? "centre_digit" : centre.value ? "centre_on" : "centre_off")}</p></div>`;
 }
 
 /** The number under the pointer or the cursor, in words. */

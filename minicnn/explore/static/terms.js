@@ -6,6 +6,7 @@ import { contextOf, Map2D, useWidth } from "./maps.js";
 import { compact, long, nameOf, short } from "./numbers.js";
 import { open } from "./state.js";
 import { t } from "./text.js";
+import { dark } from "./theme.js";
 
 /** @typedef {import("./api.js").Answer} Answer */
 /** @typedef {import("./api.js").Selection} Selection */
@@ -157,6 +158,7 @@ function Bars({ products }) {
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const width = useWidth(wrap);
   const limit = limitOf(products);
+  dark.value; // other colours: paint again
   useLayoutEffect(() => {
     if (!width || !canvas.current) return;
     const context = contextOf(canvas.current, width, 90);

@@ -1,10 +1,12 @@
 // The language of the page: every text is in en.js and zh.js under the same name.
 import { effect, signal } from "@preact/signals";
+import cardsEn from "./cards_en.js";
+import cardsZh from "./cards_zh.js";
 import en from "./en.js";
 import zh from "./zh.js";
 
 /** @type {Record<string, Record<string, string>>} */
-const LANGUAGES = { en, zh };
+const LANGUAGES = { en: { ...en, ...cardsEn }, zh: { ...zh, ...cardsZh } };
 
 const wish = new URLSearchParams(location.search).get("lang") ?? navigator.language.slice(0, 2);
 export const language = signal(wish in LANGUAGES ? wish : "en");

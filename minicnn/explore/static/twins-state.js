@@ -75,7 +75,7 @@ export function choose(change) {
 
 /** Another difference: the usual value, and the last one. @param {string} difference */
 export function differ(difference) {
-  const values = about.value?.twins.differences[difference] ?? [];
+  const values = about.value?.twins?.differences[difference] ?? [];
   choose({ difference, a: values[0], b: values[values.length - 1] });
 }
 
@@ -87,6 +87,6 @@ export function guessed(which) {
 }
 
 /** Go on, or back, to a step. @param {number} step */
-export const go = (step) => void send({ do: "go", to: Math.min(step, about.value?.twins.stop ?? 0) });
+export const go = (step) => void send({ do: "go", to: Math.min(step, about.value?.twins?.stop ?? 0) });
 
 export const pause = () => void send({ do: "pause" });
