@@ -14,7 +14,7 @@ from hypothesis.extra.numpy import arrays
 from PIL import Image
 
 from minicnn import load_mnist
-from minicnn.data import photo
+from minicnn.data import ink
 from minicnn.data.image_file import FORMATS
 from minicnn.data.photo import ImageError, as_is, preprocess
 
@@ -287,7 +287,7 @@ def test_what_is_no_file_is_refused(tmp_path):
 def test_some_value_always_reaches_the_threshold(base, spread):
     values = (base + spread * np.linspace(0, 1, 7) ** 8).astype(np.float32)
     if np.ptp(values) > 0:
-        assert (values >= photo._otsu(values)).any()
+        assert (values >= ink.otsu(values)).any()
 
 
 # --- HEIC, with the package that reads it and without ---
