@@ -1,11 +1,11 @@
-"""How many handwritten digits are read, by how an image is prepared: what is the network's fault, what is not.
+"""How many handwritten digits are read, by how an image is prepared.
 
     python benchmarks/handwriting.py RUN [RUN ...] [--seed 2] [--each 20] [--save DIR]
 
-Makes images of every kind in `scenes.py` and reads each in three ways: as `minicnn predict` prepares it; as
-people usually do it (grey, inverted if the border is light, resized to 28 x 28); and from the mask of the digit
-alone, as if somebody had cut it out. What is wrong in the third way is the network's fault. Seed 1 was used to
-improve the preparation, seed 2 is the one to report.
+Makes images of every kind in `scenes.py` and reads each in three ways: as `minicnn predict` prepares it;
+as people usually do it (grey, inverted if the border is light, resized to 28 x 28); and from the mask of the
+digit alone, as if somebody had cut it out. What is wrong in the third way is the network's fault. Seeds 1 and 3
+were used to improve the preparation, seed 2 is the one to report.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def prepared(sample: Sample) -> Iterator[np.ndarray | None]:
 def correct(network: Sequential, images: Sequence[np.ndarray | None], labels: np.ndarray) -> np.ndarray:
     """Whether each image was read as its label; one that was refused was not."""
     blank = np.zeros((28, 28), np.uint8)
-    answers = network.predict(np.stack([blank if image is None else image for image in images])).argmax(axis=1)
+    answers = network.predict(np.stack([blank if image is None else image for image in images])).argmax(
+        axis=1
+    )
     refused = np.array([image is None for image in images])
     return (answers == labels) & ~refused
 

@@ -1,4 +1,4 @@
-"""Digits on paper, boards, forms and screens, as cameras and scanners see them; all by program, from a seed.
+"""Digits on paper, boards, forms and screens, as cameras and scanners see them, from a seed.
 
 Each function of `KINDS` makes one image, and the mask of its digit alone: what a careful person would cut out.
 
@@ -299,7 +299,10 @@ def _(digit: Digit, rng: np.random.Generator) -> Made:
     H, W = rng.integers(70, 130, 2)
     page = paper(rng, H, W)
     mask = in_the_middle(digit, rng, page, (0.5, 0.75), (0.06, 0.12), pen_of(rng))
-    colour, width = ((0.1, 0.1, 0.1), (0.4, 0.4, 0.4), (0.3, 0.35, 0.6))[rng.integers(3)], int(rng.integers(1, 5))
+    colour, width = (
+        ((0.1, 0.1, 0.1), (0.4, 0.4, 0.4), (0.3, 0.35, 0.6))[rng.integers(3)],
+        int(rng.integers(1, 5)),
+    )
     inset = int(rng.integers(0, 6))
     edge = np.zeros((H, W), bool)
     edge[inset : H - inset, inset : W - inset] = True

@@ -90,7 +90,9 @@ def curve(points: np.ndarray, steps: int = 60) -> np.ndarray:
     """A curve through all points [n, 2] (Catmull-Rom), `steps` to each piece; double points are corners."""
     ends = np.concatenate([points[:1], points, points[-1:]])
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
-    basis = np.concatenate([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1)
+    basis = np.concatenate(
+        [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2], 1
+    )
     pieces = [basis @ ends[k : k + 4] / 2 for k in range(len(points) - 1)]
     return np.concatenate([*pieces, points[-1:]])
 

@@ -1,7 +1,8 @@
 """What `predict` answers: for pictures one by one, and as the files that `--to` writes.
 
     ImageId,Label                                     a row for each image of a data set (for Kaggle)
-    file,answer,probability,second,probability,...    a row for each picture
+    file,answer,probability,second,probability,...    a row for each picture; where the run tells (see
+                                                      `minicnn.runs.refusal`), the last column is `sure`
 
 A file appears when all of its answers are there.
 """
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
 
     from minicnn.data.photo import Preprocessed
     from minicnn.engine.network import Sequential
+    from minicnn.runs.refusal import Refusal
 
-    Answered = tuple[str, Preprocessed, np.ndarray]  # the name of a picture, its stages, its probabilities
+    # The name of a picture, its stages, its probabilities, and whether the network is sure.
+    Answered = tuple[str, Preprocessed, np.ndarray, bool]
 
 DATA = (".csv", ".gz", ".npz", ".parquet", ".bin", "ubyte")  # endings of files that hold many images
 BEST = 3  # answers for a picture
@@ -88,9 +91,9 @@ class Marks:
 
     def of(self, answered: Iterable[Answered]) -> Iterator[Answered]:
         """The same answers, which are counted as they pass."""
-        for name, picture, answer in answered:
+        for name, picture, answer, sure in answered:
             self._correct += self._classes[best_of(answer)[0]] == self._labels.get(name)
-            yield name, picture, answer
+            yield name, picture, answer, sure
 
     def say(self) -> None:
         """Print the accuracy; a picture without an answer counts as wrong."""
@@ -157,8 +160,13 @@ def _names(labels: np.ndarray, classes: tuple[str, ...]) -> list[str]:
     return [name if name in classes else order.get(name, name) for name in map(str, labels.tolist())]
 
 
-def answers(network: Sequential, names: list[str], read: Callable[[str], Preprocessed]) -> Iterator[Answered]:
-    """Each picture with its name and the probabilities; for one that has no answer, an error is printed."""
+def answers(
+    network: Sequential, names: list[str], read: Callable[[str], Preprocessed], rule: Refusal | None = None
+) -> Iterator[Answered]:
+    """Each picture with its name, the probabilities, and whether the network is sure, by the rule.
+
+    For a picture that has no answer, an error is printed.
+    """
     import numpy as np
 
     from minicnn.data.photo import ImageError
@@ -173,12 +181,25 @@ def answers(network: Sequential, names: list[str], read: Callable[[str], Preproc
         if not pictures:
             continue
         with np.errstate(all="ignore"):  # what overflows is seen in the answer
-            found = network.predict(np.stack([picture.image for _, picture in pictures]))
-        for (name, picture), answer in zip(pictures, found, strict=True):
+            found, sure = _judged(network, np.stack([picture.image for _, picture in pictures]), rule)
+        for (name, picture), answer, known in zip(pictures, found, sure, strict=True):
             if np.isfinite(answer).all():
-                yield name, picture, answer
+                yield name, picture, answer, bool(known)
             else:
                 fail(f"error: {name}: the network's output is not finite")
+
+
+def _judged(network: Sequential, images: np.ndarray, rule: Refusal | None) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities [N, K], and whether the network is sure [N]."""
+    import numpy as np
+
+    from minicnn.runs.refusal import outputs_of
+
+    if rule is None:
+        return network.predict(images), np.ones(len(images), bool)
+    features, logits = outputs_of(network, images)
+    probabilities = rule.probabilities(logits)
+    return probabilities, ~rule.unsure(features, probabilities)
 
 
 def best_of(answer: np.ndarray) -> list[int]:
@@ -188,14 +209,25 @@ def best_of(answer: np.ndarray) -> list[int]:
     return [int(k) for k in np.argsort(-answer, kind="stable")[:BEST]]
 
 
-def write_pictures(answered: Iterable[Answered], count: int, classes: tuple[str, ...], file: str) -> int:
-    """Write the best answers for each of `count` pictures that has one; return how many have."""
+def write_pictures(
+    answered: Iterable[Answered],
+    count: int,
+    classes: tuple[str, ...],
+    file: str,
+    judged: bool,
+) -> int:
+    """Write the best answers for each of `count` pictures that has one; return how many have.
+
+    If they were `judged`, a last column says whether the network is sure.
+    """
     ordinals = ("answer", "second", "third")[: len(classes)]
-    rows = [_text([["file", *(cell for name in ordinals for cell in (name, "probability"))]])]
+    last = ["sure"] if judged else []
+    rows = [_text([["file", *(cell for name in ordinals for cell in (name, "probability")), *last]])]
     with _progress("pictures", count) as bar:
-        for name, _, answer in answered:
+        for name, _, answer, sure in answered:
+            last = ["yes" if sure else "no"] if judged else []
             cells = [cell for k in best_of(answer) for cell in (classes[k], f"{answer[k]:.4f}")]
-            rows.append(_text([[name, *cells]]))
+            rows.append(_text([[name, *cells, *last]]))
             bar.update()
     if len(rows) > 1:
         write_output(file, *rows)

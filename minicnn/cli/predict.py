@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from minicnn.data.photo import Preprocessed
     from minicnn.engine.network import Sequential
+    from minicnn.runs.refusal import Refusal
 
 
 def predict_command(args: argparse.Namespace) -> int:
@@ -46,18 +47,20 @@ def predict_command(args: argparse.Namespace) -> int:
         prepare_kernels(network.layers[0].ops)
         return write_table(network, classes, args)
     read, note = _reader(args, network)
+    rule = None if args.always else _rule(args.run, network)
     prepare_kernels(network.layers[0].ops)
     marks, count = Marks(labels, classes), 0
-    answered = marks.of(answers(network, pictures, read))
+    answered = marks.of(answers(network, pictures, read, rule))
     if args.to is not None:
-        count = write_pictures(answered, len(pictures), classes, args.to)
+        count = write_pictures(answered, len(pictures), classes, args.to, rule is not None)
         marks.say()
         return 0 if count == len(pictures) else 2
     seen = _picture_names(pictures) if args.show else None
-    for count, (name, image, answer) in enumerate(answered, start=1):
+    for count, (name, image, answer, sure) in enumerate(answered, start=1):
         if count == 1 and note:
             tell(note)
-        say(f"{name}: " + "  ".join(f"{classes[k]} ({answer[k]:.4f})" for k in best_of(answer)))
+        unsure = "" if sure else "not sure, best guess: "
+        say(f"{name}: {unsure}" + "  ".join(f"{classes[k]} ({answer[k]:.4f})" for k in best_of(answer)))
         if seen is not None:
             picture = next(seen)
             _show(network, classes, image, answer, picture, Path(name).name)
@@ -102,6 +105,16 @@ def _turned(read: Callable[[str], Preprocessed], transpose: bool, invert: bool, 
     light = found.grey.T if transpose else found.grey
     light = 1 - light if invert else light
     return dataclasses.replace(found, grey=light, ink=light, digit=light, image=image)
+
+
+def _rule(run: str, network: Sequential) -> Refusal | None:
+    """When the network of a run is not sure, if that is known."""
+    from minicnn.runs import refusal
+
+    try:
+        return refusal.read(run, network) if os.path.isdir(run) else None
+    except ValueError as error:
+        raise UsageError(error) from None
 
 
 def _picture_names(images: list[str]) -> Iterator[Path]:
@@ -152,7 +165,8 @@ def add_to(commands: Any) -> None:
     about = "recognize the digit on a photograph or drawing"
     example = (
         "One digit per image, of any size, dark on light or light on dark, in any common image format.\n"
-        "Each line contains the three most probable digits with their probabilities.\n"
+        "Each line contains the three most probable digits with their probabilities. For an image that is\n"
+        "unlike all that the network was trained on, the line says: not sure, best guess.\n"
         "\n"
         "examples:\n"
         "  minicnn predict runs/second photo.jpg drawing.png\n"
@@ -168,6 +182,9 @@ def add_to(commands: Any) -> None:
         help="a picture, or a folder of them; with --to also a CSV file or another data set",
     )
     parser.add_argument("--to", metavar="FILE", help="write the answers to a CSV file, as Kaggle wants them")
+    parser.add_argument(
+        "--always", action="store_true", help="never say: not sure; probabilities uncalibrated"
+    )
     parser.add_argument(
         "--show", action="store_true",
         help="draw what the network saw, and the output of each layer: IMAGE-seen.png in this directory",

@@ -189,9 +189,13 @@ def _print_start(run: Run, quiet: bool) -> None:
 
 def _finish(run: Run, quiet: bool) -> int:
     """Draw the pictures and print the result, which is the last line even if drawing fails."""
-    from minicnn.runs.directory import RunError
+    from minicnn.runs import refusal
+    from minicnn.runs.directory import RunError, writing
 
     probabilities = run.test_probabilities()
+    if (rule := refusal.calibrate(run.network, run.data.validation)) is not None:
+        with writing(run.directory):
+            refusal.write(run.directory, rule, run.network)
     run.release()  # before matplotlib needs memory
     try:
         draw_pictures(run, probabilities)

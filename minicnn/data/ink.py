@@ -74,7 +74,9 @@ def _without_paper(grey: np.ndarray, ignored: np.ndarray | None) -> tuple[np.nda
         edge = everywhere
     weights, noise = _paper(terms, values, edge)
     if noise > UNSURE * np.ptp(values):
-        weights, noise = min(((weights, noise), _paper(terms, values, everywhere)), key=lambda found: found[1])
+        weights, noise = min(
+            ((weights, noise), _paper(terms, values, everywhere)), key=lambda found: found[1]
+        )
     return grey - surface @ weights, noise
 
 

@@ -106,7 +106,7 @@ def _borders(pieces: Pieces, masses: np.ndarray) -> np.ndarray:
     along = np.bincount(pieces.numbers[rim], minlength=len(masses)) > 0.85 * cells
     touching = np.isin(np.arange(len(masses)), pieces.on_rim())
     found = along & touching & (masses > 0)
-    left = [max(pieces.span(k)) for k in np.flatnonzero((masses > 0) & ~found)]
+    left = [max(pieces.span(k)) for k in np.flatnonzero((masses > 0) & ~found).tolist()]
     return found & (max(left, default=0) >= 0.25 * max(H, W))
 
 
@@ -120,14 +120,16 @@ def _at_the_edge(pieces: Pieces, masses: np.ndarray) -> np.ndarray:
 def _frames(pieces: Pieces, masses: np.ndarray) -> np.ndarray:
     """Pieces around another that is at least a quarter as large."""
     found = np.zeros(len(masses), bool)
-    some = np.flatnonzero(masses > 0.01 * masses.max())
+    some = np.flatnonzero(masses > 0.01 * masses.max()).tolist()
     for inner in some:
         (top, left), (bottom, right) = pieces.box(inner)
         row, column = (top + bottom) // 2, (left + right) // 2
         for outer in some:
             if outer == inner or max(pieces.span(inner)) < 0.25 * max(pieces.span(outer)):
                 continue
-            across, down = (np.flatnonzero(line == outer) for line in (pieces.numbers[row], pieces.numbers[:, column]))
+            across, down = (
+                np.flatnonzero(line == outer) for line in (pieces.numbers[row], pieces.numbers[:, column])
+            )
             if not (len(across) and len(down)):
                 continue
             sides = across[0] < left, across[-1] > right, down[0] < top, down[-1] > bottom
@@ -143,13 +145,13 @@ def _underlines(pieces: Pieces, masses: np.ndarray) -> np.ndarray:
     if not standing.any():
         return flat
     (top, _), (bottom, _) = pieces.box(int(standing.argmax()))
-    for k in np.flatnonzero(flat):
+    for k in np.flatnonzero(flat).tolist():
         flat[k] = pieces.box(k)[0][0] > bottom + 0.04 * (bottom - top)
     return flat
 
 
 def on_grid(values: np.ndarray, how: Callable) -> tuple[np.ndarray, int]:
-    """Values [rows, columns] on a grid of at most 64 x 64 cells by a function such as `np.max`, and the side of a cell."""
+    """Values [rows, columns] on the grid, by a function such as `np.max`; the side of a cell."""
     H, W = values.shape
     cell = -(-max(H, W) // CELLS)
     padded = np.pad(values, ((0, -H % cell), (0, -W % cell)), "edge" if how is np.mean else "constant")

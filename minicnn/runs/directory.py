@@ -5,6 +5,7 @@
     checkpoint.safetensors            the state to resume from: see `minicnn.runs.checkpoint`
     checkpoint.previous.safetensors   the one before
     .lock                             empty; locked while a process trains the run
+    refusal.safetensors               when to say "not sure": see `minicnn.runs.refusal`
 
 and the pictures that `minicnn.pictures` draws at the end.
 """

@@ -14,7 +14,8 @@ from minicnn.storage.files import PathLike, sync_directory, write_whole
 # The files of a run. Only the run itself writes them: see `minicnn.runs.directory`.
 CONFIG, METRICS = "config.json", "metrics.csv"
 NEWEST, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
-RUN_FILES = (CONFIG, METRICS, NEWEST, PREVIOUS)
+REFUSAL = "refusal.safetensors"
+RUN_FILES = (CONFIG, METRICS, NEWEST, PREVIOUS, REFUSAL)
 
 
 def write_output(path: PathLike, *pieces: bytes | memoryview) -> None:
