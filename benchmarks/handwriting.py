@@ -4,8 +4,8 @@
 
 Makes images of every kind in `scenes.py` and reads each in three ways: as `minicnn predict` prepares it;
 as people usually do it (grey, inverted if the border is light, resized to 28 x 28); and from the mask of the
-digit alone, as if somebody had cut it out. What is wrong in the third way is the network's fault. Seeds 1 and 3
-were used to improve the preparation, seed 2 is the one to report.
+digit alone, as if somebody had cut it out. What is wrong in the third way is the network's fault.
+Seeds 1 and 3 were used to improve the preparation, seed 2 is the one to report.
 """
 
 from __future__ import annotations

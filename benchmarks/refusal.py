@@ -3,8 +3,8 @@
     python benchmarks/refusal.py RUN [RUN ...] [--fashion DIR] [--each 500]
 
 The rule is `minicnn.runs.refusal`, calibrated on the run's validation images. Here it meets MNIST's test
-images, and images that show no digit: letters in printed fonts, Fashion-MNIST (if DIR holds it), two digits side
-by side, specks, and whatever noise and blank paper `predict` does not refuse by itself.
+images, and images that show no digit: letters in printed fonts, Fashion-MNIST (if DIR holds it), two digits
+side by side, specks, and whatever noise and blank paper `predict` does not refuse by itself.
 """
 
 from __future__ import annotations
@@ -166,15 +166,15 @@ def main(argv: Sequence[str] | None = None) -> None:
             ]
         )
     report.add(
-        "MNIST's 10,000 test images, in per cent",
-        ["run", "wrong ones refused", "right ones kept", "accuracy of the rest", "AUROC", "of the probability",
+        "MNIST's test images, in per cent",
+        ["run", "wrong refused", "right kept", "accuracy of the rest", "AUROC", "of the probability",
          "ECE before", "after", "temperature"],
         summary,
-        "AUROC: digits against all foreign images below, by the distance and by the largest probability alone.",
+        "AUROC: digits against all images below, by the distance and by the largest probability alone.",
     )  # fmt: skip
     columns = [f"{Path(run).name}, {what}" for run in args.runs for what in ("refused", "AUROC")]
     report.add(
-        f"Foreign images, {args.each} of each kind: what the rule refuses of those not found blank, in per cent",
+        f"Foreign images, {args.each} of each kind: what is refused of those not found blank, in per cent",
         ["kind", "blank", *columns],
         list(rows.values()),
     )

@@ -1,6 +1,6 @@
 """Digits on paper, boards, forms and screens, as cameras and scanners see them, from a seed.
 
-Each function of `KINDS` makes one image, and the mask of its digit alone: what a careful person would cut out.
+Each function of `KINDS` makes one image, and the mask of its digit alone, as if it were cut out.
 
     page      [rows, columns, 3], 0 black to 1 white: paper, print and ink
     light     what falls on it: uneven, a shadow, a lamp that is reflected
@@ -35,7 +35,7 @@ BLUE, BLACK, RED, GREY = (0.13, 0.19, 0.48), (0.1, 0.1, 0.12), (0.68, 0.14, 0.13
 
 
 def samples(seed: int, each: int, images: np.ndarray, labels: np.ndarray) -> Iterator[Sample]:
-    """`each` images of every kind; `images` [N, 28, 28] and `labels` are MNIST's, of which some are written."""
+    """`each` images of every kind. Some show MNIST's own, of `images` [N, 28, 28] with `labels`."""
     for number, (name, kind) in enumerate(KINDS.items()):
         for index in range(each):
             rng = np.random.default_rng([seed, number, index])

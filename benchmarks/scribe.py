@@ -2,8 +2,8 @@
 
 A skeleton is one or more strokes, each a list of points [x, y] in a box of height 1, y downwards. A hand
 bends and slants it, a pen of a certain width presses more or less, and the tip leaves a round mark. A digit
-of MNIST is enlarged, smoothed, and its strokes are made wider for a thick pen. Both give a mask [rows, columns] from 0, paper,
-to 1, ink, that ends where the ink ends.
+of MNIST is enlarged and smoothed, and its strokes are made wider for a thick pen. Both give a mask
+[rows, columns] from 0, paper, to 1, ink, that ends where the ink ends.
 """
 
 from __future__ import annotations
@@ -138,7 +138,7 @@ def _drawn(strokes: list[np.ndarray], rng: np.random.Generator, height: float, p
 
 
 def _enlarged(image: np.ndarray, rng: np.random.Generator, height: float, pen: float) -> np.ndarray:
-    """An image of MNIST with smooth edges; its strokes, about 0.15 of its height, widened if the pen is wider."""
+    """An image of MNIST with smooth edges; its strokes, about 0.15 of its height, as wide as a wider pen."""
     inked = np.pad(cut(image / np.float32(255)), 2)
     scale = height / (max(inked.shape) - 4)
     size = [round(scale * side) for side in inked.shape[::-1]]

@@ -29,7 +29,7 @@ def bars(count, seed=0, classes=4):
 def run(tmp_path, monkeypatch, capsys):
     """The run `r` of a softmax regression on bars, with enough images to be calibrated."""
     monkeypatch.chdir(tmp_path)
-    images, labels = bars(5400)
+    images, labels = bars(7000)
     np.savez("bars.npz", x=images, y=labels)
     argv = ["train", "--data", "bars.npz", "--model", "softmax", "--ops", "reference", "--steps", "150"]
     assert main([*argv, "--run-dir", "r", "--quiet"]) == 0
@@ -40,6 +40,7 @@ def run(tmp_path, monkeypatch, capsys):
 
 
 def test_a_foreign_image_gets_a_best_guess_and_a_known_one_its_answer(capsys, run):
+    assert Path(RULE).exists()
     code, out, _ = run_main(capsys, "predict", run, "bar.png", "noise.png", "--as-is")
     assert code == 0
     assert out[0].startswith("bar.png: 1 (")
