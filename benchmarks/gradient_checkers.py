@@ -125,6 +125,7 @@ def jaxs(case: Case, **options: Any) -> str:
         return jax.pure_callback(call, shapes, dy, *arrays)
 
     function.defvjp(lambda *arrays: (function(*arrays), arrays), backward)
+    jax.clear_caches()  # of the cases before, which fill the memory
     return _raises(lambda: check_grads(function, tuple(case.arrays), order=1, modes=("rev",), **options))
 
 
@@ -252,14 +253,18 @@ def planted_bugs(checkers: dict[str, Callable]) -> dict[str, Counter]:
         with planted.spoiled(bug) as package:
             cases = list(operation_cases(package.reference))
         touched = [k for k, case in enumerate(cases) if not same(case, right[k])]
+        touched.sort(key=lambda k: sum(a.size for a in right[k].arrays))  # the quickest first
         for name, check in checkers.items():
-            caught = False
             for k in touched:
-                if (name, k) not in before:
-                    before[name, k] = judged(check, right[k])
                 now = judged(check, cases[k])
-                caught |= now != before[name, k] and now in ("wrong", "error")
-            found[name]["found" if caught else "missed"] += 1
+                if now in ("wrong", "error"):
+                    if (name, k) not in before:
+                        before[name, k] = judged(check, right[k])
+                    if now != before[name, k]:
+                        found[name]["found"] += 1
+                        break
+            else:
+                found[name]["missed"] += 1
     return found
 
 
@@ -380,7 +385,7 @@ def judge_cases(report: Report, checkers: dict[str, Callable[[Case], str]], coun
 def judge_bugs(report: Report, checkers: dict[str, Callable[[Case], str]]) -> None:
     """The bugs planted in this package's reference."""
     with saying("planted bugs"):
-        bugs = planted_bugs(checkers)
+        bugs = planted_bugs({name: check for name, check in checkers.items() if "strict" not in name})
     rows = [[name, f"{found['missed']} of {found.total()}"] for name, found in bugs.items()]
     report.add(
         "Bugs planted in the gradients of minicnn's reference",

@@ -57,6 +57,12 @@ class Methods:
     learning rate. `how` says, after the first backward, what had to be guessed.
     """
 
+    layer: Any
+    names: list[str]
+    rate: str | None
+    returned: list[str | None]
+    how: str
+
     def __init__(
         self,
         layer: Any,
