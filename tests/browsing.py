@@ -9,6 +9,8 @@ from functools import partial
 
 import numpy as np
 
+from minicnn import load_mnist
+from minicnn.data import Dataset, Split
 from minicnn.explore.server import ExploreServer
 
 QUIET = [
@@ -16,6 +18,21 @@ QUIET = [
     "--disable-background-networking", "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
 SEVEN = [[(60, 60), (120, 55), (200, 55)], [(200, 55), (170, 130), (130, 230)]]
+
+
+# JavaScript: the elements whose text is too small to read.
+SMALL = (
+    "[...document.querySelectorAll('body *')]"
+    ".filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))"
+    ".filter(e => parseFloat(getComputedStyle(e).fontSize) < 12).map(e => e.outerHTML.slice(0, 80))"
+)
+
+
+def few_images(count=300):
+    """The first of MNIST's test images, for whatever they are needed."""
+    test = load_mnist().test
+    few = Split(test.images[:count], test.labels[:count])
+    return Dataset(few, few, few)
 
 
 @contextmanager

@@ -6,12 +6,10 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browsing import draw, last_line, open_stage, served, title, wait_for_answer
+from browsing import draw, few_images, last_line, open_stage, served, title, wait_for_answer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from minicnn import load_mnist
-from minicnn.data import Dataset, Split
 from minicnn.explore.session import Session
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -35,9 +33,7 @@ NOTICE = "document.querySelector('.notice')?.textContent"
 
 @pytest.fixture(scope="module")
 def session(trained_network):
-    test = load_mnist().test
-    few = Split(test.images[:300], test.labels[:300])
-    session = Session(trained_network, Dataset(few, few, few), "a run")
+    session = Session(trained_network, few_images(), "a run")
     yield session
     session.close()
 

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import served, static_server, title
+from browsing import SMALL, few_images, served, static_server, title
 
-from minicnn import load_mnist
-from minicnn.data import Dataset, Split
 from minicnn.explore.export import exported
 from minicnn.explore.session import Session
 from minicnn.storage.outputs import write_new_directory
@@ -21,18 +19,11 @@ if shutil.which("chromium") is None:
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks" / "README.md"
 ON_THE_PAGE = [2, 3, 5, 7, 8, 9, 10, 11, 12, 13, 16, 17, 18, 19, 20, 24, 25, 26, 28, 29, 31, 32]
 ELSEWHERE = sorted(set(range(1, 33)) - set(ON_THE_PAGE))
-SMALL = (
-    "[...document.querySelectorAll('body *')]"
-    ".filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))"
-    ".filter(e => parseFloat(getComputedStyle(e).fontSize) < 12).map(e => e.outerHTML.slice(0, 80))"
-)
 
 
 @pytest.fixture(scope="module")
 def data():
-    test = load_mnist().test
-    few = Split(test.images[:300], test.labels[:300])
-    return Dataset(few, few, few)
+    return few_images()
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pytest
 from browsing import ask, draw, last_line, numbers, open_stage, static_server, title, wait_for_answer
+from PIL import Image, ImageDraw
 
 from minicnn import load_mnist
 from minicnn.data import Dataset, Split, to_float
@@ -232,6 +233,25 @@ def strokes_of(rng):
 @pytest.mark.parametrize("centre", [0, 1])
 def test_drawings_are_prepared_as_in_python(new_page, small, small_address, centre):
     assert drawings_that_differ(new_page(small_address), small.session, 60, centre) == 0
+
+
+@pytest.mark.parametrize(
+    "shapes", ["ellipse", "rectangle", "underline", "ellipse, underline", "flat, underline"]
+)
+def test_frames_and_underlines_are_prepared_as_in_python(new_page, small, small_address, shapes):
+    paper = Image.new("L", (PAD, PAD))
+    pen = ImageDraw.Draw(paper)
+    pen.line([(50, 70), (90, 72)] if "flat" in shapes else [(50, 50), (85, 50), (60, 95)], fill=255, width=9)
+    if "ellipse" in shapes:
+        pen.ellipse((20, 20, 120, 118), outline=255, width=5)
+    if "rectangle" in shapes:
+        pen.rectangle((25, 22, 118, 120), outline=200, width=4)
+    if "underline" in shapes:
+        pen.line([(30, 128), (110, 126)], fill=255, width=6)
+    pad = np.asarray(paper)
+    found, _ = answered(new_page(small_address), "answerTo", "drawing", pad, {"gradients": 0, "centre": 1})
+    expected = small.session.answer_to_drawing(pad.tobytes(), True, None, False).arrays["image8"]
+    np.testing.assert_allclose(found["image8"].astype(int), expected.ravel().astype(int), atol=1)
 
 
 def test_blank_paper_and_specks_are_prepared_as_in_python(new_page, small, small_address):

@@ -8,7 +8,7 @@ import shutil
 from contextlib import suppress
 
 import pytest
-from browsing import draw, last_line, numbers, open_stage, served, title, wait_for_answer
+from browsing import SMALL, draw, few_images, last_line, numbers, open_stage, served, title, wait_for_answer
 from commands import start_explore
 
 from minicnn import load_mnist
@@ -28,11 +28,6 @@ DARK = (  # how many pixels of a canvas are dark, within left, top, width, heigh
 COLOURS = (
     "c => new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size"
 )
-SMALL = (
-    "[...document.querySelectorAll('body *')]"
-    ".filter(e => [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim()))"
-    ".filter(e => parseFloat(getComputedStyle(e).fontSize) < 12).map(e => e.outerHTML.slice(0, 80))"
-)
 NOTHING_IN = "name => state.answer.value.arrays[name].every(x => x === 0) && !state.waiting.value"
 MINUS = "\u2212"
 WIDTHS = [1280, 1024, 768, 390]
@@ -40,9 +35,7 @@ WIDTHS = [1280, 1024, 768, 390]
 
 @pytest.fixture(scope="module")
 def session(trained_network):
-    test = load_mnist().test
-    few = Split(test.images[:300], test.labels[:300])
-    session = Session(trained_network, Dataset(few, few, few), "a run")
+    session = Session(trained_network, few_images(), "a run")
     yield session
     session.close()
 

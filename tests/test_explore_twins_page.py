@@ -4,19 +4,12 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
-from test_explore_page import (  # noqa: F401
-    MINUS,
-    SMALL,
-    WIDTHS,
-    address,
-    browser,
-    draw,
-    new_page,
-    page,
-    session,
-    wait_for_answer,
-)
+from browsing import SMALL, draw, few_images, served, wait_for_answer
 
+from minicnn.explore.session import Session
+
+MINUS = "\u2212"
+WIDTHS = [1280, 1024, 768, 390]
 AT = (
     "n => { const { step, running } = document.querySelector('[data-step]').dataset;"
     " return step === String(n) && running === 'false' }"
@@ -24,29 +17,42 @@ AT = (
 NEAREST = ".nearest .digit"
 
 
-def break_it(page, difference="bias", guess="b"):  # noqa: F811
+@pytest.fixture(scope="module")
+def address(trained_network):
+    session = Session(trained_network, few_images(), "a run")
+    with served(session) as server:
+        yield server.address
+    session.close()
+
+
+@pytest.fixture
+def page(new_page, address):
+    return new_page(address)
+
+
+def break_it(page, difference="bias", guess="b"):
     page.get_by_role("button", name="Break it").click()
     page.locator(".twins select").first.select_option(difference)
     page.locator(".guess input").nth(["a", "b", "same"].index(guess)).check()
     page.wait_for_selector(".figures")
 
 
-def wait_for_step(page, step):  # noqa: F811
+def wait_for_step(page, step):
     page.wait_for_function(AT, arg=step, timeout=120_000)
 
 
-def go_to(page, step):  # noqa: F811
+def go_to(page, step):
     page.locator("input[type=range]").evaluate(
         "(e, n) => { e.value = n; e.dispatchEvent(new Event('change', { bubbles: true })) }", step
     )
     wait_for_step(page, step)
 
 
-def cell(page, row, twin):  # noqa: F811
+def cell(page, row, twin):
     return page.locator(f"[data-row='{row}'] [data-twin={twin}]").inner_text()
 
 
-def test_one_guesses_runs_ten_steps_and_goes_back_to_the_same_losses(page):  # noqa: F811
+def test_one_guesses_runs_ten_steps_and_goes_back_to_the_same_losses(page):
     draw(page)
     wait_for_answer(page, 7)
     page.get_by_role("button", name="Break it").click()
@@ -68,7 +74,7 @@ def test_one_guesses_runs_ten_steps_and_goes_back_to_the_same_losses(page):  # n
     assert "bit for bit" in page.locator(".twins").inner_text()
 
 
-def test_dead_units_filters_and_ones_own_digit_are_shown_of_both(page):  # noqa: F811
+def test_dead_units_filters_and_ones_own_digit_are_shown_of_both(page):
     draw(page)
     wait_for_answer(page, 7)
     break_it(page)
@@ -83,7 +89,7 @@ def test_dead_units_filters_and_ones_own_digit_are_shown_of_both(page):  # noqa:
     page.wait_for_function("t => document.querySelector('.twins-digit').innerText !== t", arg=before)
 
 
-def test_a_run_pauses_and_the_end_tells_what_happened(page):  # noqa: F811
+def test_a_run_pauses_and_the_end_tells_what_happened(page):
     break_it(page, guess="same")
     page.get_by_role("button", name="Run to 300").click()
     page.get_by_role("button", name="Pause").click()
@@ -98,7 +104,7 @@ def test_a_run_pauses_and_the_end_tells_what_happened(page):  # noqa: F811
     assert page.get_by_role("button", name="Run to 300").is_disabled()
 
 
-def test_no_number_is_shown_and_explained(page):  # noqa: F811
+def test_no_number_is_shown_and_explained(page):
     break_it(page, "loss")
     page.get_by_role("button", name="1 step").click()
     wait_for_step(page, 1)
@@ -109,14 +115,14 @@ def test_no_number_is_shown_and_explained(page):  # noqa: F811
     assert page.locator(".twins-nan").count() == 0
 
 
-def test_the_gradient_check_stands_beside_a_wrong_gradient(page):  # noqa: F811
+def test_the_gradient_check_stands_beside_a_wrong_gradient(page):
     break_it(page, "gradient")
     page.wait_for_selector("[data-check=wrong]", timeout=120_000)
     assert page.locator("[data-check=right]").inner_text().startswith("ok: ")
     assert page.locator("[data-check=wrong]").inner_text().startswith("WRONG: ")
 
 
-def test_twins_are_trained_by_keyboard_alone(page):  # noqa: F811
+def test_twins_are_trained_by_keyboard_alone(page):
     page.keyboard.press("t")
     page.wait_for_selector(".twins")
 
@@ -144,7 +150,7 @@ def test_twins_are_trained_by_keyboard_alone(page):  # noqa: F811
     page.wait_for_selector(".bars")
 
 
-def test_two_tabs_have_twins_of_their_own(new_page, address):  # noqa: F811
+def test_two_tabs_have_twins_of_their_own(new_page, address):
     one, two = new_page(address), new_page(address)
     break_it(one, "bias")
     break_it(two, "optimizer")
@@ -157,8 +163,8 @@ def test_two_tabs_have_twins_of_their_own(new_page, address):  # noqa: F811
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 @pytest.mark.parametrize("width", WIDTHS)
-def test_the_twins_do_not_overflow_and_have_no_small_text(new_page, address, language, width):  # noqa: F811
-    page = new_page(address, language, width, 800)  # noqa: F811
+def test_the_twins_do_not_overflow_and_have_no_small_text(new_page, address, language, width):
+    page = new_page(address, language, width, 800)
     page.keyboard.press("t")
     page.wait_for_selector(".twins")
     for difference in ("overflow", "gradient"):
@@ -170,7 +176,7 @@ def test_the_twins_do_not_overflow_and_have_no_small_text(new_page, address, lan
         assert page.evaluate(SMALL) == []
 
 
-def test_the_nearest_training_digits_come_with_labels_and_load(page):  # noqa: F811
+def test_the_nearest_training_digits_come_with_labels_and_load(page):
     page.wait_for_function("() => document.querySelector('.status').textContent.includes('mistakes')")
     draw(page)
     wait_for_answer(page, 7)

@@ -98,7 +98,7 @@ def test_what_was_written_is_read(run):
 
     network = read_network(run)
     rule = refusal.calibrate(network, Split(*bars(800)))
-    refusal.write(run, rule, network)
+    refusal.save(run, rule, network)
     for written, read in zip(rule, refusal.read(run, network), strict=True):
         np.testing.assert_array_equal(written, read)
 

@@ -100,6 +100,8 @@ LIMITS = {  # of each row of the table in SECURITY.md
     "MNIST and other data sets": ["IDX", "GZIP_FREE"],
     "CSV files of images": ["CSV"],
     "NumPy archives (`.npz`)": ["NPZ"],
+    "parquet files of images": ["PARQUET"],
+    "`labels.csv` beside pictures": ["LABELS"],
     "CIFAR's files": ["CIFAR"],
     "names of classes": ["NAMES"],
     "checkpoints, saved networks": ["HEADER", "ARRAYS"],

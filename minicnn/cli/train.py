@@ -195,7 +195,7 @@ def _finish(run: Run, quiet: bool) -> int:
     probabilities = run.test_probabilities()
     if (rule := refusal.calibrate(run.network, run.data.validation)) is not None:
         with writing(run.directory):
-            refusal.write(run.directory, rule, run.network)
+            refusal.save(run.directory, rule, run.network)
     run.release()  # before matplotlib needs memory
     try:
         draw_pictures(run, probabilities)

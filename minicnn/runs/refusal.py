@@ -145,7 +145,7 @@ def _loss(logits: np.ndarray, labels: np.ndarray) -> float:
 # --- the file ---
 
 
-def write(directory: PathLike, rule: Refusal, network: Sequential) -> None:
+def save(directory: PathLike, rule: Refusal, network: Sequential) -> None:
     """Write the rule of a run's network beside its checkpoint. Raises OSError."""
     numbers = np.array([rule.threshold, rule.temperature, rule.least])
     arrays = {"means": rule.means, "whitening": rule.whitening, "numbers": numbers}

@@ -1,5 +1,6 @@
 // A drawing as 28 x 28 pixels, prepared as MNIST was: what minicnn.data.photo.preprocess_ink is in Python.
 import { boxOf, resized, rounded } from "./picture.js";
+import { around, digitOf, piecesOf } from "./pieces.js";
 import { corrected } from "./stroke.js";
 
 /** @typedef {import("./picture.js").Picture} Picture */
@@ -24,51 +25,15 @@ function scaledDown(ink) {
   return Uint8Array.from(sums, (sum) => rounded(sum / (cell * cell)));
 }
 
-/** The bounding box of the strokes; specks are removed. @param {Picture} ink @returns {Picture} */
+/** The bounding box of the strokes, with everything else removed. @param {Picture} ink @returns {Picture} */
 function cropped(ink) {
-  const cell = Math.ceil(Math.max(ink.rows, ink.columns) / 64);
-  const side = Math.ceil(ink.rows / cell);
-  const { pieces, masses } = piecesOf(ink, cell, side);
-  const least = 0.1 * Math.max(...masses);
-  const kept = pieces.map((piece) => (piece > 0 && masses[piece] > least ? 1 : 0));
+  const pieces = piecesOf(ink);
+  const { cell, side } = pieces;
+  const digit = digitOf(pieces);
+  const kept = pieces.numbers.map((piece) => (digit[piece] ? 1 : 0));
   const grown = kept.map((_, i) => around(i, side).some((near) => kept[near]) ? 1 : 0); // soft edges reach beyond
   const strokes = ink.values.map((value, i) => value * grown[Math.floor(i / ink.columns / cell) * side + Math.floor((i % ink.columns) / cell)]);
   return boxOf({ ...ink, values: strokes });
-}
-
-/** A cell and its neighbours on a square grid. @param {number} i @param {number} side */
-function around(i, side) {
-  const found = [];
-  for (let row = Math.floor(i / side) - 1; row <= Math.floor(i / side) + 1; row++)
-    for (let column = (i % side) - 1; column <= (i % side) + 1; column++)
-      if (row >= 0 && column >= 0 && row < side && column < side) found.push(row * side + column);
-  return found;
-}
-
-/** Connected components on a grid of cells, from 1, and the ink of each. @param {Picture} ink @param {number} cell @param {number} side */
-function piecesOf(ink, cell, side) {
-  const [most, total] = [new Float32Array(side * side), new Float64Array(side * side)];
-  ink.values.forEach((value, i) => {
-    const at = Math.floor(i / ink.columns / cell) * side + Math.floor((i % ink.columns) / cell);
-    most[at] = Math.max(most[at], value);
-    total[at] += value;
-  });
-  const pieces = new Int32Array(side * side);
-  const masses = [0];
-  for (let start = 0; start < most.length; start++) {
-    if (!(most[start] > 0.5) || pieces[start]) continue;
-    pieces[start] = masses.push(0) - 1;
-    const waiting = [start];
-    for (let at = waiting.pop(); at !== undefined; at = waiting.pop()) {
-      masses[pieces[start]] += total[at];
-      for (const near of around(at, side))
-        if (most[near] > 0.5 && !pieces[near]) {
-          pieces[near] = pieces[start];
-          waiting.push(near);
-        }
-    }
-  }
-  return { pieces, masses };
 }
 
 /** Longest side 20, centre of mass in the middle of 28 x 28, full ink 255. @param {Picture} digit */
