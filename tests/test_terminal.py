@@ -182,7 +182,7 @@ def test_a_network_with_more_than_ten_classes_is_evaluated(capsys, data):
     layers = [Flatten(), Dense(784, 12, rng=0, ops="reference")]
     Sequential(layers, (28, 28, 1)).save("n.safetensors")
     code, out, err = run_main(capsys, "evaluate", "n.safetensors", "--data", data)
-    assert (code, err) == (0, [])
+    assert (code, [line for line in err if "compiling" not in line]) == (0, [])
     assert out[0].startswith("test accuracy ")
 
 
