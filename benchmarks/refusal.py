@@ -24,7 +24,8 @@ from minicnn import load_mnist
 from minicnn.data import load_data
 from minicnn.data.image_file import ImageError
 from minicnn.data.photo import preprocess
-from minicnn.runs.refusal import calibrate, outputs_of
+from minicnn.runs.features import features_of
+from minicnn.runs.refusal import calibrate
 
 FONTS = Path(matplotlib.get_data_path(), "fonts", "ttf")
 LETTERS = "ABCDEFGHJKLMNPQRTUVWXYabcdefhjkmnprtuvwxy"  # none that is a digit, too
@@ -139,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         rule = calibrate(network, data.validation)
         if rule is None:
             raise SystemExit(f"{run}: not a network for MNIST's images")
-        features, logits = outputs_of(network, data.test.images)
+        features, logits = features_of(network, data.test.images)
         correct, known = logits.argmax(axis=1) == data.test.labels, rule.scores(features)
         refused, plain = rule.unsure(features, rule.probabilities(logits)), softmax(logits)
         every, tops = [], []
@@ -147,7 +148,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             if not len(images):
                 rows[name] += ["-", "-"]
                 continue
-            theirs, their_logits = outputs_of(network, images)
+            theirs, their_logits = features_of(network, images)
             every.append(rule.scores(theirs))
             tops.append(softmax(their_logits).max(axis=1))
             unsure = rule.unsure(theirs, rule.probabilities(their_logits))

@@ -83,6 +83,27 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def session(trained_network):
+    """What the page of `minicnn explore` asks, about a trained network."""
+    from browsing import few_images
+
+    from minicnn.explore.session import Session
+
+    session = Session(trained_network, few_images(), "a run")
+    yield session
+    session.close()
+
+
+@pytest.fixture(scope="module")
+def address(session):
+    """Where the page is served."""
+    from browsing import served
+
+    with served(session) as server:
+        yield server.address
+
+
 @pytest.fixture
 def new_page(browser):
     """Opens pages; at the end none of them has complained or asked another machine for anything."""

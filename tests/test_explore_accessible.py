@@ -3,11 +3,7 @@
 import shutil
 
 import pytest
-from browsing import draw, served, wait_for_answer
-
-from minicnn import load_mnist
-from minicnn.data import Dataset, Split
-from minicnn.explore.session import Session
+from browsing import draw, wait_for_answer
 
 axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed")
 if shutil.which("chromium") is None:
@@ -28,16 +24,6 @@ VIEWS = {
     "card": "&card=12",
     "odd": "&card=99",
 }
-
-
-@pytest.fixture(scope="module")
-def address(trained_network):
-    test = load_mnist().test
-    few = Split(test.images[:300], test.labels[:300])
-    session = Session(trained_network, Dataset(few, few, few), "a run")
-    with served(session) as server:
-        yield server.address
-    session.close()
 
 
 def serious(page):

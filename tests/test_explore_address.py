@@ -6,11 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from browsing import draw, few_images, last_line, open_stage, served, title, wait_for_answer
+from browsing import draw, last_line, open_stage, title, wait_for_answer
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from minicnn.explore.session import Session
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 if shutil.which("chromium") is None:
@@ -29,19 +27,6 @@ ADDRESS = """async () => {
   return write(current(), (await import("./state.js")).about.value);
 }"""
 NOTICE = "document.querySelector('.notice')?.textContent"
-
-
-@pytest.fixture(scope="module")
-def session(trained_network):
-    session = Session(trained_network, few_images(), "a run")
-    yield session
-    session.close()
-
-
-@pytest.fixture(scope="module")
-def address(session):
-    with served(session) as server:
-        yield server.address
 
 
 @pytest.fixture(scope="module")

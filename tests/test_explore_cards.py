@@ -6,10 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import SMALL, few_images, served, static_server, title
+from browsing import SMALL, few_images, static_server, title
 
 from minicnn.explore.export import exported
-from minicnn.explore.session import Session
 from minicnn.storage.outputs import write_new_directory
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -24,19 +23,6 @@ ELSEWHERE = sorted(set(range(1, 33)) - set(ON_THE_PAGE))
 @pytest.fixture(scope="module")
 def data():
     return few_images()
-
-
-@pytest.fixture(scope="module")
-def session(trained_network, data):
-    session = Session(trained_network, data, "a run")
-    yield session
-    session.close()
-
-
-@pytest.fixture(scope="module")
-def address(session):
-    with served(session) as server:
-        yield server.address
 
 
 @pytest.fixture(scope="module")

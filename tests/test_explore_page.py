@@ -8,7 +8,7 @@ import shutil
 from contextlib import suppress
 
 import pytest
-from browsing import SMALL, draw, few_images, last_line, numbers, open_stage, served, title, wait_for_answer
+from browsing import SMALL, draw, last_line, numbers, open_stage, served, title, wait_for_answer
 from commands import start_explore
 
 from minicnn import load_mnist
@@ -31,19 +31,6 @@ COLOURS = (
 NOTHING_IN = "name => state.answer.value.arrays[name].every(x => x === 0) && !state.waiting.value"
 MINUS = "\u2212"
 WIDTHS = [1280, 1024, 768, 390]
-
-
-@pytest.fixture(scope="module")
-def session(trained_network):
-    session = Session(trained_network, few_images(), "a run")
-    yield session
-    session.close()
-
-
-@pytest.fixture(scope="module")
-def address(session):
-    with served(session) as server:
-        yield server.address
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ import pytest
 
 pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
 
-from browsing import SMALL, draw, few_images, served, wait_for_answer
-
-from minicnn.explore.session import Session
+from browsing import SMALL, draw, wait_for_answer
 
 MINUS = "\u2212"
 WIDTHS = [1280, 1024, 768, 390]
@@ -15,14 +13,6 @@ AT = (
     " return step === String(n) && running === 'false' }"
 )
 NEAREST = ".nearest .digit"
-
-
-@pytest.fixture(scope="module")
-def address(trained_network):
-    session = Session(trained_network, few_images(), "a run")
-    with served(session) as server:
-        yield server.address
-    session.close()
 
 
 @pytest.fixture

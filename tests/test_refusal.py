@@ -12,6 +12,7 @@ from minicnn import load_mnist, softmax_regression
 from minicnn.cli import main
 from minicnn.data.dataset import Split
 from minicnn.runs import refusal
+from minicnn.runs.features import features_of
 
 RULE = "r/refusal.safetensors"
 
@@ -133,10 +134,10 @@ def test_a_trained_network_keeps_digits_and_refuses_letters(trained_network):
     rule = refusal.calibrate(
         trained_network, Split(data.validation.images[:2000], data.validation.labels[:2000])
     )
-    features, logits = refusal.outputs_of(trained_network, data.test.images[:500])
+    features, logits = features_of(trained_network, data.test.images[:500])
     assert rule.unsure(features, rule.probabilities(logits)).mean() < 0.06
     stripes = np.zeros((20, 28, 28), np.uint8)
     for k in range(20):
         stripes[k, :, k % 5 :: 5] = 255
-    features, logits = refusal.outputs_of(trained_network, stripes)
+    features, logits = features_of(trained_network, stripes)
     assert rule.unsure(features, rule.probabilities(logits)).mean() > 0.9

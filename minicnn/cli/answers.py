@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     # The name of a picture, its stages, its probabilities, and whether the network is sure.
     Answered = tuple[str, Preprocessed, np.ndarray, bool]
 
+TABLES = (".csv", ".csv.gz")
 DATA = (".csv", ".gz", ".npz", ".parquet", ".bin", "ubyte")  # endings of files that hold many images
 BEST = 3  # answers for a picture
 TOGETHER = 32  # pictures at a time; what they looked like at each stage is some megabytes each
@@ -42,7 +43,7 @@ def is_table(path: str) -> bool:
     from minicnn.data.sources.labelled import has_labels, pictures_in
 
     if not os.path.isdir(path):
-        return path.lower().endswith((".csv", ".csv.gz", ".npz", ".parquet"))
+        return path.lower().endswith((*TABLES, ".npz", ".parquet"))
     if has_labels(Path(path)):
         return False
     shown = [entry for entry in os.scandir(path) if not entry.name.startswith(".")]
@@ -140,9 +141,7 @@ def _tables(
     path = Path(args.image[0])
     how = orientation(args.run, args, args.image[0])
     inside = [path / name for name in ("test.csv", "test.csv.gz")] if path.is_dir() else [path]
-    table = next(
-        (file for file in inside if file.is_file() and file.name.lower().endswith((".csv", ".csv.gz"))), None
-    )
+    table = next((file for file in inside if file.is_file() and file.name.lower().endswith(TABLES)), None)
     if table is not None:
         for piece in stream_csv(table):
             images = oriented(piece.images, how.get("transpose", False), how.get("invert", False))
@@ -193,11 +192,11 @@ def _judged(network: Sequential, images: np.ndarray, rule: Refusal | None) -> tu
     """Probabilities [N, K], and whether the network is sure [N]."""
     import numpy as np
 
-    from minicnn.runs.refusal import outputs_of
+    from minicnn.runs.features import features_of
 
     if rule is None:
         return network.predict(images), np.ones(len(images), bool)
-    features, logits = outputs_of(network, images)
+    features, logits = features_of(network, images)
     probabilities = rule.probabilities(logits)
     return probabilities, ~rule.unsure(features, probabilities)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -118,8 +117,7 @@ def open_run(directory: str, data: str | None = None) -> Run:
     try:
         settings, _ = read_config(directory)
         prepare_kernels(settings.ops)
-        where = settings if data is None else dataclasses.replace(settings, data=data)
-        return Run.open(settings, load_dataset(where), directory, warn)
+        return Run.open(settings, load_dataset(settings, data), directory, warn)
     except DataError as error:
         moved = data is None and settings.data is not None and not os.path.exists(settings.data)
         hint = "; if the data set of this run has moved, name its directory with --data" if moved else ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import shlex
 import threading
@@ -104,7 +103,7 @@ def _data_of(run: str, data: str | None) -> Dataset:
     if not os.path.isdir(run):
         return load_mnist(data)
     settings, _ = read_config(run)
-    return load_dataset(settings if data is None else dataclasses.replace(settings, data=data))
+    return load_dataset(settings, data)
 
 
 def add_to(commands: Any) -> None:

@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, Protocol
 import numpy as np
 
 from minicnn.storage.files import PathLike, open_regular
-from minicnn.storage.limits import GZIP_FREE, GZIP_RATIO, IDX
+from minicnn.storage.limits import GZIP_RATIO, IDX, unpacked
 
 _CHUNK = 1 << 18  # bytes read or inflated at a time
 _MAX_DIMENSIONS = 32  # supported by every version of NumPy
@@ -170,7 +170,7 @@ class _GzipMember:
         self._file = file
         self._path = path
         self._inflated = 0
-        self._most = max(GZIP_FREE, GZIP_RATIO * os.fstat(file.fileno()).st_size)
+        self._most = unpacked(os.fstat(file.fileno()).st_size)
         if most is not None:
             self._most = min(self._most, most)
         self._inflater = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)  # 16: with gzip's header

@@ -125,7 +125,7 @@ def _without_desk(grey: np.ndarray, ink: np.ndarray) -> np.ndarray:
     pieces = find_pieces(ink)
     around = _around_page(pieces)
     if around is not None:
-        page = _differing(grey, _on_pixels(around, pieces.cell, grey.shape))
+        page = _differing(grey, pieces.on_pixels(around, (grey.shape[0], grey.shape[1])))
         if page is not None and page.mean() < 0.3:
             return page
 
@@ -198,10 +198,6 @@ def _two_levels(grey: np.ndarray) -> np.ndarray | None:
     even = abs(share - 0.5) < 0.1 and corners.any() == corners.all()
     on_light = corners.all() if even else share > 0.5
     return (1 - part if on_light else part).astype(np.float32)
-
-
-def _on_pixels(cells: np.ndarray, cell: int, shape: tuple[int, ...]) -> np.ndarray:
-    return np.kron(cells, np.ones((cell, cell), bool))[: shape[0], : shape[1]]
 
 
 def otsu(values: np.ndarray) -> float:

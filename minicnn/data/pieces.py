@@ -27,17 +27,17 @@ class Pieces(NamedTuple):
 
     numbers: np.ndarray  # int64 [rows, columns], of the piece in each cell
     masses: np.ndarray  # [pieces + 1], the ink of each; that of paper is 0
+    first: np.ndarray  # [pieces + 1, 2], the first row and column of each
+    last: np.ndarray  # [pieces + 1, 2]
     cell: int  # pixels
 
     def box(self, piece: int) -> tuple[np.ndarray, np.ndarray]:
         """The first and the last cell of a piece, each as (row, column)."""
-        places = np.argwhere(self.numbers == piece)
-        return places.min(axis=0), places.max(axis=0)
+        return self.first[piece], self.last[piece]
 
     def span(self, piece: int) -> np.ndarray:
         """The height and the width of a piece in cells."""
-        first, last = self.box(piece)
-        return last - first + 1
+        return self.last[piece] - self.first[piece] + 1
 
     def on_rim(self) -> np.ndarray:
         """The numbers in the cells along the edges."""
@@ -49,7 +49,10 @@ class Pieces(NamedTuple):
 
         A mask is wider by a cell, because soft edges extend beyond the borders of cells.
         """
-        cells = grown(chosen[self.numbers])
+        return self.on_pixels(grown(chosen[self.numbers]), shape)
+
+    def on_pixels(self, cells: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+        """Cells of the grid, bool, as pixels of an image [rows, columns]."""
         return np.kron(cells, np.ones((self.cell, self.cell), bool))[: shape[0], : shape[1]]
 
 
@@ -75,7 +78,13 @@ def find_pieces(ink: np.ndarray) -> Pieces:
                 waiting.append(neighbour)
     masses = np.bincount(numbers.ravel(), on_grid(ink, np.sum)[0].ravel(), minlength=piece + 1)
     masses[0] = 0
-    return Pieces(numbers, masses, cell)
+    places = np.argwhere(numbers > 0)
+    of_piece = numbers[numbers > 0]
+    first = np.full((piece + 1, 2), max(numbers.shape), np.int64)
+    last = np.full((piece + 1, 2), -1, np.int64)
+    np.minimum.at(first, of_piece, places)
+    np.maximum.at(last, of_piece, places)
+    return Pieces(numbers, masses, first, last, cell)
 
 
 def crop(ink: np.ndarray) -> np.ndarray:

@@ -18,10 +18,11 @@ import numpy as np
 
 from minicnn.data import Dataset
 from minicnn.engine.network import Sequential
+from minicnn.explore.answer import Answer
 from minicnn.explore.digits import mistakes_first
 from minicnn.explore.maps import unfused
 from minicnn.explore.server import as_json, as_safetensors, content_policy, read_files
-from minicnn.explore.session import LIKED, TEST_PIECE, Answer, describe, expect_images
+from minicnn.explore.session import LIKED, describe, expect_images
 from minicnn.explore.why import Favourites
 
 SAMPLE = 1000  # test images to choose from
@@ -50,8 +51,7 @@ def exported(network: Sequential, data: Dataset, name: str) -> dict[str, bytes]:
 def _images(network: Sequential, shown: Sequential, data: Dataset) -> tuple[Answer, list[dict[str, Any]]]:
     """The test images that the page may ask for, each once, and what a server would have told of them."""
     test = data.test
-    pieces = range(0, len(test), TEST_PIECE)
-    probabilities = np.concatenate([network.predict(test.images[i : i + TEST_PIECE]) for i in pieces])
+    probabilities = network.predict(test.images)
     predicted, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     favourites = Favourites(shown)
     for _ in favourites.look_at_all(test.images[:LIKED]):

@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from minicnn.data import to_float
 from minicnn.engine.network import Sequential
 from minicnn.explore.maps import Array
+from minicnn.runs.features import features_of
 
 DIMENSIONS = 64
 TOGETHER = 100  # images at a time
@@ -58,10 +58,7 @@ class Features:
 
     def of(self, images: Array) -> tuple[Array, Array]:
         """What reaches the last layer [N, D], and the scores [N, 10], for images uint8 [N, 28, 28]."""
-        y = to_float(images)
-        for layer in self._network.layers[:-1]:
-            y = layer.forward(y)
-        return y, self._network.layers[-1].forward(y)
+        return features_of(self._network, images)
 
     def candidates(self, image: Array) -> Array:
         """The numbers of the images whose projections are nearest to those of image uint8 [28, 28]."""

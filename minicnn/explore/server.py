@@ -39,9 +39,10 @@ import numpy as np
 from safetensors.numpy import save as save_arrays
 
 from minicnn.data.photo import SIDE
+from minicnn.explore.answer import Answer
 from minicnn.explore.pair import STOP
 from minicnn.explore.pairs import check_of
-from minicnn.explore.session import PAD, TEST_PIECE, Answer, Session
+from minicnn.explore.session import PAD, TEST_PIECE, Session
 from minicnn.explore.switches import Switch, parse_switches
 from minicnn.explore.worker import Superseded
 

@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from minicnn.data import to_float
 from minicnn.engine.layers import Dense
 from minicnn.engine.network import Sequential
 from minicnn.explore.forward import as_groups, take
 from minicnn.explore.maps import CLASSES, Array, Maps
 from minicnn.explore.trace import OUTSIDE, Factor, Trace
+from minicnn.runs.features import features_of
 
 PAPER = 5  # rows and columns of what is moved over the image
 TOGETHER = 98  # images at a time
@@ -69,11 +69,9 @@ class Favourites:
 
     def look_at(self, images: Array, first: int) -> None:
         """See images uint8 [N, 28, 28], whose numbers are `first`, `first` + 1, ..."""
-        y = to_float(images)
-        for layer in self._network.layers[:-1]:
-            y = layer.forward(y)
+        features, _ = features_of(self._network, images)
         numbers = np.arange(first, first + len(images), dtype=np.int32)
-        values = np.concatenate([self.values, y.T], axis=1)
+        values = np.concatenate([self.values, features.T], axis=1)
         known = np.concatenate([self.images, np.broadcast_to(numbers, (len(values), len(numbers)))], axis=1)
         best = np.argsort(-values, axis=1, kind="stable")[:, :FAVOURITES]
         self.values = np.take_along_axis(values, best, axis=1)

@@ -23,9 +23,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from minicnn.data.batches import to_float
 from minicnn.data.dataset import Split
+from minicnn.engine import reference
 from minicnn.engine.network import Sequential
+from minicnn.runs.features import features_of
 from minicnn.storage.checksummed import read_checksummed, write_checksummed
 from minicnn.storage.files import PathLike
 from minicnn.storage.outputs import REFUSAL
@@ -35,7 +36,6 @@ FEWEST = 400  # validation images, below which nothing is calibrated
 KEPT = 0.99  # of the validation images, by each of the two conditions
 SHRINK = 0.05  # of the covariance: the part that is the mean variance, alike in all directions
 MOST = 2048  # features: of more, the covariance would be too large
-TOGETHER = 500  # images at a time
 MEMORY = 1 << 26  # bytes of the arrays of a rule, at most
 
 
@@ -60,21 +60,7 @@ class Refusal(NamedTuple):
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Calibrated probabilities [N, K]."""
-        scaled = logits.astype(np.float64) / self.temperature
-        powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-        return powers / powers.sum(axis=1, keepdims=True)
-
-
-def outputs_of(network: Sequential, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The features [N, D] and the logits [N, K] of images, uint8 [N, H, W] or [N, H, W, C]."""
-    features, logits = [], []
-    for first in range(0, len(images), TOGETHER):
-        x = to_float(images[first : first + TOGETHER], network.dtype)
-        for layer in network.layers[:-1]:
-            x = layer.forward(x)
-        features.append(x.reshape(len(x), -1))
-        logits.append(network.layers[-1].forward(x))
-    return np.concatenate(features), np.concatenate(logits)
+        return reference.softmax(logits.astype(np.float64) / self.temperature)
 
 
 def calibrate(network: Sequential, validation: Split) -> Refusal | None:
@@ -87,7 +73,7 @@ def calibrate(network: Sequential, validation: Split) -> Refusal | None:
         or len(np.unique(validation.labels[_halves(len(validation))[0]])) < classes
     ):
         return None
-    features, logits = outputs_of(network, validation.images)
+    features, logits = features_of(network, validation.images)
     if not (np.isfinite(features).all() and np.isfinite(logits).all()):
         return None
     return _calibrated(features, logits, validation.labels.astype(np.int64))
@@ -127,19 +113,14 @@ def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
     Source: Guo, Pleiss, Sun, Weinberger: On Calibration of Modern Neural Networks (2017).
     """
+    exact = logits.astype(np.float64)
     low, high = np.log(0.05), np.log(20)
     for _ in range(4):  # convex in 1 / T: finer and finer grids around the best
         grid = np.linspace(low, high, 15)
-        losses = [_loss(logits.astype(np.float64) / np.exp(t), labels) for t in grid]
+        losses = [reference.softmax_cross_entropy_forward(exact / np.exp(t), labels)[0] for t in grid]
         best = int(np.argmin(losses))
         low, high = grid[max(best - 1, 0)], grid[min(best + 1, 14)]
     return float(np.exp((low + high) / 2))
-
-
-def _loss(logits: np.ndarray, labels: np.ndarray) -> float:
-    highest = logits.max(axis=1, keepdims=True)
-    total = np.log(np.exp(logits - highest).sum(axis=1)) + highest[:, 0]
-    return float((total - logits[np.arange(len(labels)), labels]).mean())
 
 
 # --- the file ---

@@ -390,12 +390,13 @@ def build_network(settings: Settings, input_shape: tuple[int, int, int], classes
     return tutorial_network(settings.seed, settings.keep_prob, fused=fused, init=init, **fits)
 
 
-def load_dataset(settings: Settings) -> Dataset:
-    """The data set that the settings name. Raises DataError."""
-    if settings.data is None:
+def load_dataset(settings: Settings, data: str | None = None) -> Dataset:
+    """The data set that the settings name, or other `data`, read as theirs. Raises DataError."""
+    data = settings.data if data is None else data
+    if data is None:
         return load_mnist()
     oriented: dict[str, Any] = {name: getattr(settings, name) for name in ORIENTATION}
-    return load_data(settings.data, settings.seed, **oriented)
+    return load_data(data, settings.seed, **oriented)
 
 
 def build_loader(settings: Settings, data: Dataset) -> Loader:

@@ -26,3 +26,8 @@ NAMES = MIB  # bytes of a file with the names of classes
 
 IMAGE = 256 * MIB  # bytes of an image file
 PIXELS = 384 * MIB  # bytes of its pixels while they are decoded: 100 megapixels in colour
+
+
+def unpacked(size: int) -> int:
+    """How many bytes a file may say that its `size` compressed bytes hold."""
+    return max(GZIP_FREE, GZIP_RATIO * size)

@@ -13,7 +13,7 @@ import numpy as np
 
 from minicnn.data.idx import DataError
 from minicnn.data.sources.found import SPLITS, Found, Part, numbers_first
-from minicnn.data.sources.pictures import ENDINGS, Pictures, in_same_channels
+from minicnn.data.sources.pictures import ENDINGS, Pictures, found_of
 
 
 def class_folders(directory: Path) -> dict[str, list[Path]]:
@@ -41,9 +41,7 @@ def find_folders(directory: Path, size: int | None) -> Found | None:
         parts = {"train": _without_gaps(directory, folders)}
     names = sorted(parts["train"], key=numbers_first)
     read = {which: _read(folders, names, size, directory) for which, folders in parts.items()}
-    read = in_same_channels(read)
-    found = "folders of pictures"
-    return Found(found, read["train"], read.get("validation"), read.get("test"), dict(enumerate(names)))
+    return found_of("folders of pictures", read, dict(enumerate(names)))
 
 
 def _without_gaps(directory: Path, folders: dict[str, list[Path]]) -> dict[str, list[Path]]:

@@ -19,7 +19,7 @@ from typing import NamedTuple
 from minicnn.data.idx import DataError
 from minicnn.data.sources.folders import class_folders
 from minicnn.data.sources.found import LABELS, SPLITS, Found, Part, numbered
-from minicnn.data.sources.pictures import ENDINGS, Pictures, in_same_channels
+from minicnn.data.sources.pictures import ENDINGS, Pictures, found_of
 from minicnn.storage import limits
 from minicnn.storage.files import read_regular
 
@@ -56,9 +56,7 @@ def find_labelled(directory: Path, size: int | None) -> Found | None:
         for file in part.files:
             pictures.add(file)
         parts[which] = Part(pictures.stacked(), numbers[which], tables[which], tables[which] / TABLE)
-    parts = in_same_channels(parts)
-    kind = f"pictures with {TABLE}"
-    return Found(kind, parts["train"], parts.get("validation"), parts.get("test"), names)
+    return found_of(f"pictures with {TABLE}", parts, names)
 
 
 def has_labels(directory: Path) -> bool:

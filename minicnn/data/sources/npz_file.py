@@ -72,7 +72,7 @@ def find_npz(path: Path) -> Found:
 def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: Path) -> np.ndarray:
     """One array, if it has as many bytes as it claims, and no more than `limits.NPZ`."""
     name = info.filename
-    bomb = info.file_size > max(limits.GZIP_FREE, limits.GZIP_RATIO * info.compress_size)
+    bomb = info.file_size > limits.unpacked(info.compress_size)
     if info.file_size > limits.NPZ or bomb:
         expected = f"at most {limits.NPZ:,} bytes, and no more than {limits.GZIP_RATIO} for each stored"
         raise DataError.about(path, f"{name}: too large", expected, f"{info.file_size:,}")

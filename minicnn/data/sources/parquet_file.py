@@ -22,7 +22,7 @@ import numpy as np
 from minicnn.data.idx import DataError
 from minicnn.data.image_file import Encoded
 from minicnn.data.sources.found import LABELS, SPLITS, Found, Part, numbered
-from minicnn.data.sources.pictures import Pictures, in_same_channels
+from minicnn.data.sources.pictures import Pictures, found_of
 from minicnn.storage import limits
 from minicnn.storage.files import open_regular
 
@@ -80,8 +80,7 @@ def find_parquet(path: Path, size: int | None) -> Found:
     if any(values.dtype.kind == "U" for values in numbers.values()):
         numbers, names = numbered({which: list(map(str, values)) for which, values in labels.items()})
     parts = {which: Part(images[which], numbers[which], files[which][0]) for which in images}
-    parts = in_same_channels(parts)
-    return Found("parquet", parts["train"], parts.get("validation"), parts.get("test"), names)
+    return found_of("parquet", parts, names)
 
 
 def _expect_all(paths: list[Path]) -> None:
@@ -107,8 +106,9 @@ def _read(paths: list[Path], size: int | None) -> tuple[np.ndarray, list[Any], d
     names: dict[int, str] = {}
     for path in paths:
         with _opened(path) as file:
-            names = names or _names(file, _columns(file, path).label)
-            for image, label in _rows(file, path):
+            columns = _columns(file, path)
+            names = names or _names(file, columns.label)
+            for image, label in _rows(file, columns, path):
                 pictures.add(image)
                 labels.append(label)
     if len(labels) != rows:
@@ -149,7 +149,7 @@ def _row_count(file: ParquetFile, path: Path) -> int:
     """How many rows a file has, if it claims to unpack to no more than is plausible."""
     metadata, size = file.metadata, path.stat().st_size
     unpacked = sum(metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups))
-    most = max(limits.GZIP_FREE, limits.GZIP_RATIO * size)
+    most = limits.unpacked(size)
     if not 0 <= unpacked <= min(most, limits.PARQUET):
         raise DataError.about(path, "too large", f"at most {most:,} bytes, unpacked", f"{unpacked:,}")
     if not 0 < metadata.num_rows <= size // ROW_BYTES:
@@ -203,9 +203,9 @@ def _names(file: ParquetFile, label: str) -> dict[int, str]:
     return dict(enumerate(names))
 
 
-def _rows(file: ParquetFile, path: Path) -> Iterator[tuple[Encoded, Any]]:
+def _rows(file: ParquetFile, columns: _Columns, path: Path) -> Iterator[tuple[Encoded, Any]]:
     """The image and the label of each row."""
-    columns, row = _columns(file, path), 1
+    row = 1
     wanted = [f"{columns.image}.bytes" if columns.nested else columns.image, columns.label]
     for batch in file.iter_batches(ROWS, columns=wanted, use_threads=False):
         images = batch.column(columns.image)

@@ -9,7 +9,7 @@ import numpy as np
 from minicnn.data.idx import DataError
 from minicnn.data.image_file import Encoded, ImageError, pixels_of
 from minicnn.data.room import expect_room
-from minicnn.data.sources.found import LARGEST, SMALLEST, Part
+from minicnn.data.sources.found import LARGEST, SMALLEST, Found, Part
 from minicnn.storage.files import PathLike
 
 ENDINGS = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".jp2", ".png", ".pgm", ".ppm", ".tif", ".tiff", ".webp")
@@ -67,14 +67,14 @@ class Pictures:
         return images
 
 
-def in_same_channels(parts: dict[str, Part]) -> dict[str, Part]:
-    """The parts of a data set, all with three channels if one of them has three."""
-    if all(part.images.ndim == 3 for part in parts.values()):
-        return parts
+def found_of(kind: str, parts: dict[str, Part], names: dict[int, str]) -> Found:
+    """A data set of these parts, one of them "train"; all have three channels if one of them has three."""
+    if any(part.images.ndim == 4 for part in parts.values()):
+        parts = {which: _coloured(part) for which, part in parts.items()}
+    return Found(kind, parts["train"], parts.get("validation"), parts.get("test"), names)
 
-    def coloured(part: Part) -> Part:
-        if part.images.ndim == 4:
-            return part
-        return part._replace(images=np.repeat(part.images[..., None], 3, axis=3))
 
-    return {which: coloured(part) for which, part in parts.items()}
+def _coloured(part: Part) -> Part:
+    if part.images.ndim == 4:
+        return part
+    return part._replace(images=np.repeat(part.images[..., None], 3, axis=3))
