@@ -1,6 +1,7 @@
 """When `predict` says that it is not sure, and what a run keeps for it."""
 
 import csv
+import errno
 from pathlib import Path
 
 import numpy as np
@@ -141,3 +142,14 @@ def test_a_trained_network_keeps_digits_and_refuses_letters(trained_network):
         stripes[k, :, k % 5 :: 5] = 255
     features, logits = features_of(trained_network, stripes)
     assert rule.unsure(features, rule.probabilities(logits)).mean() > 0.9
+
+
+def test_the_accuracy_is_told_even_if_the_rule_cannot_be_kept(capsys, monkeypatch, run):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(refusal, "save", full)
+    code, out, err = run_main(capsys, "train", "--resume", run)
+    assert code == 2
+    assert out[-1].startswith("test accuracy ")
+    assert err[0].startswith("minicnn: error: r: cannot be written (No space left on device); r contains")

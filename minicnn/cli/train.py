@@ -28,6 +28,8 @@ from minicnn.cli.interrupts import answered
 from minicnn.cli.terminal import UsageError, columns, fail, is_terminal, program, say, tell, warn
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from minicnn.runs.run import Measurement, Run
     from minicnn.runs.settings import Settings
 
@@ -188,15 +190,26 @@ def _print_start(run: Run, quiet: bool) -> None:
 
 
 def _finish(run: Run, quiet: bool) -> int:
-    """Draw the pictures and print the result, which is the last line even if drawing fails."""
+    """Keep the rule for unsure answers, draw the pictures, and print the result, come what may."""
     from minicnn.runs import refusal
-    from minicnn.runs.directory import RunError, writing
+    from minicnn.runs.directory import writing
 
     probabilities = run.test_probabilities()
-    if (rule := refusal.calibrate(run.network, run.data.validation)) is not None:
-        with writing(run.directory):
-            refusal.save(run.directory, rule, run.network)
-    run.release()  # before matplotlib needs memory
+    try:
+        if (rule := refusal.calibrate(run.network, run.data.validation)) is not None:
+            with writing(run.directory):
+                refusal.save(run.directory, rule, run.network)
+        run.release()  # before matplotlib needs memory
+        _draw(run, probabilities, quiet)
+    finally:
+        say(result(run.data.test.labels, probabilities))
+    return 0
+
+
+def _draw(run: Run, probabilities: np.ndarray, quiet: bool) -> None:
+    """Draw the pictures, and say where everything is."""
+    from minicnn.runs.directory import RunError
+
     try:
         draw_pictures(run, probabilities)
         if not quiet:
@@ -209,9 +222,6 @@ def _finish(run: Run, quiet: bool) -> int:
             say()
     except (OSError, ValueError) as error:
         raise RunError(f"{run.directory}: no pictures ({error})") from None
-    finally:
-        say(result(run.data.test.labels, probabilities))
-    return 0
 
 
 def _saved(run: Run) -> str:
