@@ -193,13 +193,17 @@ def _finish(run: Run, quiet: bool) -> int:
     """Keep the rule for unsure answers, draw the pictures, and print the result, come what may."""
     from minicnn.runs import refusal
     from minicnn.runs.directory import writing
+    from minicnn.storage.memory import give_back
 
     probabilities = run.test_probabilities()
     try:
+        run.release()  # before others need memory
         if (rule := refusal.calibrate(run.network, run.data.validation)) is not None:
             with writing(run.directory):
                 refusal.save(run.directory, rule, run.network)
-        run.release()  # before matplotlib needs memory
+        del rule
+        run.network.free_memory()
+        give_back()
         _draw(run, probabilities, quiet)
     finally:
         say(result(run.data.test.labels, probabilities))

@@ -51,7 +51,7 @@ class Refusal(NamedTuple):
     def scores(self, features: np.ndarray) -> np.ndarray:
         """How far images with features [N, D] are from all classes: [N], squared distances."""
         white = _unit(features) @ self.whitening
-        squares = (white**2).sum(axis=1)[:, None] + (self.means**2).sum(axis=1)
+        squares = np.einsum("nd,nd->n", white, white)[:, None] + (self.means**2).sum(axis=1)
         return (squares - 2 * white @ self.means.T).min(axis=1)
 
     def unsure(self, features: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -81,20 +81,29 @@ def calibrate(network: Sequential, validation: Split) -> Refusal | None:
 
 def _calibrated(features: np.ndarray, logits: np.ndarray, labels: np.ndarray) -> Refusal | None:
     half, other = _halves(len(labels))
-    some, known = _unit(features[half]), labels[half]
-    means = np.stack([some[known == k].mean(axis=0) for k in range(logits.shape[1])])
-    rest = some - means[known]
-    D = rest.shape[1]
-    covariance = rest.T @ rest / len(rest)
-    level = float(np.trace(covariance)) / D
-    if not level > 0:
+    means, whitening = _fitted(_unit(features[half]), labels[half], logits.shape[1])
+    if whitening is None:
         return None
-    covariance = (1 - SHRINK) * covariance + SHRINK * level * np.eye(D, dtype=np.float32)
-    whitening = np.linalg.inv(np.linalg.cholesky(covariance.astype(np.float64))).T.astype(np.float32)
     rule = Refusal(means @ whitening, whitening, 0.0, _temperature(logits[other], labels[other]), 0.0)
     threshold = float(np.quantile(rule.scores(features[other]), KEPT))
     highest = rule.probabilities(logits[other]).max(axis=1)
     return rule._replace(threshold=threshold, least=float(np.quantile(highest, 1 - KEPT)))
+
+
+def _fitted(some: np.ndarray, labels: np.ndarray, classes: int) -> tuple[np.ndarray, np.ndarray | None]:
+    """The mean of each class [K, D], and the whitening [D, D]; None if all features are those of the means.
+
+    `some` [N, D] is overwritten: this is where most memory is needed.
+    """
+    means = np.stack([some[labels == k].mean(axis=0) for k in range(classes)])
+    some -= means[labels]
+    D = some.shape[1]
+    covariance = some.T @ some / len(some)
+    level = float(np.trace(covariance)) / D
+    if not level > 0:
+        return means, None
+    covariance = (1 - SHRINK) * covariance + SHRINK * level * np.eye(D, dtype=np.float32)
+    return means, np.linalg.inv(np.linalg.cholesky(covariance.astype(np.float64))).T.astype(np.float32)
 
 
 def _halves(count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +114,7 @@ def _halves(count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _unit(features: np.ndarray) -> np.ndarray:
     lengths = np.linalg.norm(features, axis=1, keepdims=True)
-    return (features / np.maximum(lengths, 1e-12)).astype(np.float32)
+    return (features / np.maximum(lengths, 1e-12)).astype(np.float32, copy=False)
 
 
 def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import ctypes
 import dataclasses
 import functools
 import hashlib
@@ -53,6 +52,7 @@ from minicnn.runs.directory import (
 from minicnn.runs.settings import ORIENTATION, Settings, is_integer, is_number, require
 from minicnn.runs.signals import StopSignals
 from minicnn.storage.files import PathLike, write_whole
+from minicnn.storage.memory import give_back
 from minicnn.storage.tensors import is_finite_array
 from minicnn.tutorial import Diverged, softmax_regression, training_steps, tutorial_network
 
@@ -296,8 +296,7 @@ class Run:
         del self.optimizer, self.model, self.batch
         self.average = self._steps = None
         self.network.free_memory()
-        with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library than glibc
-            ctypes.CDLL(None).malloc_trim(0)
+        give_back()
 
     def _start_from(self, start: Start) -> None:
         values = start.network.arrays()

@@ -1,7 +1,9 @@
-"""How much memory this process may still take."""
+"""How much memory this process may still take, and giving back what it has freed."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import re
 import sys
@@ -40,3 +42,9 @@ def _left(root: Path) -> Iterator[int]:
         pages = cgroups.read(root / "proc/self/statm").split()[:1]
         if allowed != resource.RLIM_INFINITY and pages:
             yield allowed - int(pages[0]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def give_back() -> None:
+    """Return memory that was freed to the system, which else happens when the C library thinks fit."""
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # another C library than glibc
+        ctypes.CDLL(None).malloc_trim(0)
