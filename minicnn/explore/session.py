@@ -64,6 +64,7 @@ class Session:
         self.version = 0
         self._switched: tuple[tuple, Sequential] | None = None  # the last one that was asked for
         self._double: tuple[tuple, Sequential] | None = None
+        self._last: tuple[tuple, Maps] | None = None  # what was computed last, and about what
         self._favourites: Favourites | None = None  # once all images have been looked at
         self._features: Features | None = None  # of the training images, likewise
         self._tested: Array | None = None  # probabilities of all test images
@@ -247,7 +248,15 @@ class Session:
         return Answer({"image": split.images[index]}, {"index": index, "label": int(split.labels[index])})
 
     def _maps(self, image: Array, label: int | None, gradients: bool, off: Off) -> Maps:
-        return compute_maps(self._shown(off), to_float(image[None])[0], label, gradients)
+        """The maps of an image: those of the last answer, if a click asks about it."""
+        about = self.version, off, image.tobytes()
+        if self._last is not None and self._last[0] == about:
+            maps = self._last[1]
+            if maps.label == label and (maps.gradients or not gradients):
+                return maps
+        maps = compute_maps(self._shown(off), to_float(image[None])[0], label, gradients)
+        self._last = about, maps
+        return maps
 
     def _shown(self, off: Off) -> Sequential:
         """The network, or a copy with these filters and units switched off. Raises ValueError for others."""

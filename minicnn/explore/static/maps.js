@@ -19,6 +19,16 @@ export function useWidth(element) {
   return width;
 }
 
+/**
+ * Draw on a canvas after a render, if something it shows has changed: painting is most of what a click costs.
+ * @param {() => void} draw
+ * @param {unknown[]} shown arrays of numbers count as the same if they are the same object, all else by what is in it
+ */
+export function useDrawing(draw, shown) {
+  const plain = (/** @type {unknown} */ one) => (ArrayBuffer.isView(one) ? one : JSON.stringify(one instanceof Set ? [...one] : one));
+  useLayoutEffect(draw, [window.devicePixelRatio, ...shown.map(plain)]);
+}
+
 /** @type {Map<string, {canvas: OffscreenCanvas, context: OffscreenCanvasRenderingContext2D, image: ImageData, values: ArrayLike<number> | null}>} */
 const painted = new Map();
 
@@ -29,7 +39,7 @@ const painted = new Map();
  * @param {ArrayLike<number>} values @param {number} limit @param {boolean} asInk
  * @param {(i: number) => number} at where value i goes
  */
-function pixelsOf(name, width, height, values, limit, asInk, at) {
+export function pixelsOf(name, width, height, values, limit, asInk, at) {
   const key = `${name} ${width} ${height} ${asInk}`;
   let kept = painted.get(key);
   if (!kept) {
@@ -192,7 +202,7 @@ export function Map2D({ values, rows, columns, size, limit, ink = false, cursor 
   const cell = size / columns;
   const here = at >= 0 ? at : Math.max(cursor, 0);
   useEffect(() => setAt(-1), [cursor]);
-  useLayoutEffect(() => {
+  useDrawing(() => {
     const context = contextOf(/** @type {HTMLCanvasElement} */ (canvas.current), size, cell * rows);
     const source = pixelsOf("one map", columns, rows, values, limit, ink, (i) => i);
     context.drawImage(source, 0, 0, size, cell * rows);
@@ -207,7 +217,7 @@ export function Map2D({ values, rows, columns, size, limit, ink = false, cursor 
     if (box) frame(context, [box.column * cell, box.row * cell, box.columns * cell, box.rows * cell], 1.5);
     for (const mark of new Set([cursor, at]))
       if (mark >= 0) frame(context, [(mark % columns) * cell, Math.floor(mark / columns) * cell, cell, cell], 2);
-  });
+  }, [values, rows, columns, size, limit, ink, cursor, at, box]);
   /** @param {MouseEvent} event */
   const under = (event) => {
     const column = Math.floor(event.offsetX / cell);

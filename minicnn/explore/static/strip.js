@@ -1,8 +1,8 @@
 // The strip: all layers at once, each with its shape and its scale.
-import { useLayoutEffect, useRef } from "preact/hooks";
+import { useRef } from "preact/hooks";
 import { limitOf } from "./colours.js";
 import { html } from "./html.js";
-import { contextOf, drawStage, layoutOf, Map2D, placeAt, stepOf, useWidth } from "./maps.js";
+import { contextOf, drawStage, layoutOf, Map2D, placeAt, stepOf, useDrawing, useWidth } from "./maps.js";
 import { indices, nameOf, placeOf, short, titleOf, valueOf } from "./numbers.js";
 import { about, answer, centre, mode, open, pointed, refresh, selected, spoken, stageNamed, subject, trace, trail } from "./state.js";
 import { offIn, SwitchedOff } from "./switches.js";
@@ -116,13 +116,14 @@ function StageRow({ stage }) {
   const { what, values, ink } = shownOf(stage);
   const limit = values ? limitOf(values) : 1;
   const { marks, box, maps } = marksOn(stage);
-  const here = pointed.value?.name === stage.name && pointed.value.what === what ? pointed.value.place : -1;
-  useLayoutEffect(() => {
+  const here = pointed.value?.name === stage.name && pointed.value.what === what ? [pointed.value.place] : [];
+  const over = { box, maps, off: offIn(stage.name), marks: [...marks, ...here] };
+  useDrawing(() => {
     if (!width || !canvas.current) return;
     const { width: w, height } = layoutOf(stage.shape, width);
     if (!values) contextOf(canvas.current, w, height); // its place, so that nothing moves later
-    else drawStage(stage.name, canvas.current, values, stage.shape, width, limit, ink, { box, maps, off: offIn(stage.name), marks: here >= 0 ? [...marks, here] : marks });
-  });
+    else drawStage(stage.name, canvas.current, values, stage.shape, width, limit, ink, over);
+  }, [values, width, limit, ink, ...Object.values(over)]);
   /** @param {MouseEvent} event */
   const under = (event) => placeAt(event.offsetX, event.offsetY, stage.shape, width);
   /** @param {number} place */

@@ -1,8 +1,8 @@
 // The terms of a number: products as grids, tiles, bars or a map, or what a pool, ReLU, softmax or the loss does.
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
-import { colourOf, limitOf, paint } from "./colours.js";
+import { colourOf, limitOf } from "./colours.js";
 import { html } from "./html.js";
-import { contextOf, Map2D, useWidth } from "./maps.js";
+import { contextOf, Map2D, pixelsOf, useDrawing, useWidth } from "./maps.js";
 import { compact, long, nameOf, short } from "./numbers.js";
 import { open } from "./state.js";
 import { t } from "./text.js";
@@ -13,10 +13,16 @@ import { dark } from "./theme.js";
 
 const MOST = 10; // terms that are written out
 
+/** @type {WeakMap<Answer, Float64Array>} */
+const multiplied = new WeakMap();
+
 /** The products of a trace, exact in float64. @param {Answer} trace */
-export function productsOf({ arrays, facts }) {
+export function productsOf(trace) {
+  const { arrays, facts } = trace;
   const right = facts.right ? arrays.right : null;
-  return Float64Array.from(arrays.left, (left, i) => left * (right ? right[i] : 1));
+  const products = multiplied.get(trace) ?? Float64Array.from(arrays.left, (left, i) => left * (right ? right[i] : 1));
+  multiplied.set(trace, products);
+  return products;
 }
 
 /** Where a factor leads, or null. @param {Answer} trace @param {"left" | "right"} side @param {number} i @returns {Selection | null} */
@@ -95,30 +101,33 @@ const nameLeft = ({ facts }) => (facts.left.what === "gradient" ? `∂L/∂${fac
 /** @param {Answer} trace */
 const nameRight = ({ facts }) => facts.right?.what === "difference" ? t("weight_difference") : (!facts.right?.name ? "1" : facts.right.what === "gradient" ? `∂L/∂${facts.right.name}` : facts.right.name);
 
-/** What each map adds: a button for each, the largest first. @param {any} props */
+/** What each map adds: a button for each, the largest first. One canvas over them has all their pictures. @param {any} props */
 function Tiles({ products, sums, order, group, choose, rows, columns }) {
-  const size = rows * columns;
-  const limit = limitOf(products);
-  return html`<ul class="tiles" aria-label=${t("tiles_label")}>
-    ${order.map((/** @type {number} */ g) => html`<li>
-      <button class="tile" aria-pressed=${g === group} onClick=${() => choose(g)} data-tile=${g} data-sum=${sums[g]}>
-        <${Picture} values=${products.subarray(g * size, (g + 1) * size)} rows=${rows} columns=${columns} limit=${limit} />
-        <span>${g}<span class="visually-hidden">${t("tile_label")}</span></span><b>${short(sums[g])}</b>
-      </button>
-    </li>`)}
-  </ul>`;
-}
-
-/** @param {{values: Float64Array, rows: number, columns: number, limit: number}} props */
-function Picture({ values, rows, columns, limit }) {
+  const list = useRef(/** @type {HTMLElement | null} */ (null));
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
-  useLayoutEffect(() => {
-    const context = /** @type {CanvasRenderingContext2D} */ (canvas.current?.getContext("2d"));
-    const image = context.createImageData(columns, rows);
-    paint(values, limit, false, image.data, (i) => i);
-    context.putImageData(image, 0, 0);
-  });
-  return html`<canvas ref=${canvas} width=${columns} height=${rows} aria-hidden="true"></canvas>`;
+  const width = useWidth(list);
+  const limit = limitOf(products);
+  useDrawing(() => {
+    if (!width || !list.current || !canvas.current) return;
+    const context = contextOf(canvas.current, width, list.current.offsetHeight);
+    const source = pixelsOf("tiles", columns, rows * order.length, products, limit, false, (i) => i);
+    list.current.querySelectorAll("button").forEach((button, n) => {
+      const place = /** @type {HTMLElement} */ (button.firstElementChild);
+      const [x, y] = [button.offsetLeft + button.clientLeft + place.offsetLeft, button.offsetTop + button.clientTop + place.offsetTop];
+      context.drawImage(source, 0, order[n] * rows, columns, rows, x, y, place.offsetWidth, place.offsetHeight);
+    });
+  }, [products, width, rows, columns]);
+  return html`<div class="tiles-wrap">
+    <ul class="tiles" ref=${list} aria-label=${t("tiles_label")}>
+      ${order.map((/** @type {number} */ g) => html`<li>
+        <button class="tile" aria-pressed=${g === group} onClick=${() => choose(g)} data-tile=${g} data-sum=${sums[g]}>
+          <span class="tile-place" style=${{ height: `${(35 * rows) / columns}px` }}></span>
+          <span>${g}<span class="visually-hidden">${t("tile_label")}</span></span><b>${short(sums[g])}</b>
+        </button>
+      </li>`)}
+    </ul>
+    <canvas ref=${canvas} aria-hidden="true"></canvas>
+  </div>`;
 }
 
 /** A window written out: each cell with its two factors and their product. @param {any} props */

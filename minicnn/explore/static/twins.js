@@ -1,10 +1,10 @@
 // Break it: two small networks that differ in one thing, trained side by side. One guesses before one sees.
-import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import * as api from "./api.js";
 import { limitOf } from "./colours.js";
 import { Curves } from "./curves.js";
 import { html } from "./html.js";
-import { drawStage, layoutOf, useWidth } from "./maps.js";
+import { drawStage, layoutOf, useDrawing, useWidth } from "./maps.js";
 import { percent, short } from "./numbers.js";
 import { about, spoken } from "./state.js";
 import { Scale } from "./strip.js";
@@ -229,9 +229,9 @@ function Row({ name, values, shape, limit }) {
   const wrap = useRef(/** @type {HTMLDivElement | null} */ (null));
   const canvas = useRef(/** @type {HTMLCanvasElement | null} */ (null));
   const width = useWidth(wrap);
-  useLayoutEffect(() => {
+  useDrawing(() => {
     if (canvas.current && width) drawStage(name, canvas.current, values, shape, width, limit, false, NOTHING);
-  });
+  }, [values, shape, width, limit]);
   return html`<div class="wide" ref=${wrap}><canvas ref=${canvas} role="img" aria-label=${t("twins_filters_label", { count: shape[2], limit: short(limit) })}></canvas></div>`;
 }
 
