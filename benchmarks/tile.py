@@ -3,21 +3,21 @@
     python benchmarks/tile.py [--rounds N]
 
 For each height of tile: compile it, read the assembly, find the innermost loop, and count its fused
-multiply-adds (FMA) and its accesses to the stack. A tile of r rows must have 2 r FMAs per step in k and
-touch no stack: then its sums stay in registers. One row too many, and they no longer fit ("spill").
-The speed beside it is of one thread, against a loop of nothing but FMAs. First, each tile's result is
+multiply-adds (FMA) and its accesses to the stack. A tile of r rows and v vectors must have r v FMAs per step
+in k and touch no stack: then its sums stay in registers. One row too many, and they no longer fit ("spill");
+assembly.py does the same for other processors. The speed beside it is of one thread, against a loop of
+nothing but FMAs. First, each tile's result is
 compared with that of its plain twin.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
+from assembly import read_inner_loop
 from common import Contestant, Report, expect_close, parse, parser, race, repeat
 from numba import types
 from numba.extending import intrinsic
@@ -77,43 +77,6 @@ def multiply_adds(typing, numbers, count):
 @numba.njit(**FLAGS)
 def run_multiply_adds(numbers, count):
     multiply_adds(address(numbers, 0), count)
-
-
-# --- reading the assembly -------------------------------------------------------------------------
-
-MULTIPLY_ADD = re.compile(r"^\s*(vfn?m(add|sub)\w*p[sd]|fmla)\b")
-MULTIPLY = re.compile(r"^\s*(v?mulp[sd]|fmul)\b")  # where there is no FMA: an addition follows
-STACK = re.compile(r"\(%rsp|\[sp[,\]]")  # %rbp is a register like any other: LLVM keeps no frame pointer
-VECTOR_REGISTER = re.compile(r"%?[xyz]mm\d+|\b[vq]\d+\b")
-
-
-@dataclass(frozen=True)
-class InnerLoop:
-    """What the innermost loop of a tile consists of."""
-
-    multiply_adds: int
-    fused: bool
-    stack_accesses: int
-    instructions: int
-
-
-def read_inner_loop(assembly: str) -> InnerLoop:
-    """The loop with the most multiplications per instruction: label .. jump back to that label.
-
-    Only a stack access that moves a vector counts: a spilled pointer does no harm.
-    """
-    lines = assembly.splitlines()
-    labels = {line.split(":")[0].strip(): i for i, line in enumerate(lines) if re.match(r"^\.?L\w+:", line)}
-    loops = []
-    for end, line in enumerate(lines):
-        target = labels.get(line.split()[-1]) if re.match(r"^\s+(j|b\.|cb|tb)\w*\s", line) else None
-        if target is not None and target < end:
-            body = [text for text in lines[target + 1 : end + 1] if re.match(r"^\s+[a-z]", text)]
-            fmas = sum(bool(MULTIPLY_ADD.match(text)) for text in body)
-            others = sum(bool(MULTIPLY.match(text)) for text in body)
-            on_stack = sum(bool(STACK.search(text) and VECTOR_REGISTER.search(text)) for text in body)
-            loops.append(InnerLoop(fmas or others, fmas > 0, on_stack, len(body)))
-    return max(loops, key=lambda loop: loop.multiply_adds / (loop.instructions + 10))
 
 
 def assembly_of(function: Any) -> str:

@@ -16,7 +16,7 @@ if not BENCHMARKS.exists():
     pytest.skip("not in a checkout: no benchmarks", allow_module_level=True)
 
 NAMES = ("accuracy", "all", "chart", "common", "inference", "memory", "old_against_new", "ours", "peers")
-NAMES += ("recipe_peers", "tile", "data")
+NAMES += ("recipe_peers", "assembly", "tile", "data")
 
 
 @pytest.fixture(scope="module")
@@ -166,8 +166,8 @@ run:
 
 
 def test_the_inner_loop_is_read_from_the_assembly(bench):
-    tile = bench["tile"]
-    assert tile.read_inner_loop(ASSEMBLY) == tile.InnerLoop(2, True, stack_accesses=2, instructions=9)
+    assembly = bench["assembly"]
+    assert assembly.read_inner_loop(ASSEMBLY) == assembly.InnerLoop(2, True, stack_accesses=2, instructions=9)
 
 
 def test_the_chart_is_drawn(bench, tmp_path):

@@ -39,7 +39,7 @@ def _find_directory() -> str | None:
     digest = hashlib.sha256()
     for source in sorted([*here.glob("*.py"), here.parent / "workspace.py"]):
         digest.update(source.read_bytes())
-    digest.update(os.environ.get("MINICNN_VECTOR_BITS", "").encode())  # see vector.py
+    digest.update(os.environ.get("MINICNN_VECTOR_BITS", "").encode())  # see processor.py
     name = f"minicnn-kernels-{digest.hexdigest()[:12]}"
     places = [here / "__pycache__"]
     try:

@@ -19,10 +19,10 @@ which is the best that can happen. And the 12 sums do not depend on each other, 
     a[5] x  [ acc 5,0][ acc 5,1]
 
 **Why these sizes.** AVX2 and SSE have 16 vector registers: 12 sums, 2 vectors of B, 1 broadcast make
-15. AVX-512 has 32: 14 x 2 sums, and 3 to spare. One row more, and the compiler must park sums in
-memory ("spill"), which makes the tile several times slower: benchmarks/tile.py reads the assembly
-and counts. Fewer rows, for the edges of a matrix, are fine down to 4: that still leaves 8 sums, as
-many as 2 units x 4 cycles can have under way.
+15. AVX-512 has 32: 14 x 2 sums, and 3 to spare. ARM has 32 as well, and a tile of 6 x 4 (`processor.py`
+says why). One row more, and the compiler must park sums in memory ("spill"), which makes the tile several
+times slower: benchmarks/assembly.py reads the assembly and counts. Fewer rows, for the edges of a matrix,
+are fine down to 4: that still leaves 8 sums, as many as 2 units x 4 cycles can have under way.
 
 **What limits it.** B must come from the nearest cache, so the callers pack it into panels, and reuse
 a panel for many rows of A. The second tile here, `gather_sum`, loads one vector for every FMA; it
@@ -44,9 +44,9 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from minicnn.engine.kernels.jit import helper
+from minicnn.engine.kernels.processor import PROCESSOR, Processor
 from minicnn.engine.kernels.vector import (
     INDEX,
-    VECTOR_BITS,
     Emitter,
     advance,
     lanes,
@@ -55,8 +55,7 @@ from minicnn.engine.kernels.vector import (
 )
 
 Array = np.ndarray
-VECTORS = 2  # vectors of B in a tile
-MAX_ROWS = 14 if VECTOR_BITS == 512 else 6
+VECTORS, MAX_ROWS = PROCESSOR.vectors, PROCESSOR.rows  # vectors of B in a tile, and rows of A
 GATHER_VECTORS = (10, 5, 2, 1)  # group sizes of gather_sum; ten sums keep two FMA units busy
 
 
@@ -132,7 +131,9 @@ def plain_gather_sum(
 # --- the emitted code ----------------------------------------------------------------------------
 
 
-def _make_tile(rows: int) -> Any:
+def _make_tile(rows: int, processor: Processor = PROCESSOR) -> Any:
+    vectors = processor.vectors
+
     @intrinsic
     def tile(typing, outer, inner, a, b, start, c, ahead):
         """See `plain_tile`."""
@@ -146,26 +147,26 @@ def _make_tile(rows: int) -> Any:
             ahead = cgutils.unpack_tuple(builder, ahead) if fetches else []
             if signature.args[2].types[3] is types.none:
                 inner_stride = 1
-            emit = Emitter(builder, signature.args[3].dtype)
-            width = VECTORS * emit.lanes
+            emit = Emitter(builder, signature.args[3].dtype, processor)
+            width = vectors * emit.lanes
             row_at = [builder.mul(row_stride, ir.Constant(INDEX, r)) for r in range(rows)]
 
             def each(f):
-                return [f(r, j) for r in range(rows) for j in range(VECTORS)]
+                return [f(r, j) for r in range(rows) for j in range(vectors)]
 
             def address(pointer, stride, r, j):
                 return emit.at(emit.at(pointer, builder.mul(stride, ir.Constant(INDEX, r))), j * emit.lanes)
 
             def one_k(_, values):
-                (a_k, b_k), ahead_k, sums = values[:2], values[2 : -rows * VECTORS], values[-rows * VECTORS :]
+                (a_k, b_k), ahead_k, sums = values[:2], values[2 : -rows * vectors], values[-rows * vectors :]
                 if fetches:
                     emit.prefetch(*ahead_k)
                     ahead_k = [emit.at(*ahead_k, ahead[1])]
-                b_vectors = [emit.load(emit.at(b_k, j * emit.lanes)) for j in range(VECTORS)]
+                b_vectors = [emit.load(emit.at(b_k, j * emit.lanes)) for j in range(vectors)]
                 for r in range(rows):
                     a_vector = emit.broadcast(emit.at(a_k, row_at[r]))
-                    for j in range(VECTORS):
-                        s = r * VECTORS + j
+                    for j in range(vectors):
+                        s = r * vectors + j
                         sums[s] = builder.call(emit.muladd, [a_vector, b_vectors[j], sums[s]])
                 return [emit.at(a_k, inner_stride), emit.at(b_k, width), *ahead_k, *sums]
 
@@ -175,7 +176,7 @@ def _make_tile(rows: int) -> Any:
 
             sums = each(lambda r, j: emit.load(address(*start, r, j)))
             sums = emit.loop(outer, [b, *ahead[:1], *sums], one_outer)[-len(sums) :]
-            each(lambda r, j: emit.store(sums[r * VECTORS + j], address(*c, r, j)))
+            each(lambda r, j: emit.store(sums[r * vectors + j], address(*c, r, j)))
             return context.get_dummy_value()
 
         return signature, codegen

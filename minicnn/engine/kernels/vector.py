@@ -1,4 +1,4 @@
-"""Vector instructions, which Numba has no words for: the processor's width, and small emitted pieces.
+"""Vector instructions, which Numba has no words for, in small emitted pieces.
 
 A vector register holds several numbers, and one instruction works on all of them. Numba's compiler
 uses such instructions for plain loops when it sees that it may, but it cannot be told to keep a
@@ -8,35 +8,21 @@ through Numba's `intrinsic`: `Emitter` has the few instructions that they need.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
-import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from minicnn.engine.kernels.processor import PROCESSOR, Processor
 from minicnn.engine.workspace import CACHE_LINE
 
 INDEX: Any = ir.IntType(64)
 
 
-def _vector_bits() -> int:
-    """Width of a vector register: what the processor has, or a narrower one that the user forces."""
-    forced = os.environ.get("MINICNN_VECTOR_BITS")
-    if forced is not None:
-        if forced not in ("128", "256", "512"):
-            raise ValueError(f"MINICNN_VECTOR_BITS: expected 128, 256 or 512, got {forced!r}")
-        return int(forced)
-    features = llvm.get_host_cpu_features()
-    if features.get("avx512f"):
-        return 512
-    return 256 if features.get("avx2") and features.get("fma") else 128
-
-
-VECTOR_BITS = _vector_bits()
+VECTOR_BITS = PROCESSOR.vector_bits
 
 
 def lanes(dtype: np.dtype | type) -> int:
@@ -66,12 +52,12 @@ class Emitter:
     vector: Any
     muladd: Any
 
-    def __init__(self, builder: ir.IRBuilder, element: Any) -> None:
-        self.builder = builder
+    def __init__(self, builder: ir.IRBuilder, element: Any, processor: Processor = PROCESSOR) -> None:
+        self.builder, self.processor = builder, processor
         double = element == types.float64
         self.scalar = ir.DoubleType() if double else ir.FloatType()
         self.size = 8 if double else 4
-        self.lanes = VECTOR_BITS // 8 // self.size
+        self.lanes = processor.vector_bits // 8 // self.size
         self.vector = ir.VectorType(self.scalar, self.lanes)
         name = f"llvm.fmuladd.v{self.lanes}f{self.size * 8}"
         declared = builder.module.globals.get(name)
@@ -105,10 +91,15 @@ class Emitter:
         self.builder.store(value, self.builder.bitcast(pointer, self.vector.as_pointer())).align = self.size
 
     def broadcast(self, pointer: Any) -> Any:
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        one = self.builder.insert_element(
-            undefined, self.builder.load(pointer), ir.Constant(ir.IntType(32), 0)
-        )
+        """A vector of the number at `pointer` in every lane."""
+        undefined, number = ir.Constant(self.vector, ir.Undefined), self.builder.load(pointer)
+        if self.processor.multiplies_by_lane:
+            # LLVM prefers to load and copy at once (ld1r), which occupies an arithmetic unit, though the
+            # multiply-add can take its factor from a lane. Assembly without an instruction, which might
+            # change the number, keeps the two apart.
+            kind = ir.FunctionType(self.scalar, [self.scalar])
+            number = self.builder.asm(kind, "", "=w,0", [number], side_effect=False)
+        one = self.builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
         mask = ir.Constant(ir.VectorType(ir.IntType(32), self.lanes), [0] * self.lanes)
         return self.builder.shuffle_vector(one, undefined, mask)
 
