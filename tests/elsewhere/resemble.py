@@ -1,6 +1,6 @@
 """Makes a Python process on Linux resemble one on Windows or macOS, as far as minicnn could notice.
 
-    PYTHONPATH=tests/elsewhere RESEMBLE=win32 pytest -p skipping tests/test_training.py
+    PYTHONPATH=tests/elsewhere RESEMBLE=win32 pytest -p skip_missing tests/test_training.py
 
 minicnn and its tests, and nobody else, see the modules of the standard library as they are there: without
 what they lack by typeshed (`systems.py`), and with that `sys.platform`. So do the processes that the tests
