@@ -6,8 +6,10 @@ time what the engine does.
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
+from importlib.resources import files
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -56,6 +58,17 @@ def exercise(name: str, answer: Any, grade: Callable[[Any], str]) -> bool:
     hint = "write your answer in place of None" if answer is None else grade(answer)
     print(f"exercise {name}: {'not yet: ' + hint if hint else 'right'}")
     return not hint
+
+
+def kernel_source(file: str, function: str) -> str:
+    """The source of a function in `minicnn/engine/kernels/`, without importing it: that takes Numba.
+
+    Raises KeyError if the file has no such function.
+    """
+    text = files("minicnn").joinpath(f"engine/kernels/{file}.py").read_text(encoding="utf-8")
+    found = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}[function]
+    first = min(node.lineno for node in (found, *found.decorator_list))
+    return "\n".join(text.splitlines()[first - 1 : found.end_lineno]) + "\n"
 
 
 # --- figures: readable in grey, signs and scales as one expects -----------------------------------

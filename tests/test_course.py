@@ -13,6 +13,8 @@ from pathlib import Path
 import matplotlib
 import pytest
 
+from minicnn.engine import kernels
+
 COURSE = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(COURSE.glob("*.ipynb"))
 QUESTIONS = range(1, 33)
@@ -156,14 +158,15 @@ def test_outputs_are_stored_from_one_run_in_order(path):
 
 @every_notebook
 def test_the_source_that_a_notebook_shows_is_the_source_that_there_is(path):
-    names, stale = {"inspect": inspect}, []
+    names, stale = {"inspect": inspect, "course": course}, []
     for cell in cells_of(path):
         nodes = list(ast.walk(ast.parse(text(cell)))) if cell["cell_type"] == "code" else []
         for node in nodes:
             if isinstance(node, ast.Import | ast.ImportFrom) and "minicnn" in ast.unparse(node):
                 exec(ast.unparse(node), names)
         calls = [node for node in nodes if isinstance(node, ast.Call)]
-        shown = [ast.unparse(c.args[0]) for c in calls if ast.unparse(c).startswith("print(inspect.get")]
+        printed = ("print(inspect.get", "print(course.kernel_source")
+        shown = [ast.unparse(c.args[0]) for c in calls if ast.unparse(c).startswith(printed)]
         stale += [source for source in shown if eval(source, names).rstrip() not in stdout(cell)]
     assert stale == []
 
@@ -214,6 +217,10 @@ def test_refusal_wants_an_error():
     assert course.refusal(int, "one").startswith("ValueError: ")
     with pytest.raises(AssertionError, match="expected an error"):
         course.refusal(int, "1")
+
+
+def test_the_source_of_a_kernel_is_shown_without_importing_it():
+    assert course.kernel_source("convolution", "_im2col") == inspect.getsource(kernels.convolution._im2col)
 
 
 def test_an_exercise_is_right_when_its_grade_has_no_hint(capsys):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,8 +22,8 @@ class NumbaSettingsError(ImportError):
     """With the settings of Numba that there are, no kernel can run."""
 
 
-class JitDisabledError(NumbaSettingsError):
-    """NUMBA_DISABLE_JIT is set: there are no kernels, by the user's wish."""
+class NoCompilerError(NumbaSettingsError):
+    """There is nothing to repair: the user has set NUMBA_DISABLE_JIT, or Python runs in a browser."""
 
 
 def import_numba() -> None:
@@ -33,10 +34,12 @@ def import_numba() -> None:
     chosen = os.environ.get(THREADS, "").strip()
     if chosen and not (chosen.isdecimal() and int(chosen) >= 1):
         raise NumbaSettingsError(f"{THREADS}: expected a number of threads, 1 or more, got {chosen!r}")
+    if sys.platform == "emscripten":
+        raise NoCompilerError("there is no Numba in a browser")
     from numba.core import config
 
     if config.DISABLE_JIT:  # type: ignore[attr-defined]
-        raise JitDisabledError("NUMBA_DISABLE_JIT is set")
+        raise NoCompilerError("NUMBA_DISABLE_JIT is set")
 
 
 def default_threads(available: int) -> int:

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 from minicnn.engine import profile, reference
-from minicnn.engine.numba_settings import JitDisabledError, NumbaSettingsError
+from minicnn.engine.numba_settings import NoCompilerError, NumbaSettingsError
 from minicnn.engine.workspace import FRESH, Workspace
 
 WITHOUT = 'compute with ops="reference" instead'
@@ -58,7 +58,7 @@ def find_ops(name: str, workspace: Workspace = FRESH, user: str = "") -> Ops:
     fresh memory; with a `Workspace` a call overwrites what the call before returned. The reference is
     plain NumPy and always allocates. Numba is imported only for the kernels. `user` is the name under
     which a profile lists what is computed, see `minicnn.engine.profile`.
-    Where NUMBA_DISABLE_JIT is set, "kernels" are the reference, with a warning.
+    Where NUMBA_DISABLE_JIT is set, and in a browser, "kernels" are the reference, with a warning.
     Raises ValueError for an unknown name, ImportError where Numba is missing or cannot run.
     """
     return Ops(name, workspace, user)
@@ -70,7 +70,7 @@ def _module(name: str) -> Any:
             from minicnn.engine import kernels
 
             MODULES[name] = kernels
-        except JitDisabledError as error:
+        except NoCompilerError as error:
             warnings.warn(f"{error}: computing with the reference, plain NumPy", RuntimeWarning, stacklevel=4)
             MODULES[name] = reference
         except NumbaSettingsError as error:

@@ -1,25 +1,31 @@
 """The arrays and texts in a safetensors file, a claim of which is never believed.
 
 Read by the package safetensors, which checks that every array lies within the file. Checked here: that
-the header has a usual size, and that the numbers are numbers.
+the header has a usual size, and that the numbers are numbers. In a browser, for which the package has not
+been built, `plain_tensors` reads the file.
 """
 
 from __future__ import annotations
 
 import json
 import math
+import sys
 from collections.abc import Iterable, Mapping
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from minicnn.storage.limits import HEADER
 
 # What a file that is not one leads to; NumPy has no name for some types of numbers.
-_UNREADABLE = (
-    safetensors.SafetensorError, ValueError, TypeError, KeyError, AttributeError, RecursionError,
-)  # fmt: skip
+_UNREADABLE: tuple[type[Exception], ...]
+_UNREADABLE = ValueError, TypeError, KeyError, AttributeError, RecursionError
+if sys.platform == "emscripten":
+    from minicnn.storage.plain_tensors import load
+else:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    _UNREADABLE += (SafetensorError,)
 
 _MARGIN = 1 << 20  # bytes that the package needs besides the arrays
 
@@ -33,7 +39,7 @@ def parse_tensors(data: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     length = header_length(data[:8], len(data))
     np.empty(len(data) + _MARGIN, np.uint8)  # MemoryError, where the package would panic and hang
     try:
-        arrays = safetensors.numpy.load(data)
+        arrays = load(data)
         texts = dict(json.loads(data[8 : 8 + length]).get("__metadata__") or {})
     except _UNREADABLE as error:
         raise ValueError(f"not a safetensors file that can be read ({error!r})") from None

@@ -94,7 +94,6 @@ ALLOWED = {
     ("storage/files.py", "_without_waiting", "os.open"),
     ("storage/files.py", "write_whole", "temporary.open"),
     ("storage/files.py", "sync_directory", "os.open"),
-    ("storage/tensors.py", "parse_tensors", "safetensors.numpy.load"),  # from memory
     ("runs/directory.py", "append_metrics", "open"),  # cut_metrics has read it before
     ("engine/kernels/cache.py", "_find_directory", "source.read_bytes"),  # its own source
     ("storage/cgroups.py", "read", "file.read_text"),  # of the system: /proc and /sys
