@@ -7,9 +7,12 @@ time what the engine does.
 from __future__ import annotations
 
 import ast
+import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -35,10 +38,45 @@ def check(question: str, what: str, value: float, low: float, high: float) -> No
     line = f"{question}  {what}: {_figure(value)}  ({held})"
     assert low <= value <= high, f"no longer true: {line}"
     print(line)
+    mine = _guesses.get((question, what))
+    if mine is not None:
+        _found[question, what] = value
+        print(f"    your guess: {_figure(mine)}, {_how_close(mine, value)}")
 
 
 def _figure(value: float) -> str:
     return f"{value:,.0f}" if value == value // 1 else f"{value:.4g}"
+
+
+_guesses: dict[tuple[str, str], float | None] = {}
+_found: dict[tuple[str, str], float] = {}
+
+
+def guess(question: str, what: str, value: float | None) -> None:
+    """Keep a reader's prediction of what `check(question, what, ...)` will print. None: not made yet."""
+    _guesses[question, what] = value
+    mine = "write your guess in place of None" if value is None else f"your guess: {_figure(value)}"
+    print(f"{question}  {what}? {mine}")
+
+
+def scoreboard() -> None:
+    """Print the guesses of this notebook beside what was measured."""
+    for (question, what), value in _found.items():
+        mine = _guesses[question, what]
+        assert mine is not None
+        print(f"{question}  {what}: {_figure(mine)}, measured {_figure(value)}: {_how_close(mine, value)}")
+    close = sum(_how_close(_guesses[key] or 0, value) == "close" for key, value in _found.items())
+    print(f"guesses made: {len(_found)} of {len(_guesses)}; close: {close}")
+
+
+def _how_close(mine: float, value: float) -> str:
+    """How far a guess is off: "close" is within a tenth, or within a small absolute distance."""
+    if abs(mine - value) <= max(0.1 * abs(value), 1 if abs(value) > 5 else 0.5):
+        return "close"
+    if mine * value <= 0:
+        return f"off by {_figure(abs(mine - value))}"
+    factor = max(mine / value, value / mine)
+    return f"too {'high' if mine > value else 'low'}, by a factor of {factor:.2g}"
 
 
 def refusal(call: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
@@ -69,6 +107,13 @@ def kernel_source(file: str, function: str) -> str:
     found = {node.name: node for node in ast.parse(text).body if isinstance(node, ast.FunctionDef)}[function]
     first = min(node.lineno for node in (found, *found.decorator_list))
     return "\n".join(text.splitlines()[first - 1 : found.end_lineno]) + "\n"
+
+
+def stored(name: str) -> dict[str, Any]:
+    """What `make_experiments.py` has measured under this name. Prints the command that measures it again."""
+    content = json.loads((Path(__file__).parent / "data" / f"{name}.json").read_text())
+    print("stored measurement of", content["command"])
+    return content
 
 
 # --- figures: readable in grey, signs and scales as one expects -----------------------------------
@@ -119,13 +164,18 @@ def show_positive(
 
 
 def show_signed(
-    ax: Axes, array: np.ndarray, title: str = "", limit: float | None = None, **settings: Any
+    ax: Axes,
+    array: np.ndarray,
+    title: str = "",
+    limit: float | None = None,
+    marks: bool = True,
+    **settings: Any,
 ) -> AxesImage:
-    """Draw values from -limit (blue) over 0 (white) to limit (red); negative cells are marked if few."""
+    """Draw values from -limit (blue) over 0 (white) to limit (red); negative cells get `marks` if few."""
     limit = float(np.abs(array).max()) if limit is None else limit
     image = _image(ax, array, title, cmap=SIGNED, vmin=-limit, vmax=limit, **settings)
     array = image.get_array()
-    if array.size <= 100:
+    if marks and array.size <= 100:
         rows, columns = np.nonzero(array < 0)
         shades = np.where(array[rows, columns] < -limit / 2, "white", "black")
         ax.scatter(columns, rows, marker="_", s=12, linewidths=0.8, c=shades)
@@ -176,6 +226,85 @@ def _names(ax: Axes, names: list[str], ylabel: str) -> None:
     ax.set_xticks(range(len(names)), names)
     ax.set_xlim(-0.5, len(names) - 0.2)
     ax.set_ylabel(ylabel)
+
+
+# --- the whole network, with the part in question marked -------------------------------------------
+
+RED = "#c8553d"
+# What the tutorial calls the numbers between the layers; "scores" have no name there.
+_DATA = ["x_image", "h_conv1", "h_pool1", "h_conv2", "h_pool2", "h_pool2_flat", "h_fc1", "h_fc1_drop"]
+_DATA += ["scores", "y_conv", "cross_entropy"]
+
+
+def network_map(*marked: str, backward: bool = False) -> None:
+    """Draw the tutorial's network from image to loss; what is in question is red.
+
+    Above the arrows stand layers, named as in `minicnn.tutorial_network(fused=False)`, and "softmax" and
+    "loss"; below are the numbers between them, named as in the tutorial. `marked` takes names of both
+    kinds. With `backward` an arrow shows the way of the gradients. Raises ValueError for an unknown name.
+    """
+    arrows, shapes = _parts_of_the_network()
+    known = {*_DATA, *(name for arrow in arrows for name in arrow)}
+    if not known.issuperset(marked):
+        raise ValueError(f"expected names among {', '.join(sorted(known))}; got {', '.join(marked)}")
+    figure, ax = plt.subplots()  # the unit of ax is an inch
+    at = 0.15
+    for name, shape, arrow in zip(_DATA, shapes, [*arrows, ()], strict=True):
+        colour = RED if name in marked else "black"
+        right = _draw_numbers(ax, at, shape, colour)
+        middle, weight = (at + right) / 2, "bold" if name in marked else "normal"
+        ax.text(middle, -0.78, name, ha="center", fontsize=6.5, color=colour, weight=weight)
+        size = " x ".join(f"{n:,}" for n in shape) or "1 number"
+        ax.text(middle, -0.93, size, ha="center", fontsize=6.5, color=colour, weight=weight)
+        for line, layer in enumerate(reversed(arrow)):
+            box = {"boxstyle": "round,pad=0.25", "fc": RED if layer in marked else "white", "ec": "#606060"}
+            text = {"color": "white", "weight": "bold"} if layer in marked else {"color": "black"}
+            word = layer.split(".")[-1].replace("relu", "ReLU")
+            ax.text(right + 0.33, 0.17 + 0.22 * line, word, ha="center", fontsize=6.5, bbox=box, **text)
+        if arrow:
+            ax.annotate("", (right + 0.62, 0), (right + 0.04, 0), arrowprops={"arrowstyle": "->"})
+        at = right + 0.66
+    if backward:
+        style = {"arrowstyle": "->", "color": RED, "lw": 2, "linestyle": "--"}
+        ax.annotate("", (0.15, 0.8), (right, 0.8), arrowprops=style)
+        ax.text(at / 2, 0.86, "gradients: the same way back", ha="center", fontsize=8, color=RED)
+    ink = np.squeeze(digits("test", 1)[0])
+    ax.imshow(ink, cmap="gray_r", extent=(0.165, 0.625, -0.24, 0.22), zorder=2)
+    width = right + 0.35
+    ax.set(xlim=(0, width), ylim=(-1.0, 1.0 if backward else 0.7))
+    figure.set_size_inches(width, 2.0 if backward else 1.7)
+    ax.axis("off")
+    plt.show()
+
+
+@cache
+def _parts_of_the_network() -> tuple[list[list[str]], list[tuple[int, ...]]]:
+    """The layers of each arrow, and the shapes from the image to the loss. ReLU shares an arrow."""
+    net = minicnn.tutorial_network(fused=False)
+    arrows: list[list[str]] = []
+    shapes = [net.shapes[0]]
+    for layer, shape in zip(net.layers, net.shapes[1:], strict=True):
+        if isinstance(layer, minicnn.ReLU):
+            arrows[-1].append(layer.name)
+        else:
+            arrows.append([layer.name])
+            shapes.append(shape)
+    return [*arrows, ["softmax"], ["loss"]], [*shapes, shapes[-1], ()]
+
+
+def _draw_numbers(ax: Axes, left: float, shape: tuple[int, ...], colour: str) -> float:
+    """Maps as a pile of sheets, a row of numbers as a bar; returns where its right edge is."""
+    fill = "#f4d9c0" if colour == RED else "#e6edf3"
+    edge = {"fc": fill, "ec": colour, "lw": 1.6 if colour == RED else 0.7}
+    if len(shape) < 3:
+        height = 0.12 + 0.1 * np.log2(math.prod(shape))
+        ax.add_patch(plt.Rectangle((left, -height / 2), 0.1, height, **edge))
+        return left + 0.1
+    side, sheets = 0.15 + 0.012 * shape[0], 1 + round(np.log2(shape[2]))
+    for sheet in reversed(range(sheets)):
+        corner = (left + 0.03 * sheet, -side / 2 + 0.02 * sheet - 0.01 * sheets)
+        ax.add_patch(plt.Rectangle(corner, side, side, **edge))
+    return left + side + 0.03 * (sheets - 1)
 
 
 # --- seeds ----------------------------------------------------------------------------------------

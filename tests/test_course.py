@@ -21,10 +21,18 @@ QUESTIONS = range(1, 33)
 MOST_BYTES = 1_000_000
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
-spec = importlib.util.spec_from_file_location("course", COURSE / "course.py")
-course = importlib.util.module_from_spec(spec)
+
+def module(name):
+    """A module of notebooks/, which is no package."""
+    spec = importlib.util.spec_from_file_location(name, COURSE / f"{name}.py")
+    loaded = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(loaded)
+    return loaded
+
+
 with matplotlib.rc_context():  # the style of the course is not for the tests that follow
-    spec.loader.exec_module(course)
+    course = module("course")
+make_answers = module("make_answers")
 
 
 def cells_of(path):
@@ -64,17 +72,26 @@ def checked_questions(source):
     return [c.args[0].value for c in calls if isinstance(c.args[0], ast.Constant)]
 
 
+def folded(prediction):
+    """The short answer below a prediction, which a reader unfolds; None if there is none."""
+    found = re.search(r"<details><summary>[^<]+</summary>\n\n(.+)\n\n</details>$", prediction.strip())
+    return found and found[1]
+
+
 def what_is_missing(cells, question):
-    """What a question's section lacks of a heading, a moment to predict, a held number and an answer."""
+    """What a question's section lacks: heading, map, prediction, short answer, held number, answer, limit."""
     found = section(cells, question)
     words = [text(cell) for cell in found if cell["cell_type"] == "markdown"]
     name = f"Q{question}"
     checking = [c for c in found if c["cell_type"] == "code" and name in checked_questions(text(c))]
     held = [c for c in checking if re.search(rf"^{name}  .* \((held in|exactly) ", stdout(c), re.MULTILINE)]
     answers = [w for w in words if w.startswith("**Answer")]
+    predictions = [w for w in words if w.startswith("**Predict:**")]
     present = {
         "heading": bool(found),
-        "prediction": any(w.startswith("**Predict:**") for w in words),
+        "map": len(found) > 1 and "network_map(" in text(found[1]),
+        "prediction": bool(predictions),
+        "short answer": bool(predictions) and all(folded(w) for w in predictions),
         "check": bool(checking),
         "number": bool(checking) and held == checking,
         "answer": bool(answers),
@@ -101,12 +118,16 @@ def test_a_question_of_the_index_has_an_answer_that_is_asserted(question, notebo
     assert what_is_missing(cells_of(COURSE / notebook), question) == []
 
 
+FOLDED = "<details><summary>The answer in one sentence</summary>\n\nTwo.\n\n</details>"
+
+
 def made_section():
     """The smallest section that lacks nothing."""
     number = {"output_type": "stream", "name": "stdout", "text": ["Q7  a number: 2  (exactly 2)\n"]}
     return [
         {"cell_type": "markdown", "source": ["## Q7 What is it?\n"]},
-        {"cell_type": "markdown", "source": ["**Predict:** a number.\n"]},
+        {"cell_type": "code", "source": ['network_map("conv1")\n'], "outputs": []},
+        {"cell_type": "markdown", "source": [f"**Predict:** a number.\n\n{FOLDED}\n"]},
         {"cell_type": "code", "source": ['check("Q7", "a number", 2, 2, 2)\n'], "outputs": [number]},
         {"cell_type": "markdown", "source": ["**Answer.** Two. **Where it stops being true.** At three.\n"]},
     ]
@@ -120,13 +141,15 @@ def test_a_whole_section_lacks_nothing():
     ("cell", "source", "missing"),
     [
         (0, "## Q8 What is it?", "heading"),
-        (1, "Think of a number.", "prediction"),
-        (2, "print(2)", "check"),
-        (2, 'check("Q8", "a number", 2, 2, 2)', "check"),
-        (2, '# check("Q7", "a number", 2, 2, 2)', "check"),
-        (3, "It is two. **Where it stops being true.** At three.", "answer"),
-        (3, "**Answer.** Two.", "limit"),
-        (3, "## Q8 And now?\n**Answer.** Two. **Where it stops being true.** At three.", "answer"),
+        (1, "print(2)", "map"),
+        (2, "Think of a number.", "prediction"),
+        (2, "**Predict:** a number.", "short answer"),
+        (3, "print(2)", "check"),
+        (3, 'check("Q8", "a number", 2, 2, 2)', "check"),
+        (3, '# check("Q7", "a number", 2, 2, 2)', "check"),
+        (4, "It is two. **Where it stops being true.** At three.", "answer"),
+        (4, "**Answer.** Two.", "limit"),
+        (4, "## Q8 And now?\n**Answer.** Two. **Where it stops being true.** At three.", "answer"),
     ],
 )
 def test_a_part_that_is_missing_is_missed(cell, source, missing):
@@ -138,8 +161,14 @@ def test_a_part_that_is_missing_is_missed(cell, source, missing):
 @pytest.mark.parametrize("printed", [[], ["Q8  a number: 2  (exactly 2)\n"], ["Q7\n"]])
 def test_a_check_that_was_not_run_is_missed(printed):
     cells = made_section()
-    cells[2]["outputs"][0]["text"] = printed
+    cells[3]["outputs"][0]["text"] = printed
     assert what_is_missing(cells, 7) == ["number"]
+
+
+def test_the_page_of_answers_is_what_the_notebooks_say():
+    assert (COURSE / "answers.md").read_text(encoding="utf-8") == make_answers.page()
+    numbers = re.findall(r"^\| Q(\d+) \|", make_answers.page(), re.MULTILINE)
+    assert list(map(int, numbers)) == list(QUESTIONS)
 
 
 def test_the_readme_names_every_notebook_and_no_other():
@@ -190,6 +219,14 @@ def test_a_notebook_knows_nothing_of_the_machine_it_ran_on(path):
 
 
 @every_notebook
+def test_every_prediction_is_followed_by_an_answer_in_one_sentence(path):
+    asked = [text(cell) for cell in cells_of(path) if "**Predict:**" in text(cell)]
+    answers = [folded(question) for question in asked]
+    assert None not in answers
+    assert [a for a in answers if not a.endswith((".", ".)")) or ". " in a.rstrip(".")] == []
+
+
+@every_notebook
 def test_a_notebook_has_an_exercise_that_waits_and_a_solution_that_passes(path):
     said = re.findall(r"^exercise (\d\d-\d): (not yet|right)", "\n".join(map(stdout, cells_of(path))), re.M)
     exercises = {f"{path.stem[:2]}-{n}" for n in range(1, 1 + len({name for name, _ in said}))}
@@ -213,6 +250,42 @@ def test_check_prints_what_it_holds(value, capsys):
     assert capsys.readouterr().out == f"Q7  a number: {value}  (held in 1 .. 2)\n"
 
 
+@pytest.mark.parametrize(
+    ("mine", "said"),
+    [
+        (2, "close"),
+        (2.15, "close"),
+        (4, "too high, by a factor of 2"),
+        (1, "too low, by a factor of 2"),
+        (-1, "off by 3"),
+    ],
+)
+def test_a_guess_is_compared_with_what_is_measured(capsys, monkeypatch, mine, said):
+    monkeypatch.setattr(course, "_guesses", {})
+    monkeypatch.setattr(course, "_found", {})
+    course.guess("Q7", "a number", mine)
+    course.guess("Q8", "another", None)
+    course.check("Q7", "a number", 2, 2, 2)
+    course.scoreboard()
+    out = capsys.readouterr().out
+    assert f"your guess: {course._figure(mine)}, {said}" in out
+    assert f"guesses made: 1 of 2; close: {int(said == 'close')}" in out
+
+
+@every_notebook
+def test_every_guess_is_of_a_number_that_is_measured(path):
+    calls = [
+        c for cell in cells_of(path) if cell["cell_type"] == "code" for c in ast.walk(ast.parse(text(cell)))
+    ]
+    calls = [c for c in calls if isinstance(c, ast.Call)]
+    named = {"guess": set(), "check": set()}
+    for call in calls:
+        name = getattr(call.func, "id", getattr(call.func, "attr", ""))
+        if name in named:
+            named[name].add(tuple(ast.unparse(argument) for argument in call.args[:2]))
+    assert named["guess"] <= named["check"]
+
+
 def test_refusal_wants_an_error():
     assert course.refusal(int, "one").startswith("ValueError: ")
     with pytest.raises(AssertionError, match="expected an error"):
@@ -231,6 +304,16 @@ def test_an_exercise_is_right_when_its_grade_has_no_hint(capsys):
     out = "exercise 07-1: not yet: {}\n"
     expected = out.format("write your answer in place of None") + out.format("too small")
     assert capsys.readouterr().out == expected + "exercise 07-1: right\n"
+
+
+def test_the_map_marks_only_what_there_is():
+    with pytest.raises(ValueError, match=r"expected names among .*conv1.*; got conv9"):
+        course.network_map("conv9")
+
+
+def test_what_is_stored_says_how_it_was_made(capsys):
+    assert course.stored("first_loss")["losses"]["He"]
+    assert "make_experiments.py first_loss" in capsys.readouterr().out
 
 
 def test_interval_is_students():
