@@ -27,7 +27,7 @@ def with_dependencies(wanted: tuple[str, ...], packages: dict[str, Any]) -> dict
     found: dict[str, Any] = {}
     waiting = list(wanted)
     while waiting:
-        name = waiting.pop()
+        name = waiting.pop().replace("_", "-")
         if name not in found:
             found[name] = packages[name]
             waiting += packages[name]["depends"]
