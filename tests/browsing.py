@@ -97,7 +97,11 @@ def numbers(page, attribute, within=".inspector"):
 
 def last_line(page):
     page.wait_for_selector(".last-line")
-    return numbers(page, "data-by-hand")[0], numbers(page, "data-engine")[0]
+    before = None
+    while (found := (numbers(page, "data-by-hand")[0], numbers(page, "data-engine")[0])) != before:
+        before = found  # until the answer to the last movement of the pen is there
+        page.wait_for_timeout(200)
+    return found
 
 
 def title(page):

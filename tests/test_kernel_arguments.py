@@ -97,6 +97,7 @@ WITHOUT_ARRAYS = {
     "helper",
     "kernel",
     "lanes",
+    "find_processor",
     "on_first_compilation",
     "panel_width",
     "place_workers",
