@@ -271,7 +271,9 @@ def assert_equal(actual, expected, dtype=np.float64, length=1):
     eps = np.finfo(dtype).eps
     assert len(actual) == len(expected)
     for a, e in zip(actual, expected, strict=True):
-        np.testing.assert_allclose(a, e, rtol=16 * eps, atol=4 * eps * (length + 8), strict=True)
+        a, e = np.asarray(a), np.asarray(e)
+        assert (a.shape, a.dtype) == (e.shape, e.dtype)
+        np.testing.assert_allclose(a, e, rtol=16 * eps, atol=4 * eps * (length + 8))
 
 
 # --- the same functions --------------------------------------------------------------------------
