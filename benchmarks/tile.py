@@ -6,8 +6,7 @@ For each height of tile: compile it, read the assembly, find the innermost loop,
 multiply-adds (FMA) and its accesses to the stack. A tile of r rows and v vectors must have r v FMAs per step
 in k and touch no stack: then its sums stay in registers. One row too many, and they no longer fit ("spill");
 assembly.py does the same for other processors. The speed beside it is of one thread, against a loop of
-nothing but FMAs. First, each tile's result is
-compared with that of its plain twin.
+nothing but FMAs. First, each tile's result is compared with that of its plain twin.
 """
 
 from __future__ import annotations

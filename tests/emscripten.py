@@ -1,7 +1,7 @@
 """Makes this process resemble Python in a browser (Pyodide): `import emscripten` first.
 
 What has no build for browsers cannot be imported, `sys.platform` is "emscripten", and no process can be
-started. `.ci/browser` runs notebooks in a browser itself.
+started. `.ci/browser` is for a browser itself.
 """
 
 import subprocess

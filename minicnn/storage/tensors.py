@@ -17,8 +17,7 @@ import numpy as np
 from minicnn.storage.limits import HEADER
 
 # What a file that is not one leads to; NumPy has no name for some types of numbers.
-_UNREADABLE: tuple[type[Exception], ...]
-_UNREADABLE = ValueError, TypeError, KeyError, AttributeError, RecursionError
+_UNREADABLE: tuple[type[Exception], ...] = (ValueError, TypeError, KeyError, AttributeError, RecursionError)
 if sys.platform == "emscripten":
     from minicnn.storage.plain_tensors import load
 else:

@@ -18,9 +18,11 @@ const multiplied = new WeakMap();
 
 /** The products of a trace, exact in float64. @param {Answer} trace */
 export function productsOf(trace) {
+  const known = multiplied.get(trace);
+  if (known) return known;
   const { arrays, facts } = trace;
   const right = facts.right ? arrays.right : null;
-  const products = multiplied.get(trace) ?? Float64Array.from(arrays.left, (left, i) => left * (right ? right[i] : 1));
+  const products = Float64Array.from(arrays.left, (left, i) => left * (right ? right[i] : 1));
   multiplied.set(trace, products);
   return products;
 }
