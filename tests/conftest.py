@@ -3,13 +3,14 @@
 HYPOTHESIS_PROFILE=long asks for 2,000 examples of a property, else there are 50.
 """
 
+import contextlib
 import math
 import os
 import shutil
 
 import numba
 import pytest
-from browsing import QUIET
+from browsing import QUIET, static_server
 from hypothesis import settings
 
 # Kernels compile during their first example, so no example has a deadline.
@@ -105,7 +106,14 @@ def address(session):
 
 
 @pytest.fixture
-def new_page(browser):
+def serve():
+    """Serves directories."""
+    with contextlib.ExitStack() as stack:
+        yield lambda directory: stack.enter_context(static_server(directory))
+
+
+@pytest.fixture
+def new_page(browser, serve):  # a server that began in the test ends after the pages, which may still load
     """Opens pages; at the end none of them has complained or asked another machine for anything."""
     complaints, pages = [], []
 

@@ -45,6 +45,7 @@ assert np.array_equal(again.predict(data.test.images[:5]), network.predict(data.
     assert done.stderr.count("there is no Numba in a browser: computing with the reference, plain NumPy") == 1
 
 
+@pytest.mark.long
 @pytest.mark.timeout(1200)  # 30 trainings without a compiler
 @pytest.mark.parametrize(
     "name", ["00_quickstart", "01_patch_to_features", "02_stride_padding_pooling", "03_shapes"]

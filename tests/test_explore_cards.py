@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browsing import SMALL, few_images, static_server, title
+from browsing import SMALL, few_images, title
 
 from minicnn.explore.export import exported
 from minicnn.storage.outputs import write_new_directory
@@ -189,18 +189,17 @@ def test_one_gradient_of_the_scores_is_negative(new_page, address, maps):
     assert [k for k in range(10) if maps["d/fc2"][k] < 0] == [7]
 
 
-def test_a_card_that_the_network_cannot_show_says_so(new_page, data, tmp_path):
+def test_a_card_that_the_network_cannot_show_says_so(new_page, serve, data, tmp_path):
     from minicnn import softmax_regression
 
     write_new_directory(tmp_path / "page", exported(softmax_regression(ops="reference"), data, "templates"))
-    with static_server(tmp_path / "page") as address:
-        page = new_page(address, state="&card=12")
-        page.wait_for_function("() => document.querySelector('.card').innerText.includes('has no layer')")
-        assert page.locator(".card p button").count() == 0
-        page.get_by_role("button", name="All questions").click()
-        page.get_by_role("button", name="24. Why softmax again?").click()
-        page.wait_for_selector(".last-line")
-        assert "also the largest probability" in tell(page)
+    page = new_page(serve(tmp_path / "page"), state="&card=12")
+    page.wait_for_function("() => document.querySelector('.card').innerText.includes('has no layer')")
+    assert page.locator(".card p button").count() == 0
+    page.get_by_role("button", name="All questions").click()
+    page.get_by_role("button", name="24. Why softmax again?").click()
+    page.wait_for_selector(".last-line")
+    assert "also the largest probability" in tell(page)
 
 
 # --- using them -----------------------------------------------------------------------------------------
@@ -264,12 +263,11 @@ def test_with_a_card_nothing_overflows_and_no_text_is_small(new_page, address, l
 
 
 @pytest.mark.parametrize("number", [3, 5, 12, 28, 29])
-def test_cards_work_in_the_exported_page(new_page, session, data, tmp_path, trained_network, number, address):
+def test_cards_work_in_the_exported_page(new_page, serve, data, tmp_path, trained_network, number, address):
     write_new_directory(tmp_path / "page", exported(trained_network, data, "a run"))
     here = new_page(address, state=f"&card={number}")
-    with static_server(tmp_path / "page") as other:
-        there = new_page(other, state=f"&card={number}")
-        for page in (here, there):
-            page.wait_for_selector(".last-line" if number != 29 else ".gallery .digit")
-            page.wait_for_selector(".card p button:enabled")
-        assert numbers_in(tell(there)) == pytest.approx(numbers_in(tell(here)), rel=1e-3, abs=1e-3)
+    there = new_page(serve(tmp_path / "page"), state=f"&card={number}")
+    for page in (here, there):
+        page.wait_for_selector(".last-line" if number != 29 else ".gallery .digit")
+        page.wait_for_selector(".card p button:enabled")
+    assert numbers_in(tell(there)) == pytest.approx(numbers_in(tell(here)), rel=1e-3, abs=1e-3)
