@@ -153,3 +153,9 @@ def test_the_accuracy_is_told_even_if_the_rule_cannot_be_kept(capsys, monkeypatc
     assert code == 2
     assert out[-1].startswith("test accuracy ")
     assert err[0].startswith("minicnn: error: r: cannot be written (No space left on device); r contains")
+
+
+def test_a_link_to_nothing_is_no_missing_rule(capsys, run):
+    Path(RULE).unlink()
+    Path(RULE).symlink_to("nowhere")
+    assert_usage_error(run_main(capsys, "predict", run, "bar.png", "--as-is"), RULE)

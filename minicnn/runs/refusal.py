@@ -18,6 +18,7 @@ The rule lies beside the checkpoint of a run, in `refusal.safetensors`, and belo
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,7 +150,7 @@ def read(directory: PathLike, network: Sequential) -> Refusal | None:
     Raises ValueError, naming the file, if it cannot be used.
     """
     path = Path(directory) / REFUSAL
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
         arrays, texts = read_checksummed(path, MEMORY)
@@ -157,16 +158,15 @@ def read(directory: PathLike, network: Sequential) -> Refusal | None:
             raise ValueError(f"expected {FORMAT!r}")
         if texts.get("weights") != _digest(network):
             return None
-        threshold, temperature, least = arrays["numbers"].tolist()
-        rule = Refusal(arrays["means"], arrays["whitening"], threshold, temperature, least)
-        D = int(np.prod(network.shapes[-2]))
-        if (
-            rule.means.shape != (network.shapes[-1][0], D)
-            or rule.whitening.shape != (D, D)
-            or temperature <= 0
-        ):
-            raise ValueError("not the rule of this network")
-    except (ValueError, KeyError, TypeError) as error:
+        K, D = network.shapes[-1][0], int(np.prod(network.shapes[-2]))
+        for name, shape in {"means": (K, D), "whitening": (D, D), "numbers": (3,)}.items():
+            array = arrays.get(name, np.zeros(0))
+            if array.shape != shape or array.dtype.kind != "f" or not np.isfinite(array).all():
+                raise ValueError(f"{name}: expected finite numbers {list(shape)}")
+        rule = Refusal(arrays["means"], arrays["whitening"], *arrays["numbers"].tolist())
+        if rule.temperature <= 0:
+            raise ValueError(f"temperature: expected a number above 0, got {rule.temperature}")
+    except (ValueError, TypeError) as error:
         raise ValueError(f"{path}: {error}; --always answers without it") from None
     return rule
 

@@ -58,7 +58,7 @@ def renamed(name, function):
     return function
 
 
-CHECKSUMMED = "checkpoint", "previous", "network"
+CHECKSUMMED = "checkpoint", "previous", "network", "rule"
 IDX = "images", "labels"
 SETS = "csv", "npz", "cifar", "pixels", "names", "parquet", "listed"  # data sets in other forms
 FILES = ("config", "metrics", *CHECKSUMMED, *IDX, "image", "torch", "onnx", "weights", *SETS)
@@ -69,6 +69,7 @@ BEGINNING = {
     "metrics": ["train --resume"],
     "pixels": [""],  # a picture fewer
     "listed": ["predict FOLDER"],  # pictures without labels
+    "rule": [""],  # a run that was not calibrated
 }
 NO_DATA = ["predict", "export", "train --from"]  # what needs neither the data of a run nor its settings
 AS_IS = ["predict FILE --as-is"]

@@ -19,6 +19,7 @@ PLACES = {  # of the good file, or directory, of each kind
     "checkpoint": "run/checkpoint.safetensors",
     "previous": "run/checkpoint.previous.safetensors",
     "network": "network.safetensors",
+    "rule": "run/refusal.safetensors",
     "data": "data",
     "images": "data/train-images-idx3-ubyte",
     "labels": "data/t10k-labels-idx1-ubyte",
@@ -56,7 +57,7 @@ READERS = {  # every function of the package that opens a file to read it, and t
     "pictures/style.py:is_ours": {"picture"},
     "runs/directory.py:read_config": {"config"},
     "runs/directory.py:cut_metrics": {"metrics"},
-    "storage/checksummed.py:read_checksummed": {"checkpoint", "previous", "network"},
+    "storage/checksummed.py:read_checksummed": {"checkpoint", "previous", "network", "rule"},
     "storage/files.py:read_regular": set(),  # for the others
 }
 
@@ -114,7 +115,11 @@ ROWS = (
         ("evaluate", "network.safetensors", "--data", "data"),
         {"run": {"network"}, "data": DATA},
     ),
-    Row("predict RUN", ("predict", "run", "image.png", "--digits"), {"run": RUN, "image": {"image"}}),
+    Row(
+        "predict RUN",
+        ("predict", "run", "image.png", "--digits"),
+        {"run": RUN | {"rule"}, "image": {"image"}},
+    ),
     Row(
         "predict FILE",
         ("predict", "network.safetensors", "image.png"),
@@ -179,6 +184,7 @@ def make_good_files(directory: Path) -> None:
     with mock.patch.object(cli.train, "draw_pictures"):
         assert cli.main(["train", *small]) == 0
     (directory / PLACES["previous"]).unlink()
+    make_rule(directory / "run")
     network = softmax_regression()
     network.save(directory / "network.safetensors")
     interchange.save_torch(network, directory / "torch.safetensors")
@@ -188,6 +194,18 @@ def make_good_files(directory: Path) -> None:
     draw_seen([("image", np.zeros((28, 28)))], [], np.ones(10), directory / "image-seen.png", "image.png")
     make_onnx(network, directory)
     make_tables(directory)
+
+
+def make_rule(run: Path) -> None:
+    """When the network of the run is not sure, as one with a hidden layer would know."""
+    import numpy as np
+
+    from minicnn.runs import refusal
+    from minicnn.runs.directory import read_network
+
+    means, whitening = np.zeros((10, 784), np.float32), np.eye(784, dtype=np.float32)
+    rule = refusal.Refusal(means, whitening, threshold=2.0, temperature=1.0, least=0.1)
+    refusal.save(run, rule, read_network(run))
 
 
 def make_tables(directory: Path) -> None:

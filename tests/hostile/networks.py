@@ -140,6 +140,25 @@ torch_case(
 )
 
 
+def rule_case(name, **changes):
+    """A rule for unsure answers that belongs to the run's network, but for what is changed."""
+    arrays = {"means": floats(10, 784), "whitening": floats(784, 784), "numbers": numbers(2, 1, 0.1)}
+    content("rule")(renamed(name, lambda good: sealed(good, arrays | changes)))
+
+
+def numbers(*values):
+    return "F64", [len(values)], np.array(values, "<f8").tobytes()
+
+
+rule_case("a rule of four numbers", numbers=numbers(2, 1, 0.1, 0))
+rule_case("a temperature of 0", numbers=numbers(2, 0, 0.1))
+rule_case("a temperature that is not a number", numbers=numbers(2, np.nan, 0.1))
+rule_case("an infinite threshold", numbers=numbers(np.inf, 1, 0.1))
+rule_case("a rule for eleven classes", means=floats(11, 784))
+rule_case("means that are not numbers", means=floats(10, 784, value=np.nan))
+rule_case("a whitening of text", whitening=("U8", [5], b"hello"))
+
+
 @content(*CHECKSUMMED, "torch")
 def a_header_of_two_to_the_63_bytes(good):
     return (1 << 63).to_bytes(8, "little") + good[8:]
