@@ -1,0 +1,53 @@
+"""Write the Chinese notebooks, zh_NN_name.ipynb: the English ones with the prose of zh/NN_name.md.
+
+python notebooks/make_zh.py
+
+The prose has one section for each text cell of the English notebook, under a line with the cell's id:
+
+    <!-- cell-03 -->
+
+Code cells and outputs are those of the English notebook. So both languages compute the same, and a Chinese
+notebook needs no run of its own. It lies beside the English one because its code reads the same files.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+COURSE = Path(__file__).parent
+MARK = re.compile(r"^<!-- (cell-\w+) -->\n", re.MULTILINE)
+
+
+def sections(prose: str) -> dict[str, str]:
+    """The sections of a file of prose by the ids of their cells."""
+    _, *parts = MARK.split(prose)
+    return {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def chinese(notebook: Path) -> str:
+    """The Chinese twin of an English notebook, as the text of an .ipynb file.
+
+    Raises ValueError if the prose does not have one section for each text cell, in order.
+    """
+    content = json.loads(notebook.read_text(encoding="utf-8"))
+    prose = COURSE / "zh" / f"{notebook.stem}.md"
+    found = sections(prose.read_text(encoding="utf-8"))
+    cells = [cell for cell in content["cells"] if cell["cell_type"] == "markdown"]
+    expected = [cell["id"] for cell in cells]
+    if list(found) != expected:
+        raise ValueError(f"{prose.name}: expected sections {', '.join(expected)}; got {', '.join(found)}")
+    for cell in cells:
+        cell["source"] = found[cell["id"]].splitlines(keepends=True)
+    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+
+
+def translated() -> list[Path]:
+    """The English notebooks that have Chinese prose."""
+    return [COURSE / f"{prose.stem}.ipynb" for prose in sorted((COURSE / "zh").glob("*.md"))]
+
+
+if __name__ == "__main__":
+    for notebook in translated():
+        (COURSE / f"zh_{notebook.name}").write_text(chinese(notebook), encoding="utf-8")
