@@ -56,6 +56,7 @@ def facts(text):
     """What a text has in every language, by name. Numbers in words, such as "ten", are words."""
     code = re.findall(r"^```.*?^```", text, re.MULTILINE | re.DOTALL)
     text = re.sub(r"^```.*?^```|<!--.*?-->", "", text, flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"([\d.]+) million", lambda found: f"{float(found[1]) * 100:.0f} 万", text)  # as Chinese counts
     blocks = re.findall(r"^    .*\S", text, re.MULTILINE)
     spans = Counter(re.findall(r"`[^`]+`", text))
     links = Counter(home(target) for target in targets(text))
