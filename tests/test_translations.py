@@ -58,7 +58,7 @@ def facts(text):
     text = re.sub(r"^```.*?^```|<!--.*?-->", "", text, flags=re.MULTILINE | re.DOTALL)
     text = re.sub(r"([\d.]+) million", lambda found: f"{float(found[1]) * 100:.0f} 万", text)  # as Chinese counts
     blocks = re.findall(r"^    .*\S", text, re.MULTILINE)
-    spans = Counter(re.findall(r"`[^`]+`", text))
+    spans = Counter(" ".join(span.split()) for span in re.findall(r"`[^`]+`", text))
     links = Counter(home(target) for target in targets(text))
     prose = re.sub(r"`[^`]+`|\]\([^)]+\)|^    .*", "", text, flags=re.MULTILINE)
     return {
