@@ -107,7 +107,8 @@ def differences(english, chinese):
     for ours, theirs in zip(indented(english), indented(chinese), strict=False):
         same = symbols(ours) == symbols(theirs) if re.search(HAN, theirs) else ours == theirs
         found += [] if same else [f"line: {ours!r} and {theirs!r}"]
-    counts = [(lead, english.count(lead), lead_zh, chinese.count(lead_zh)) for lead, lead_zh in LEADS.items()]
+    one_line = " ".join(english.split())
+    counts = [(lead, one_line.count(lead), lead_zh, chinese.count(lead_zh)) for lead, lead_zh in LEADS.items()]
     found += [f"{a}: {m}, {b}: {n}" for a, m, b, n in counts if m != n]
     return found + ([] if re.search(HAN, chinese) else ["no Chinese"])
 
