@@ -29,6 +29,7 @@ GUIDE = [README, *sorted((ROOT / "docs").glob("*.md"))]
 PAGES = [
     *GUIDE,
     *sorted(ROOT.glob("[CS]*.md")),
+    ROOT / "README.zh-CN.md",
     *(path for room in ("benchmarks", "notebooks", "tests") for path in sorted((ROOT / room).glob("*.md"))),
 ]
 TEST_COMMAND = '    pip install -e ".[test]" && pytest\n'  # .ci/run reads it from here

@@ -90,8 +90,9 @@ def test_the_course_is_linked_where_it_has_an_address(new_page, address):
     page = new_page(address, state="&card=14")
     assert page.locator(".card a").count() == 0
     page.evaluate("document.querySelector('meta[name=course]').content = '../notebooks/'")
-    page.keyboard.press("l")
-    assert page.locator(".card a").get_attribute("href") == "../notebooks/03_shapes.html"
+    for href in ("../notebooks/zh_03_shapes.html", "../notebooks/03_shapes.html"):
+        page.keyboard.press("l")
+        assert page.locator(".card a").get_attribute("href") == href
 
 
 # --- what they tell is true -----------------------------------------------------------------------------

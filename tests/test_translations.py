@@ -7,19 +7,16 @@ cells and outputs of the English ones, which `.ci/notebooks` runs; so they are n
 import importlib.util
 import json
 import re
-from collections import Counter
 from pathlib import Path
 
 import pytest
+from translated import HAN, differences, targets, untidy
 
 ROOT = Path(__file__).parent.parent
 COURSE = ROOT / "notebooks"
 ENGLISH = sorted(COURSE.glob("[0-9]*.ipynb"))
 NOT_YET = []  # stems of notebooks that have no Chinese prose yet
 PAGES = [ROOT / "README.md", COURSE / "README.md"]
-LEADS = {"**Predict:**": "**预测：**", "**Answer.**": "**回答。**"}
-LEADS["**Where it stops being true.**"] = "**什么时候不再成立。**"
-HAN = r"[\u4e00-\u9fff]"
 
 
 def module(name):
@@ -49,68 +46,8 @@ def cells(path):
     return json.loads(read(path))["cells"]
 
 
-# --- what must be the same ------------------------------------------------------------------------
-
-
-def facts(text):
-    """What a text has in every language, by name. Numbers in words, such as "ten", are words."""
-    code = re.findall(r"^```.*?^```", text, re.MULTILINE | re.DOTALL)
-    text = re.sub(r"^```.*?^```|<!--.*?-->", "", text, flags=re.MULTILINE | re.DOTALL)
-    text = re.sub(r"([\d.]+) million", lambda found: f"{float(found[1]) * 100:.0f} 万", text)  # as Chinese counts
-    blocks = re.findall(r"^    .*\S", text, re.MULTILINE)
-    spans = Counter(" ".join(span.split()) for span in re.findall(r"`[^`]+`", text))
-    links = Counter(home(target) for target in targets(text))
-    prose = re.sub(r"`[^`]+`|\]\([^)]+\)|^    .*", "", text, flags=re.MULTILINE)
-    return {
-        "headings": re.findall(r"^#+(?= )", prose, re.MULTILINE),
-        "numbers": Counter(re.findall(r"\bQ\d+|(?<![A-Za-z_\d])\d+(?:,\d{3})*(?:\.\d+)?", prose)),
-        "code spans": spans,
-        "code blocks": code,
-        "indented lines": len(blocks),
-        "links": links,
-        "images": len(re.findall(r"!\[", text)),
-        "tags": re.findall(r"</?[a-z]+", prose),
-        "lists": re.findall(r"^(?:-|\d+\.)(?= )", prose, re.MULTILINE),
-        "tables": [line.count("|") for line in prose.split("\n") if line.startswith("|")],
-    }
-
-
-def targets(text):
-    return re.findall(r"\]\(([^)\s]+)\)", re.sub(r"`[^`\n]*`", "", text))
-
-
-def home(target):
-    """A link's target in English: its file, without the anchor, which is a heading in words."""
-    return target.partition("#")[0].replace(".zh-CN.md", ".md").replace("zh_", "")
-
-
-def indented(text):
-    return re.findall(r"^    .*\S", re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL), re.MULTILINE)
-
-
-def symbols(line):
-    """The digits and operators of a formula with words in it."""
-    return re.findall(r"[\d=+*/^\[\]]", line)
-
-
-def only(first, second):
-    """What each of two counters has more of; two other things, as they are."""
-    if isinstance(first, Counter):
-        first, second = dict(first - second), dict(second - first)
-    return f"{first} in English, {second} in Chinese"
-
-
-def differences(english, chinese):
-    """What differs between two texts, besides the words."""
-    first, second = facts(english), facts(chinese)
-    found = [f"{name}: {only(first[name], second[name])}" for name in first if first[name] != second[name]]
-    for ours, theirs in zip(indented(english), indented(chinese), strict=False):
-        same = symbols(ours) == symbols(theirs) if re.search(HAN, theirs) else ours == theirs
-        found += [] if same else [f"line: {ours!r} and {theirs!r}"]
-    one_line = " ".join(english.split())
-    counts = [(lead, one_line.count(lead), lead_zh, chinese.count(lead_zh)) for lead, lead_zh in LEADS.items()]
-    found += [f"{a}: {m}, {b}: {n}" for a, m, b, n in counts if m != n]
-    return found + ([] if re.search(HAN, chinese) else ["no Chinese"])
+def text_of(cell):
+    return "".join(cell["source"])
 
 
 SAMPLE = """## Q7 A heading
@@ -203,14 +140,15 @@ def test_a_notebook_is_made_of_the_prose_that_there_is(path):
 @every_translated
 def test_a_notebook_says_the_same_in_chinese(path):
     pairs = zip(cells(path), cells(twin(path)), strict=True)
-    texts = {a["id"]: ["".join(c["source"]) for c in (a, b)] for a, b in pairs if a["cell_type"] == "markdown"}
-    found = {name: differences(*pair) for name, pair in texts.items()}
+    texts = [(a["id"], text_of(a), text_of(b)) for a, b in pairs if a["cell_type"] == "markdown"]
+    found = {name: differences(english, chinese) for name, english, chinese in texts}
     assert {name: lines for name, lines in found.items() if lines} == {}
 
 
 @every_translated
 def test_a_short_answer_is_one_sentence(path):
-    folded = re.findall(r"<summary>一句话答案</summary>\n\n(.+)\n\n</details>", read(COURSE / "zh" / f"{path.stem}.md"))
+    prose = read(COURSE / "zh" / f"{path.stem}.md")
+    folded = re.findall(r"<summary>一句话答案</summary>\n\n(.+)\n\n</details>", prose)
     assert len(folded) == read(path).count("<details><summary>")
     assert [answer for answer in folded if answer.count("。") != 1 or not answer.endswith("。")] == []
 
@@ -234,26 +172,34 @@ WRITTEN = [*sorted((COURSE / "zh").glob("*.md")), *map(twin, PAGES), COURSE / "a
 every_text = pytest.mark.parametrize("path", WRITTEN, ids=lambda path: path.relative_to(ROOT).as_posix())
 
 
-def untidy(text):
-    """Places where a Chinese text is not set as Chinese is."""
-    text = re.sub(r"^```.*?^```|<!--.*?-->|^    .*", "", text, flags=re.MULTILINE | re.DOTALL)
-    found = re.findall(r"[，。：；？！、）”]\*\*[^\s|*].", text)  # Markdown does not end the bold type here
-    text = re.sub(r"`[^`]+`", "x", text)
-    text = re.sub(r"\]\([^)]+\)|!?\[|\]|\*|</?\w+>", "", text)
-    found += re.findall(rf"{HAN}[,;:?!()]|[,;:?!()]{HAN}|{HAN}\.(?!\w)", text)  # punctuation of the other language
-    return found + re.findall(rf"{HAN}[A-Za-z0-9]|[A-Za-z0-9%]{HAN}|{HAN}\n{HAN}", text)
-
-
 @every_text
 def test_a_chinese_text_has_chinese_punctuation_and_a_space_before_latin_letters(path):
     assert untidy(read(path)) == []
 
 
-@pytest.mark.parametrize(
-    "text", ["卷积,池化", "卷积.", "层(conv1)", "28个", "第 28个", "用`x` 表示", "**预测：**网络", "一行\n又一行"]
-)
+UNTIDY = [
+    "    x\n\n卷积,池化",
+    "卷积.",
+    "层(conv1)",
+    "28个",
+    "第 28个",
+    "用`x` 表示",
+    "**预测：**网络",
+    "一行\n又一行",
+]
+
+
+@pytest.mark.parametrize("text", UNTIDY)
 def test_what_is_not_set_as_chinese_is_noticed(text):
     assert untidy(text) != []
+
+
+@every_text
+def test_a_chinese_text_links_to_the_chinese_page_where_there_is_one(path):
+    text = read(path).replace(f"[English]({path.name.replace('.zh-CN', '')})", "")
+    room = COURSE if path.parent.name == "zh" else path.parent
+    local = [room / target.partition("#")[0] for target in targets(text) if ":" not in target]
+    assert [str(page) for page in local if page.suffix and twin(page).exists()] == []
 
 
 def test_a_text_set_as_chinese_passes():
@@ -262,8 +208,8 @@ def test_a_text_set_as_chinese_passes():
 
 @every_translated
 def test_no_figure_draws_chinese_which_needs_a_font(path):
-    code = [*("".join(c["source"]) for c in cells(path) if c["cell_type"] == "code"), read(COURSE / "course.py")]
-    assert re.findall(HAN, "\n".join(code)) == []
+    code = [text_of(cell) for cell in cells(path) if cell["cell_type"] == "code"]
+    assert re.findall(HAN, "\n".join([*code, read(COURSE / "course.py")])) == []
 
 
 # --- the glossary ---------------------------------------------------------------------------------

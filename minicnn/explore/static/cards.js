@@ -100,9 +100,9 @@ function List() {
   </section>`;
 }
 
-/** Where the course is on a site, a link; else its name. @param {{number: number}} props */
+/** Where the course is on a site, a link to the notebook in the page's language; else its name. @param {{number: number}} props */
 function Notebook({ number }) {
-  const name = notebookOf(number);
+  const name = `${language.value === "zh" ? "zh_" : ""}${notebookOf(number)}`;
   const course = document.querySelector("meta[name=course]")?.getAttribute("content");
   const text = t("card_notebook", { number, notebook: `${name}.ipynb` });
   return course ? html`<a href=${`${course}${name}.html`}>${text}</a>` : text;

@@ -1,0 +1,82 @@
+"""What a text and its translation into Chinese must have in common, and how Chinese is set."""
+
+import re
+from collections import Counter
+
+HAN = r"[\u4e00-\u9fff]"
+LEADS = {
+    "**Predict:**": "**预测：**",
+    "**Answer.**": "**回答。**",
+    "**Where it stops being true.**": "**什么时候不再成立。**",
+}
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
+INDENTED = re.compile(r"^    .*\S", re.MULTILINE)
+SPAN = re.compile(r"`[^`]+`")
+NUMBER = re.compile(r"\bQ\d+|(?<![A-Za-z_\d])\d+(?:,\d{3})*(?:\.\d+)?")
+LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def facts(text):
+    """What a text has in every language, by name. Numbers in words, such as "ten", are words."""
+    fenced = FENCED.findall(text)
+    text = COMMENT.sub("", FENCED.sub("", text))
+    text = re.sub(r"([\d.]+) million", lambda n: f"{float(n[1]) * 100:.0f} 万", text)  # as Chinese counts
+    prose = LINK.sub("]", SPAN.sub("", INDENTED.sub("", text)))
+    return {
+        "headings": re.findall(r"^#+(?= )", prose, re.MULTILINE),
+        "numbers": Counter(NUMBER.findall(prose)),
+        "code spans": Counter(" ".join(span.split()) for span in SPAN.findall(text)),
+        "code blocks": fenced,
+        "indented lines": len(INDENTED.findall(text)),
+        "links": Counter(home(target) for target in targets(text)),
+        "images": text.count("!["),
+        "tags": re.findall(r"</?[a-z]+", prose),
+        "lists": re.findall(r"^(?:-|\d+\.)(?= )", prose, re.MULTILINE),
+        "tables": [line.count("|") for line in prose.split("\n") if line.startswith("|")],
+    }
+
+
+def targets(text):
+    return LINK.findall(SPAN.sub("", text))
+
+
+def home(target):
+    """A link's target in English: its file, without the anchor, which is a heading in words."""
+    return target.partition("#")[0].replace(".zh-CN.md", ".md").replace("zh_", "")
+
+
+def differences(english, chinese):
+    """What differs between two texts, besides the words."""
+    first, second = facts(english), facts(chinese)
+    found = [f"{name}: {only(first[name], second[name])}" for name in first if first[name] != second[name]]
+    lines = (INDENTED.findall(FENCED.sub("", text)) for text in (english, chinese))
+    for ours, theirs in zip(*lines, strict=False):
+        same = symbols(ours) == symbols(theirs) if re.search(HAN, theirs) else ours == theirs
+        found += [] if same else [f"line: {ours!r} and {theirs!r}"]
+    one_line = " ".join(english.split())
+    for lead, translated in LEADS.items():
+        if one_line.count(lead) != chinese.count(translated):
+            found.append(f"{lead} {one_line.count(lead)}, {translated} {chinese.count(translated)}")
+    return found + ([] if re.search(HAN, chinese) else ["no Chinese"])
+
+
+def only(first, second):
+    """What each of two counters has more of; two other things, as they are."""
+    if isinstance(first, Counter):
+        first, second = dict(first - second), dict(second - first)
+    return f"{first} in English, {second} in Chinese"
+
+
+def symbols(line):
+    """The digits and operators of a formula with words in it."""
+    return re.findall(r"[\d=+*/^\[\]]", line)
+
+
+def untidy(text):
+    """Places where a Chinese text is not set as Chinese is."""
+    text = INDENTED.sub("", COMMENT.sub("", FENCED.sub("", text)))
+    found = re.findall(r"[，。：；？！、）”]\*\*[^\s|*].", text)  # Markdown does not end the bold type here
+    text = re.sub(r"!?\[|\]|\*|</?\w+>", "", LINK.sub("]", SPAN.sub("x", text)))
+    found += re.findall(rf"{HAN}[,;:?!()]|[,;:?!()]{HAN}|{HAN}\.(?!\w)", text)  # the other language's
+    return found + re.findall(rf"{HAN}[A-Za-z0-9]|[A-Za-z0-9%]{HAN}|{HAN}\n{HAN}", text)
