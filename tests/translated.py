@@ -76,7 +76,17 @@ def symbols(line):
 def untidy(text):
     """Places where a Chinese text is not set as Chinese is."""
     text = INDENTED.sub("", COMMENT.sub("", FENCED.sub("", text)))
-    found = re.findall(r"[，。：；？！、）”]\*\*[^\s|*].", text)  # Markdown does not end the bold type here
+    found = [bold for line in text.split("\n") for bold in unfinished_bold(line)]
+    found += re.findall(rf"(?<!\*)\*(?![\s*])[^*\n]*{HAN}[^*\n]*\*", text)  # Chinese has no italic type
     text = re.sub(r"!?\[|\]|\*|</?\w+>", "", LINK.sub("]", SPAN.sub("x", text)))
     found += re.findall(rf"{HAN}[,;:?!()]|[,;:?!()]{HAN}|{HAN}\.(?!\w)", text)  # the other language's
     return found + re.findall(rf"{HAN}[A-Za-z0-9]|[A-Za-z0-9%]{HAN}|{HAN}\n{HAN}", text)
+
+
+def unfinished_bold(line):
+    """Bold type that ends in punctuation needs a space behind it, or Markdown does not see its end."""
+    parts = line.split("**")
+    ends = zip(parts[1:-1:2], parts[2::2], strict=False)
+    return [
+        bold for bold, rest in ends if re.search("[，。：；？！、）”]$", bold) and re.match(r"[^\s|]", rest)
+    ]
