@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 
 COURSE = Path(__file__).parent
@@ -37,7 +38,11 @@ def chinese(notebook: Path) -> str:
     cells = [cell for cell in content["cells"] if cell["cell_type"] == "markdown"]
     expected = [cell["id"] for cell in cells]
     if list(found) != expected:
-        raise ValueError(f"{prose.name}: expected sections {', '.join(expected)}; got {', '.join(found)}")
+        missing = ", ".join(name for name in expected if name not in found) or "none"
+        left_over = ", ".join(name for name in found if name not in expected) or "none"
+        raise ValueError(
+            f"zh/{prose.name}: missing sections: {missing}; left over: {left_over}; order: {expected}"
+        )
     for cell in cells:
         cell["source"] = found[cell["id"]].splitlines(keepends=True)
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -48,6 +53,17 @@ def translated() -> list[Path]:
     return [COURSE / f"{prose.stem}.ipynb" for prose in sorted((COURSE / "zh").glob("*.md"))]
 
 
-if __name__ == "__main__":
+def main() -> int:
+    """Write what can be written; name the notebooks whose prose lacks a section."""
+    wrong = 0
     for notebook in translated():
-        (COURSE / f"zh_{notebook.name}").write_text(chinese(notebook), encoding="utf-8")
+        try:
+            (COURSE / f"zh_{notebook.name}").write_text(chinese(notebook), encoding="utf-8")
+        except ValueError as error:
+            wrong += 1
+            print(error)
+    return int(wrong > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

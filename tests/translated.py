@@ -2,7 +2,11 @@
 
 import re
 from collections import Counter
+from pathlib import Path
 
+ROOT = Path(__file__).parent.parent
+COURSE = ROOT / "notebooks"
+PAGES = [ROOT / "README.md", COURSE / "README.md"]
 HAN = r"[\u4e00-\u9fff]"
 LEADS = {
     "**Predict:**": "**预测：**",
@@ -15,6 +19,15 @@ INDENTED = re.compile(r"^    .*\S", re.MULTILINE)
 SPAN = re.compile(r"`[^`]+`")
 NUMBER = re.compile(r"\bQ\d+|(?<![A-Za-z_\d])\d+(?:,\d{3})*(?:\.\d+)?")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
+
+
+def read(path):
+    return path.read_text(encoding="utf-8")
+
+
+def twin(path):
+    """The Chinese page of an English one."""
+    return path.with_suffix(".zh-CN.md") if path.suffix == ".md" else path.with_name(f"zh_{path.name}")
 
 
 def facts(text):
