@@ -39,10 +39,10 @@ def facts(text):
     return {
         "headings": re.findall(r"^#+(?= )", prose, re.MULTILINE),
         "numbers": Counter(NUMBER.findall(prose)),
-        "code spans": Counter(" ".join(span.split()) for span in SPAN.findall(text)),
+        "code spans": Counter(" ".join(in_english(span).split()) for span in SPAN.findall(text)),
         "code blocks": fenced,
         "indented lines": len(INDENTED.findall(text)),
-        "links": Counter(home(target) for target in targets(text)),
+        "links": Counter(in_english(target.partition("#")[0]) for target in targets(text)),
         "images": text.count("!["),
         "tags": re.findall(r"</?[a-z]+", prose),
         "lists": re.findall(r"^(?:-|\d+\.)(?= )", prose, re.MULTILINE),
@@ -54,9 +54,9 @@ def targets(text):
     return LINK.findall(SPAN.sub("", text))
 
 
-def home(target):
-    """A link's target in English: its file, without the anchor, which is a heading in words."""
-    return target.partition("#")[0].replace(".zh-CN.md", ".md").replace("zh_", "")
+def in_english(name):
+    """The name of the English page for that of the Chinese one."""
+    return name.replace(".zh-CN.md", ".md").replace("zh_", "")
 
 
 def differences(english, chinese):
