@@ -18,7 +18,7 @@ import sys
 from pathlib import Path
 
 COURSE = Path(__file__).parent
-MARK = re.compile(r"^<!-- (cell-\w+) -->\n", re.MULTILINE)
+MARK = re.compile(r"^<!-- (cell-[\w-]+) -->\n", re.MULTILINE)
 
 
 def sections(prose: str) -> dict[str, str]:

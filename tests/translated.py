@@ -12,6 +12,14 @@ LEADS = {
     "**Predict:**": "**预测：**",
     "**Answer.**": "**回答。**",
     "**Where it stops being true.**": "**什么时候不再成立。**",
+    "**You will be able to**": "**你将能够：**",
+    "**Time:**": "**时间：**",
+    "**Explore:**": "**动手玩：**",
+    "<summary>The answer in one sentence<": "<summary>一句话答案<",
+    "<summary>Answer<": "<summary>答案<",
+    "*Small, ": "（小，",
+    "*Medium, ": "（中，",
+    "*Large, ": "（大，",
 }
 FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
