@@ -56,6 +56,7 @@ def train_torch(engine: type[PyTorch], job: Job) -> tuple[list[float], float]:
 
     from minicnn.data import Batches, load_mnist
     from minicnn.data.augmentation import Augmentation
+    from minicnn.data.ones import add_flags
 
     data = load_mnist()
     peer = _with_the_recipe(engine, job)
@@ -68,7 +69,10 @@ def train_torch(engine: type[PyTorch], job: Job) -> tuple[list[float], float]:
     losses = []
     for step in range(job["steps"]):
         chosen = batches.indices(step)
-        x = images[chosen].astype(np.float32) / np.float32(255)
+        pixels = images[chosen]
+        if job["flags"]:
+            add_flags(pixels[..., 0], labels[chosen], job["flags"], job["seed"], step)
+        x = pixels.astype(np.float32) / np.float32(255)
         if bend is not None:
             x = bend(x, augmentation.displacements(N, (28, 28), job["seed"], step))
         peer.optimizer.param_groups[0]["lr"] = job["rates"][step]

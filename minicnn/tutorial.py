@@ -135,6 +135,7 @@ class Recipe:
     scale: float = 0.0
     shear: float = 0.0
     elastic: float = 0.0
+    flags: float = 0.0  # the share of the ones that are drawn with a flag: see minicnn.data.ones
 
     def learning_rate_at(self, step: int) -> float:
         """The learning rate of step 1, 2, ... `steps`."""
@@ -186,6 +187,7 @@ RECIPES = {
         scale=0.1,
         shear=0.1,
         elastic=1.0,
+        flags=0.5,
     ),
 }
 

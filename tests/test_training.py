@@ -43,7 +43,7 @@ BUILD_NETWORK = build_network
 EVERYTHING = {  # that a recipe can ask for
     "recipe": "best", "init": "he", "beta2": 0.99, "warmup": 0.3, "schedule": "cosine", "min_lr_ratio": 0.1,
     "ema_decay": 0.8, "weight_decay": 0.1, "label_smoothing": 0.1,
-    "shift": 1, "rotation": 5, "scale": 0.1, "shear": 0.1, "elastic": 1,
+    "shift": 1, "rotation": 5, "scale": 0.1, "shear": 0.1, "elastic": 1, "flags": 0.5,
 }  # fmt: skip
 
 
@@ -246,7 +246,7 @@ def test_the_recipes_numbers_are_used(model, recipe):
         ("ops", "blas"), ("optimizer", "adagrad"), ("reduction", "max"), ("plain", 1), ("data", ""),
         ("data", 3), ("learning_rate", "0.1"), ("init", "zero"), ("schedule", "steep"), ("warmup", 1),
         ("min_lr_ratio", -0.1), ("ema_decay", 1.0), ("beta2", 1.0), ("shift", -1),
-        ("rotation", float("nan")), ("scale", "1"), ("elastic", True),
+        ("rotation", float("nan")), ("scale", "1"), ("elastic", True), ("flags", 1.1), ("flags", -1),
     ],
 )  # fmt: skip
 def test_a_bad_setting_is_named(name, value):

@@ -8,6 +8,7 @@ from numpy.typing import DTypeLike
 from minicnn.data.augmentation import Augmentation
 from minicnn.data.batches import Batches, to_float
 from minicnn.data.dataset import Split
+from minicnn.data.ones import add_flags
 from minicnn.engine.ops import find_ops
 from minicnn.engine.workspace import Workspace
 
@@ -15,6 +16,7 @@ from minicnn.engine.workspace import Workspace
 class Loader:
     """`loader(step)` returns x [N, H, W, C] and labels [N] of step 1, 2, ...
 
+    Images are distorted by `augmentation`; of MNIST's ones, the share `flags` gets a flag before.
     A batch depends on the split, the seed and the step alone. It lies in memory that the next one reuses.
     """
 
@@ -27,11 +29,13 @@ class Loader:
         seed: int,
         augmentation: Augmentation | None = None,
         *,
+        flags: float = 0.0,
         dtype: DTypeLike = np.float32,
         ops: str = "kernels",
     ) -> None:
         self.batches = Batches(len(split), batch_size, seed)
         self._split, self._seed, self._augmentation = split, seed, augmentation
+        self._flags = flags
         self._memory = Workspace()
         self._ops = find_ops(ops, Workspace(), "augmentation")
         self._dtype = np.dtype(dtype)
@@ -44,6 +48,8 @@ class Loader:
         """The images and labels of step 1, 2, ..."""
         indices = self.batches.indices(step - 1)
         pixels, labels = self._taken("pixels", self._split.images, indices), self._labels(indices)
+        if self._flags:
+            add_flags(pixels, labels, self._flags, self._seed, step - 1)
         if not self._augmentation:
             shape = pixels.shape if pixels.ndim == 4 else (*pixels.shape, 1)
             return to_float(pixels, self._dtype, out=self._memory.empty("x", shape, self._dtype)), labels

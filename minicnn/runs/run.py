@@ -25,6 +25,7 @@ import numpy as np
 from minicnn._version import __version__
 from minicnn.data import Dataset, load_data, load_mnist
 from minicnn.data.augmentation import Augmentation
+from minicnn.data.known import DIGITS
 from minicnn.data.loader import Loader
 from minicnn.data.remarks import like_mnist
 from minicnn.engine.averaging import MovingAverage
@@ -402,7 +403,8 @@ def build_loader(settings: Settings, data: Dataset) -> Loader:
     """The training batches that the settings describe."""
     amounts = settings.shift, settings.rotation, settings.scale, settings.shear, settings.elastic
     size, seed = settings.batch_size, settings.seed
-    return Loader(data.train, size, seed, Augmentation(*amounts), ops=settings.ops)
+    flags = settings.flags if data.classes == DIGITS and like_mnist(data.train) else 0.0
+    return Loader(data.train, size, seed, Augmentation(*amounts), flags=flags, ops=settings.ops)
 
 
 def build_optimizer(settings: Settings, network: Sequential) -> Optimizer:

@@ -60,6 +60,8 @@ class Settings(Recipe):
         for name, limit in BELOW.items():
             value = getattr(self, name)
             require(is_number(value) and 0 <= value < limit, name, f"a number from 0 to below {limit}", value)
+        fits = is_number(self.flags) and 0 <= self.flags <= 1
+        require(fits, "flags", "a number from 0 to 1", self.flags)
         for name in ("plain", "transpose", "invert"):
             value = getattr(self, name)
             require(isinstance(value, bool), name, "true or false", value)
