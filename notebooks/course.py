@@ -98,6 +98,34 @@ def exercise(name: str, answer: Any, grade: Callable[[Any], str]) -> bool:
     return not hint
 
 
+def what_is_wrong(mine: Any, right: np.ndarray, mistakes: Mapping[str, np.ndarray]) -> str:
+    """A hint for an exercise whose answer is an array: "" if `mine` is `right` to 5 digits.
+
+    Otherwise the mistake whose result `mine` is, or the first place where it differs. `mistakes` are the
+    results that typical mistakes give.
+    """
+    if mine is None:
+        return "your function returns None"
+    mine = np.asarray(mine, float)
+    if _same(mine, right):
+        return ""
+    for mistake, result in mistakes.items():
+        if _same(mine, result):
+            return f"this is the result if {mistake}"
+    if mine.shape != right.shape:
+        return f"expected the shape {right.shape}, got {mine.shape}"
+    first = tuple(int(n) for n in np.argwhere(~_close(mine, right))[0])
+    return f"first difference at {list(first)}: expected {right[first]:.6g}, got {mine[first]:.6g}"
+
+
+def _same(mine: np.ndarray, result: np.ndarray) -> bool:
+    return mine.shape == np.shape(result) and bool(_close(mine, result).all())
+
+
+def _close(mine: np.ndarray, result: np.ndarray) -> np.ndarray:
+    return np.isclose(mine, result, rtol=1e-5, atol=1e-8, equal_nan=True)
+
+
 def kernel_source(file: str, function: str) -> str:
     """The source of a function in `minicnn/engine/kernels/`, without importing it: that takes Numba.
 
