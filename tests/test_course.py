@@ -15,6 +15,7 @@ import matplotlib
 import numpy as np
 import pytest
 
+from minicnn import reference
 from minicnn.engine import kernels
 
 COURSE = Path(__file__).parent.parent / "notebooks"
@@ -327,6 +328,15 @@ RIGHT = np.array([[1.0, 2.0], [3.0, 4.0]])
 def test_a_wrong_array_gets_the_mistake_that_gives_it_or_the_first_difference(mine, hint):
     mistakes = {"rows and columns are exchanged": RIGHT.T, "it divides by 0": np.full((2, 2), np.inf)}
     assert course.what_is_wrong(mine, RIGHT, mistakes) == hint
+
+
+def test_wrong_convolutions_differ_from_the_right_one_and_from_each_other():
+    rng = np.random.default_rng(0)
+    x, w, b = rng.normal(size=(2, 6, 7, 3)), rng.normal(size=(5, 5, 3, 4)), rng.normal(size=4)
+    wrong = course.wrong_convolutions(x, w, b)
+    right, _ = reference.conv2d_forward(x, w, b)
+    named = [course.what_is_wrong(result, right, wrong) for result in wrong.values()]
+    assert named == [f"this is the result if {mistake}" for mistake in wrong]
 
 
 def test_the_map_marks_only_what_there_is():
