@@ -116,7 +116,8 @@ def what_is_wrong(mine: Any, right: np.ndarray, mistakes: Mapping[str, np.ndarra
     if mine.shape != right.shape:
         return f"expected the shape {right.shape}, got {mine.shape}"
     first = tuple(int(n) for n in np.argwhere(~_close(mine, right))[0])
-    return f"first difference at {list(first)}: expected {right[first]:.6g}, got {mine[first]:.6g}"
+    where = f"first difference at {list(first)}: " if first else ""
+    return f"{where}expected {right[first]:.6g}, got {mine[first]:.6g}"
 
 
 def wrong_convolutions(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:

@@ -330,6 +330,10 @@ def test_a_wrong_array_gets_the_mistake_that_gives_it_or_the_first_difference(mi
     assert course.what_is_wrong(mine, RIGHT, mistakes) == hint
 
 
+def test_a_wrong_number_has_no_place():
+    assert course.what_is_wrong(3, np.array(2.0), {}) == "expected 2, got 3"
+
+
 def test_wrong_convolutions_differ_from_the_right_one_and_from_each_other():
     rng = np.random.default_rng(0)
     x, w, b = rng.normal(size=(2, 6, 7, 3)), rng.normal(size=(5, 5, 3, 4)), rng.normal(size=4)
