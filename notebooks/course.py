@@ -22,6 +22,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.image import AxesImage
 
 import minicnn
+from minicnn import reference
 from minicnn.data import Batches, to_float
 from minicnn.engine.initializers import Initializer, constant, truncated_normal
 from minicnn.engine.optimizers import Optimizer
@@ -96,6 +97,74 @@ def exercise(name: str, answer: Any, grade: Callable[[Any], str]) -> bool:
     hint = "write your answer in place of None" if answer is None else grade(answer)
     print(f"exercise {name}: {'not yet: ' + hint if hint else 'right'}")
     return not hint
+
+
+def what_is_wrong(mine: Any, right: np.ndarray, mistakes: Mapping[str, np.ndarray]) -> str:
+    """A hint for an exercise whose answer is an array: "" if `mine` is `right` to 5 digits.
+
+    Otherwise the mistake whose result `mine` is, or the first place where it differs. `mistakes` are the
+    results that typical mistakes give.
+    """
+    if mine is None:
+        return "your function returns None"
+    mine = np.asarray(mine, float)
+    if _same(mine, right):
+        return ""
+    for mistake, result in mistakes.items():
+        if _same(mine, result):
+            return f"this is the result if {mistake}"
+    if mine.shape != right.shape:
+        return f"expected the shape {right.shape}, got {mine.shape}"
+    first = tuple(int(n) for n in np.argwhere(~_close(mine, right))[0])
+    where = f"first difference at {list(first)}: " if first else ""
+    return f"{where}expected {right[first]:.6g}, got {mine[first]:.6g}"
+
+
+def wrong_convolutions(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
+    """What typical mistakes in a convolution ("same", stride 1) give, [N, H, W, F], by the mistake.
+
+    x [N, H, W, C], w [k, k, C, F] with an odd k, b [F].
+    """
+    frame, corner = w.shape[0] - 1, np.zeros_like(w)
+    corner[-1, -1] = w[-1, -1]
+
+    def same(w: np.ndarray = w, b: np.ndarray = b) -> np.ndarray:
+        return reference.conv2d_forward(x, w, b)[0]
+
+    def framed(before: int, after: int, mode: Any = "constant") -> np.ndarray:
+        sides = (before, after)
+        return reference.conv2d_forward(
+            np.pad(x, ((0, 0), sides, sides, (0, 0)), mode), w, b, padding="valid"
+        )[0]
+
+    return {
+        "the filters are turned by 180 degrees: w[0, 0] belongs to the upper left pixel": same(w[::-1, ::-1]),
+        "rows and columns of the filters are exchanged": same(w.transpose(1, 0, 2, 3)),
+        "the bias is missing": same(b=0 * b),
+        "the bias is added for each weight of a window: add it once": same(b=w[..., 0, 0].size * b),
+        "all of the frame is below and at the right: half of it belongs above and at the left": framed(
+            0, frame
+        ),
+        "all of the frame is above and at the left: half of it belongs below and at the right": framed(
+            frame, 0
+        ),
+        "there is no frame of zeros": framed(0, 0),
+        "beyond the border the opposite side follows: there must be zeros": framed(
+            frame // 2, frame // 2, "wrap"
+        ),
+        "only the last product is kept: add them up": same(corner),
+        "rows and columns of the output are exchanged": same().swapaxes(1, 2),
+        "the filters come first: expected [..., H, W, F]": np.moveaxis(same(), -1, -3),
+        "only the first channel is used": reference.conv2d_forward(x[..., :1], w[:, :, :1], b)[0],
+    }
+
+
+def _same(mine: np.ndarray, result: np.ndarray) -> bool:
+    return mine.shape == np.shape(result) and bool(_close(mine, result).all())
+
+
+def _close(mine: np.ndarray, result: np.ndarray) -> np.ndarray:
+    return np.isclose(mine, result, rtol=1e-5, atol=1e-8, equal_nan=True)
 
 
 def kernel_source(file: str, function: str) -> str:

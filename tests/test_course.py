@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 
+from minicnn import reference
 from minicnn.engine import kernels
 
 COURSE = Path(__file__).parent.parent / "notebooks"
@@ -231,7 +233,7 @@ def test_every_prediction_is_followed_by_an_answer_in_one_sentence(path):
 def test_a_notebook_has_an_exercise_that_waits_and_a_solution_that_passes(path):
     said = re.findall(r"^exercise (\d\d-\d): (not yet|right)", "\n".join(map(stdout, cells_of(path))), re.M)
     exercises = {f"{path.stem[:2]}-{n}" for n in range(1, 1 + len({name for name, _ in said}))}
-    assert len(exercises) in (1, 2)
+    assert len(exercises) in (1, 2, 3)
     assert {name for name, verdict in said if verdict == "right"} == exercises
     assert {name for name, verdict in said if verdict == "not yet"} == exercises
 
@@ -305,6 +307,40 @@ def test_an_exercise_is_right_when_its_grade_has_no_hint(capsys):
     out = "exercise 07-1: not yet: {}\n"
     expected = out.format("write your answer in place of None") + out.format("too small")
     assert capsys.readouterr().out == expected + "exercise 07-1: right\n"
+
+
+RIGHT = np.array([[1.0, 2.0], [3.0, 4.0]])
+
+
+@pytest.mark.parametrize(
+    ("mine", "hint"),
+    [
+        (RIGHT, ""),
+        (RIGHT.tolist(), ""),
+        (None, "your function returns None"),
+        (RIGHT.T, "this is the result if rows and columns are exchanged"),
+        (np.full((2, 2), np.inf), "this is the result if it divides by 0"),
+        (RIGHT[0], "expected the shape (2, 2), got (2,)"),
+        (RIGHT + np.eye(2)[1], "first difference at [0, 1]: expected 2, got 3"),
+        (RIGHT * np.nan, "first difference at [0, 0]: expected 1, got nan"),
+    ],
+)
+def test_a_wrong_array_gets_the_mistake_that_gives_it_or_the_first_difference(mine, hint):
+    mistakes = {"rows and columns are exchanged": RIGHT.T, "it divides by 0": np.full((2, 2), np.inf)}
+    assert course.what_is_wrong(mine, RIGHT, mistakes) == hint
+
+
+def test_a_wrong_number_has_no_place():
+    assert course.what_is_wrong(3, np.array(2.0), {}) == "expected 2, got 3"
+
+
+def test_wrong_convolutions_differ_from_the_right_one_and_from_each_other():
+    rng = np.random.default_rng(0)
+    x, w, b = rng.normal(size=(2, 6, 7, 3)), rng.normal(size=(5, 5, 3, 4)), rng.normal(size=4)
+    wrong = course.wrong_convolutions(x, w, b)
+    right, _ = reference.conv2d_forward(x, w, b)
+    named = [course.what_is_wrong(result, right, wrong) for result in wrong.values()]
+    assert named == [f"this is the result if {mistake}" for mistake in wrong]
 
 
 def test_the_map_marks_only_what_there_is():
