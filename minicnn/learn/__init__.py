@@ -1,0 +1,2 @@
+"""`minicnn learn`: eight exercises in which the learner writes the tutorial's network in plain NumPy.
+"""
