@@ -37,7 +37,7 @@ def main() -> None:
         train(request, send)
     else:
         check(request, send)
-    channel.flush()
+    send(done=True)
     sys.stdout.flush()
     os._exit(0)  # threads of the learner's own do not hold it up
 

@@ -73,8 +73,8 @@ def check(path: Path, seconds: float = SECONDS) -> dict[str, Outcome]:
                     finding = Finding.from_json(event["finding"]) if "finding" in event else None
                     found[event["exercise"]] = Outcome(event["status"], finding, event.get("function", ""))
                     running = ""
-                elif running:  # it ended
-                    found[running] = Outcome("wrong", Finding(event["ended"], event["values"]))
+                elif running or not found:  # it ended
+                    found[running or "import"] = Outcome("wrong", Finding(event["ended"], event["values"]))
         for name, text in printed.texts.items():
             if name in found:
                 found[name].printed = text
@@ -86,7 +86,7 @@ def check(path: Path, seconds: float = SECONDS) -> dict[str, Outcome]:
 def events(request: dict[str, Any], seconds: float, printed: Printed) -> Iterator[dict[str, Any]]:
     """What a child sends in answer to a request, event by event.
 
-    If it sends nothing for so many seconds it is ended. The last event says how it ended, unless all was well:
+    If it sends nothing for so many seconds it is ended. The last event says how it ended, unless it had finished:
     {"ended": a message, "values": ...}.
     """
     code = f"import sys; sys.path[:] = {sys.path}; from minicnn.learn.child import main; main()"
@@ -111,11 +111,14 @@ def events(request: dict[str, Any], seconds: float, printed: Printed) -> Iterato
                 return
             if not line:
                 break
-            yield json.loads(line)
+            event = json.loads(line)
+            if "done" in event:
+                return
+            yield event
         code_of_exit = child.wait()
         if code_of_exit < 0:
             yield {"ended": "killed", "values": {"signal": signal.Signals(-code_of_exit).name}}
-        elif code_of_exit != 0:
+        else:
             yield {"ended": "ended", "values": {"code": str(code_of_exit)}}
     finally:
         child.kill()
