@@ -25,6 +25,9 @@ from minicnn.learn.findings import Finding
 
 SECONDS = 30.0  # for one exercise
 GRACE = 10.0  # more, until a child that ignores its own time limit is ended
+# Libraries below NumPy: several threads of theirs that wait for each other on a busy machine are slower than one.
+ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")}
+PATIENCE = 300.0  # seconds for a step of training: code that is correct may be slow
 PRINTED = 2000  # characters that are kept of what an exercise prints
 
 
@@ -91,7 +94,7 @@ def events(request: dict[str, Any], seconds: float, printed: Printed) -> Iterato
     """
     code = f"import sys; sys.path[:] = {sys.path}; from minicnn.learn.child import main; main()"
     pipes: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    environment = os.environ | {"PYTHONIOENCODING": "utf-8:backslashreplace"}
+    environment = ONE_THREAD | os.environ | {"PYTHONIOENCODING": "utf-8:backslashreplace"}
     child = subprocess.Popen([sys.executable, "-c", code, json.dumps(request)], env=environment, **pipes)
     assert child.stdout is not None
     assert child.stderr is not None
