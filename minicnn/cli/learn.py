@@ -73,7 +73,9 @@ def train_command(args: argparse.Namespace) -> int:
     lesson = Lesson(messages, command, goal, lambda text, style: say(text, STYLES[style]))
     printed = sessions.Printed()
     with (
-        contextlib.closing(sessions.events({**request, "path": str(file)}, sessions.PATIENCE, printed)) as sent,
+        contextlib.closing(
+            sessions.events({**request, "path": str(file)}, sessions.PATIENCE, printed)
+        ) as sent,
         _bar(args.steps) as bar,
     ):
         for event in sent:
@@ -160,8 +162,8 @@ def add_to(commands: Any) -> None:
         help=about,
         description=f"{about[0].upper()}{about[1:]}.",
         epilog=(
-            "You write plain NumPy in one file: im2col, convolution forward and backward, max-pool, ReLU, dropout,\n"
-            "softmax cross-entropy and Adam. Your file is run as any program, in a process of its own.\n"
+            "You write plain NumPy in one file: im2col, convolution forward and backward, max-pool, ReLU,\n"
+            "dropout, softmax cross-entropy and Adam. Your file is run as any program, in a process of its own.\n"
             "\n"
             "examples:\n"
             "  minicnn learn start course       write the exercises into course/my_network.py\n"
@@ -185,7 +187,9 @@ def add_to(commands: Any) -> None:
     )
 
     about = "train the network with your code, then with our kernels in its place, one by one"
-    example = "examples:\n  minicnn learn train course\n  minicnn learn train course --data fashion --steps 600"
+    example = (
+        "examples:\n  minicnn learn train course\n  minicnn learn train course --data fashion --steps 600"
+    )
     train = add_command(actions, "train", train_command, about, example)
     train.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where my_network.py is (.)")
     train.add_argument("--data", metavar="PATH", help="a data set, as of minicnn train (MNIST)")
@@ -194,6 +198,5 @@ def add_to(commands: Any) -> None:
     train.add_argument("--anyway", action="store_true", help="train even if it takes more than ten minutes")
     add_orientation(train)
     for action in (start, check, train):
-        action.add_argument(
-            "--language", choices=LANGUAGES, default=_language(), help="of the texts (that of the locale, or en)"
-        )
+        languages: dict[str, Any] = {"choices": LANGUAGES, "default": _language()}
+        action.add_argument("--language", **languages, help="of the texts (that of the locale, or en)")

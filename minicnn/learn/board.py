@@ -1,6 +1,6 @@
 """What `minicnn learn check` prints: the eight exercises, and the first that does not pass in full.
 
-Lines of text with a style each ("good", "bad", "dim", "bold" or none): who prints them decides what becomes of it.
+Each line has a style: "good", "bad", "dim", "bold" or none. Who prints it decides what becomes of that.
 """
 
 from __future__ import annotations

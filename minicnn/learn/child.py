@@ -1,7 +1,7 @@
 """The process that runs the learner's file: what it finds goes to its parent, as a line of JSON each.
 
-The learner's code may print, hang, end Python or take all memory. So its stdout is sent where stderr goes, each
-exercise has a time limit, and memory is limited where the system can.
+The learner's code may print, hang, end Python or take all memory. So its stdout goes where stderr goes,
+each exercise has a time limit, and memory is limited where the system can do that.
 
     python -c "from minicnn.learn.child import main; main()" REQUEST
 """

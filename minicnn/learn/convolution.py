@@ -15,7 +15,7 @@ RIGHT_TEN = np.array([[0.0, 0, 0], [0, 1, 10], [0, 0, 0]]).reshape(3, 3, 1, 1)  
 
 
 def _shapes(rng: np.random.Generator) -> list[tuple[Array, Array, Array]]:
-    """x, w and b: one image, three channels, odd sizes, a window larger than the image, blank paper, float32."""
+    """x, w, b: one image, three channels, odd sizes, windows larger than the image, blank paper, float32."""
     shapes = [
         ((1, 5, 4, 3), (3, 3, 3, 2)),
         ((2, 5, 4, 1), (5, 5, 1, 2)),
@@ -99,7 +99,7 @@ FORWARD = Subject(
         "no_bias": ("y", lambda x, w, b: _conv(x, w, np.zeros_like(b))),
         "bias_subtracted": ("y", lambda x, w, b: _conv(x, w, -b)),
         "bias_per_entry": ("y", lambda x, w, b: _conv(x, w, b * w[..., 0].size)),
-        "filter_transposed": ("y", lambda x, w, b: _conv(x, w.transpose(1, 0, 2, 3), b)),
+        "filter_transposed": ("y", lambda x, w, b: _conv(x, w.transpose(1, 0, 2, 3).reshape(w.shape), b)),
         "filter_misread": ("y", lambda x, w, b: _conv(x, _misread(w), b)),
         "one_channel": ("y", lambda x, w, b: _conv(x[..., :1], w[:, :, :1], b)),
         "padded_at_the_end": (

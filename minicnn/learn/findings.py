@@ -1,7 +1,7 @@
 """What is said about an exercise: which message, with which values, and a small example.
 
-The texts are in `minicnn.learn.messages`; here are only their names. So a finding can be sent from the process
-that runs the learner's code to the one that prints, and printed in any language.
+The texts are in `minicnn.learn.messages`; here are only their names. So a finding can be sent from the
+process that runs the learner's code to the one that prints, and printed in any language.
 """
 
 from __future__ import annotations

@@ -35,7 +35,17 @@ class Lesson:
 
     def tell(self, event: dict[str, Any]) -> None:
         """Print what an event says."""
-        for key in ("estimate", "step", "diverged", "test", "compiling", "no_kernels", "swap", "wrong", "ended"):
+        for key in (
+            "estimate",
+            "step",
+            "diverged",
+            "test",
+            "compiling",
+            "no_kernels",
+            "swap",
+            "wrong",
+            "ended",
+        ):
             if key in event:
                 getattr(self, f"_{key}")(event)
                 return
@@ -60,7 +70,7 @@ class Lesson:
         if "accuracy" in event:
             left = event["seconds"] / event["step"] * (event["steps"] - event["step"])
             self._print(
-                "step",
+                "progress",
                 step=event["step"],
                 loss=f"{event['loss']:.4f}",
                 accuracy=f"{event['accuracy']:.4f}",

@@ -73,7 +73,7 @@ class Network:
         x, dense = dense_forward(x, w4, b4)
         return x, [*caches, dense], dropped
 
-    def _backward(self, dy: Array, caches: list[Any], dropped: Any) -> list[Array]:
+    def _backward(self, dy: Any, caches: list[Any], dropped: Any) -> list[Array]:
         f = self.functions
         dy, dw4, db4 = dense_backward(dy, caches.pop())
         dy = f["dropout_backward"](dy, dropped)

@@ -290,6 +290,8 @@ def _look_at_the_mask(learner: Learner) -> None:
         return
     again = np.asarray(learner.pair("dropout_forward", x, keep_prob, np.random.default_rng(0))[0])
     rows = np.all(found == found[:1]) or np.all(found == found[:, :1])
-    mistake = "mask_repeated" if rows else "rng_not_used" if not np.array_equal(found, again) else "other_draw"
+    mistake = (
+        "mask_repeated" if rows else "rng_not_used" if not np.array_equal(found, again) else "other_draw"
+    )
     share = float((found > 0).mean())
     raise Wrong("mask", mistake=mistake, function="dropout_forward", share=f"{share:.2f}", keep=keep_prob)

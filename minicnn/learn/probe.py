@@ -105,8 +105,8 @@ class Learner:
 class Subject:
     """One computation: what the learner's functions make of some arguments, and what it should be.
 
-    `mistakes` are what people usually get wrong: by the name of its message, the result it concerns and how it
-    comes about. They are compared on all cases.
+    `mistakes` are what people usually get wrong: by the name of its message, the result it concerns and how
+    it comes about. They are compared on all cases.
     """
 
     function: str  # the one that is judged
@@ -145,9 +145,11 @@ def _difference(subject: Subject, found: Results, expected: Results, relative: f
         shapes = [np.shape(value) for value in found.values()]
         wanted = [np.shape(value) for value in expected.values()]
         if shapes != wanted and sorted(map(str, shapes)) == sorted(map(str, wanted)):
-            return Wrong("order", function=subject.function, expected=", ".join(expected))
+            names = ", ".join(expected)
+            return Wrong("order", function=subject.function, expected=names)
     for name, right in expected.items():
-        got, what = found[name], {"function": subject.function, "result": name}
+        got = found[name]
+        what: dict[str, Any] = {"function": subject.function, "result": name}
         if got is None:
             return Wrong("nothing_in", **what)
         if not isinstance(got, np.ndarray | np.generic | float | int):

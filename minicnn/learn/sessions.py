@@ -1,7 +1,7 @@
 """Running the learner's file in a process of its own, and collecting what it says.
 
-    events   what the child sends, and what becomes of it: it may hang, or end without a word
-    check    the outcome of each exercise; a child that ends is followed by another for those that are left
+events   what the child sends, and what becomes of it: it may hang, or end without a word
+check    the outcome of each exercise; a child that ends is followed by another for those that are left
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -25,7 +25,7 @@ from minicnn.learn.findings import Finding
 
 SECONDS = 30.0  # for one exercise
 GRACE = 10.0  # more, until a child that ignores its own time limit is ended
-# Libraries below NumPy: several threads of theirs that wait for each other on a busy machine are slower than one.
+# For libraries below NumPy: on a busy machine, threads that wait for each other are slower than one.
 ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")}
 PATIENCE = 300.0  # seconds for a step of training: code that is correct may be slow
 PRINTED = 2000  # characters that are kept of what an exercise prints
@@ -86,11 +86,13 @@ def check(path: Path, seconds: float = SECONDS) -> dict[str, Outcome]:
     return {e.name: found[e.name] for e in EXERCISES}
 
 
-def events(request: dict[str, Any], seconds: float, printed: Printed) -> Iterator[dict[str, Any]]:
+def events(
+    request: dict[str, Any], seconds: float, printed: Printed
+) -> Generator[dict[str, Any], None, None]:
     """What a child sends in answer to a request, event by event.
 
-    If it sends nothing for so many seconds it is ended. The last event says how it ended, unless it had finished:
-    {"ended": a message, "values": ...}.
+    If it sends nothing for so many seconds it is ended. Unless it has finished, the last event says how it
+    ended: {"ended": a message, "values": ...}.
     """
     code = f"import sys; sys.path[:] = {sys.path}; from minicnn.learn.child import main; main()"
     pipes: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}

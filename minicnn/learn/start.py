@@ -15,7 +15,7 @@ def exercises(language: str) -> str:
 
 
 def write_exercises(directory: Path, language: str) -> Path:
-    """Write the exercises into a directory, which is made if it is missing. Raises OSError if they are there."""
+    """Write the exercises into a directory, which is made if missing. Raises OSError if they are there."""
     text = exercises(language)
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / FILE

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import time
-from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -34,7 +33,7 @@ class Timed:
     functions: dict[str, Callable[..., Any]]
 
     def __init__(self, learner: Learner) -> None:
-        self.seconds: Counter[str] = Counter()
+        self.seconds: dict[str, float] = dict.fromkeys(FUNCTIONS, 0.0)
         self.functions = {name: self._timed(name, learner.find(name)) for name in FUNCTIONS}
         self._learner = learner
 
@@ -85,8 +84,8 @@ def _worth_it(
     step = seconds / images * len(x)
     looks = math.ceil(request["steps"] / request["every"]) * min(LOOKED_AT, len(data.validation))
     total = request["steps"] * step + (looks + len(data.test)) * step / len(x) / 3  # forward is a third
-    slowest, share = timed.seconds.most_common(1)[0]
-    share /= sum(timed.seconds.values())
+    slowest = max(FUNCTIONS, key=timed.seconds.__getitem__)
+    share = timed.seconds[slowest] / sum(timed.seconds.values())
     start = total <= TOO_LONG or request["anyway"]
     send(estimate=total, step_seconds=step, slowest=slowest, share=share, start=start,
          steps=request["steps"], batch=len(x))  # fmt: skip
@@ -94,7 +93,7 @@ def _worth_it(
 
 
 def _measured(timed: Timed, network: Network, x: np.ndarray, labels: np.ndarray) -> float:
-    timed.seconds.clear()
+    timed.seconds.update(dict.fromkeys(FUNCTIONS, 0.0))
     began = time.perf_counter()
     network.train_step(x, labels)
     return time.perf_counter() - began
@@ -120,4 +119,3 @@ def _train(
     trained = time.monotonic() - began
     correct = network.correct(to_float(data.test.images), data.test.labels)
     send(test=correct, count=len(data.test), seconds=trained)
-

@@ -207,7 +207,7 @@ TEXTS = {
     "estimate": "a step takes {step} s with your code: about {total} for {steps} steps of {batch} images",
     "too_slow": "Your code is correct, but slow: {slowest} takes {share} of the time. Replace its loops over pixels "
     "by operations on whole arrays (see the hints). To train nevertheless: {command}",
-    "step": "step {step}  loss {loss}  validation accuracy {accuracy}  {left} left",
+    "progress": "step {step}  loss {loss}  validation accuracy {accuracy}  {left} left",
     "diverged": "the loss is not a number at step {step}",
     "trained": "Trained by your own code in {seconds}.",
     "reached": "The goal was {goal}: reached.",

@@ -196,7 +196,7 @@ TEXTS = {
     "estimate": "你的代码一步需要 {step} 秒：{steps} 步，每步 {batch} 张图像，大约需要 {total}",
     "too_slow": "你的代码是对的，但是太慢：{slowest} 占了 {share} 的时间。请把对像素的循环换成对整个数组的运算（见提示）。"
     "仍要训练：{command}",
-    "step": "第 {step} 步  损失 {loss}  验证准确率 {accuracy}  还需 {left}",
+    "progress": "第 {step} 步  损失 {loss}  验证准确率 {accuracy}  还需 {left}",
     "diverged": "第 {step} 步的损失不是数",
     "trained": "完全用你自己的代码训练，用时 {seconds}。",
     "reached": "目标 {goal}：达到。",
