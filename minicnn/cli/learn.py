@@ -163,7 +163,7 @@ def add_to(commands: Any) -> None:
         description=f"{about[0].upper()}{about[1:]}.",
         epilog=(
             "You write plain NumPy in one file: im2col, convolution forward and backward, max-pool, ReLU,\n"
-            "dropout, softmax cross-entropy and Adam. Your file is run as any program, in a process of its own.\n"
+            "dropout, softmax cross-entropy and Adam. Your file is run, in a process of its own.\n"
             "\n"
             "examples:\n"
             "  minicnn learn start course       write the exercises into course/my_network.py\n"

@@ -48,8 +48,9 @@ def check(request: dict[str, Any], send: Callable[..., None]) -> None:
     from minicnn.learn.findings import NotStarted, Wrong
 
     limit_memory(MEMORY)
-    begin("import", request["seconds"], send)
+    timer = begin("import", request["seconds"], send)
     learner = loaded(request["path"], send)
+    timer.cancel()
     if learner is None:
         return
     passed = set(request["passed"])

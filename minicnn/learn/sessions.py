@@ -61,14 +61,14 @@ class Printed:
                 self.texts[name] = self.texts.get(name, "") + text
 
 
-def check(path: Path, seconds: float = SECONDS) -> dict[str, Outcome]:
+def check(path: Path) -> dict[str, Outcome]:
     """The outcome of each exercise, by its name; of "import" alone if the file cannot be loaded."""
     found: dict[str, Outcome] = {}
     while left := [e.name for e in EXERCISES if e.name not in found]:
         passed = [name for name, outcome in found.items() if outcome.status == "passed"]
-        facts = {"work": "check", "path": str(path), "exercises": left, "passed": passed, "seconds": seconds}
+        facts = {"work": "check", "path": str(path), "exercises": left, "passed": passed, "seconds": SECONDS}
         running, printed = "import", Printed()
-        with contextlib.closing(events(facts, seconds + GRACE, printed)) as sent:
+        with contextlib.closing(events(facts, SECONDS + GRACE, printed)) as sent:
             for event in sent:
                 if "begins" in event:
                     running = event["begins"]
