@@ -45,7 +45,9 @@ class Wrong(Exception):  # noqa: N818
 
     finding: Finding
 
-    def __init__(self, key: str, *, mistake: str = "", shown: Sequence[tuple[str, str]] = (), **values: Any):
+    def __init__(
+        self, key: str, *, mistake: str = "", shown: Sequence[tuple[str, str]] = (), **values: Any
+    ) -> None:
         super().__init__(key)
         texts = {name: str(value) for name, value in values.items()}
         self.finding = Finding(key, texts, mistake, shown=list(shown))
