@@ -86,6 +86,7 @@ MISTAKES = [  # exercise, changes of the solution, the message that names the mi
     ("relu", [(RELU, "return np.maximum(x, 0), np.maximum(x, 0)")], "maximum_itself"),
     ("dropout", [(SCALE, "scale = mask.astype(x.dtype)")], "not_scaled"),
     ("dropout", [(SCALE, "scale = mask.astype(x.dtype) * x.dtype.type(keep_prob)")], "scaled_down"),
+    ("dropout", [(SCALE, "scale = mask.astype(x.dtype) / np.float32(keep_prob)")], "rounded"),
     ("dropout", [(MASK, MASK.replace("<", ">="))], "mask_negated"),
     ("dropout", [(MASK, MASK.replace("keep_prob", "1 - keep_prob"))], "keep_for_drop"),
     ("dropout", [(MASK, MASK.replace("rng.", "np.random."))], "rng_not_used"),

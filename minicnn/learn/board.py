@@ -88,7 +88,7 @@ def _details(outcome: Outcome, messages: Messages) -> list[Line]:
     finding = outcome.finding
     if finding is not None:
         if finding.values.get("where"):
-            lines += _wrapped(messages("raised_where", where=finding.values["where"]))
+            lines.append(Line(INDENT + messages("raised_where", where=finding.values["where"])))
         if finding.key == "raised":
             lines += _wrapped(messages("raised_arguments", arguments=finding.values["arguments"]))
         if finding.mistake:

@@ -195,7 +195,8 @@ def _wrong_values(what: dict[str, str], got: Array, right: Array, relative: floa
         shown = [("at", row), ("expected", as_text(right, where)), ("found", as_text(got, where))]
     else:
         shown = [("at", place), ("expected", number(right[where])), ("found", number(got[where]))]
-    return Wrong("values", **what, count=int(bad.sum()), size=int(bad.size), shown=shown)
+    rounded = "rounded" if alike(got, right, SINGLE) else ""
+    return Wrong("values", mistake=rounded, **what, count=int(bad.sum()), size=int(bad.size), shown=shown)
 
 
 def _mistake(learner: Learner, subject: Subject, cases: Sequence[Arguments], name: str) -> str:

@@ -215,7 +215,7 @@ ADAM = Subject(
     learners=_learners_adam,
     reference=lambda value, grads, rates: _after(reference.adam_update, value, grads, rates),
     mistakes={key: (name, _with(update, name)) for key, (name, update) in ADAM_MISTAKES.items()},
-    arguments=("value", "grad", "learning_rate"),
+    arguments=("value", "grad", "rates"),
 )
 
 

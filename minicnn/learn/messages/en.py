@@ -67,26 +67,27 @@ TEXTS = {
     "mask_drawn": "mask",
     # --- mistakes ---
     "reshaped": "The numbers are right, only the shape is not: a reshape is missing.",
-    "no_padding": "It is what comes out without padding. Put a border of zeros around the image, kh // 2 rows above "
+    "rounded": "Only the last digits are wrong: something is computed in float32, where the input is float64. Use x.dtype.",
+    "no_padding": "This is the result without padding. Put a border of zeros around the image, kh // 2 rows above "
     "and below, kw // 2 columns left and right.",
-    "padded_at_the_end": "It is what comes out if all the padding is at the bottom and on the right. Half of it "
+    "padded_at_the_end": "This is the result if all the padding is at the bottom and on the right. Half of it "
     "belongs at the top and on the left.",
-    "padded_with_edges": "It is what comes out if the border repeats the pixels at the edge. The padding is 0.",
+    "padded_with_edges": "This is the result if the border repeats the pixels at the edge. The padding is 0.",
     "channels_first": "The numbers in each row are sorted by channel first. They must be sorted by u, then v, then c, "
     "as the weights are.",
     "columns_first": "In each row u and v are exchanged: the patch is read column by column. Read it row by row.",
     "patch_flipped": "Each patch is turned by 180 degrees. u and v count from the top left corner.",
-    "filter_flipped": "It is what comes out if the filter is flipped. Deep learning does not flip it: w[u, v] meets "
+    "filter_flipped": "This is the result if the filter is flipped. Deep learning does not flip it: w[u, v] meets "
     "x[i + u - kh // 2, j + v - kw // 2].",
-    "no_bias": "It is what comes out without the bias. Add b[f] to each y[n, i, j, f].",
+    "no_bias": "This is the result without the bias. Add b[f] to each y[n, i, j, f].",
     "bias_subtracted": "The bias is subtracted. Add it.",
     "bias_per_entry": "The bias is added once for each entry of the patch. Add it once, after the sum.",
     "filter_transposed": "u and v of the filter are exchanged.",
-    "filter_misread": "It is what comes out with w.reshape(F, -1).T. The filters are along the last axis of w: "
+    "filter_misread": "This is the result of w.reshape(F, -1).T. The filters are along the last axis of w: "
     "w.reshape(kh * kw * C, F).",
     "one_channel": "Only channel 0 is used. Sum over all channels c.",
     "still_padded": "It is right, but the padding is still around it. Cut it off: dx has the shape of x.",
-    "dx_filter_flipped": "It is what comes out if the filter is flipped. Each dy[i, j] goes back through the same "
+    "dx_filter_flipped": "This is the result if the filter is flipped. Each dy[i, j] goes back through the same "
     "weight as in forward: w[u, v] leads to pixel (i + u - kh // 2, j + v - kw // 2).",
     "dx_not_added": "Windows overlap, and each pixel keeps only what the last one sent. Add them up: += for =.",
     "dw_flipped": "It is the true one, flipped. dw[u, v] multiplies dy[i, j] by x[i + u - kh // 2, j + v - kw // 2].",
@@ -149,7 +150,7 @@ TEXTS = {
     "p_alone": "It is p. Subtract 1 at each image's label, then divide by N.",
     "gradient_sign": "The sign is wrong: p minus 1 at the label, not the other way round.",
     "gradient_sign_sum": "The sign is wrong, and the division by N is missing.",
-    "no_correction": "It is what comes out without bias correction. m and v begin at 0, so at first they are too small: "
+    "no_correction": "This is the result without bias correction. m and v begin at 0, so at first they are too small: "
     "use m_hat and v_hat in the update.",
     "v_not_corrected": "m is corrected, v is not. Divide v by 1 - beta2 ** step.",
     "m_not_corrected": "v is corrected, m is not. Divide m by 1 - beta1 ** step.",
@@ -202,7 +203,7 @@ TEXTS = {
     "(np.sqrt(v / (1 - beta2**step)) + epsilon).",
     # --- commands ---
     "written": "written: {file}",
-    "start_next": "Open it in your editor and write exercise 1, im2col. Then look what comes of it: {command}",
+    "start_next": "Open it in your editor and write exercise 1, im2col. Then check it: {command}",
     "not_all": "{passed} of {total} exercises pass; first: {command}",
     "estimate": "a step takes {step} s with your code: about {total} for {steps} steps of {batch} images",
     "too_slow": "Your code is correct, but slow: {slowest} takes {share} of the time. Replace its loops over pixels "

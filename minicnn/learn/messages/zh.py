@@ -66,6 +66,7 @@ TEXTS = {
     "mask_drawn": "掩码",
     # --- mistakes ---
     "reshaped": "数值都对，只是形状不对：少了一次 reshape。",
+    "rounded": "只有末尾几位数字不对：输入是 float64，却有一处用 float32 计算。请使用 x.dtype。",
     "no_padding": "这正是没有填充的结果。请在图像四周补零：上下各 kh // 2 行，左右各 kw // 2 列。",
     "padded_at_the_end": "这正是把填充全放在下边和右边的结果。上边和左边应各占一半。",
     "padded_with_edges": "这正是用边缘像素填充的结果。填充的值应为 0。",
@@ -191,7 +192,7 @@ TEXTS = {
     "(np.sqrt(v / (1 - beta2**step)) + epsilon)。",
     # --- commands ---
     "written": "已写入：{file}",
-    "start_next": "请用编辑器打开它，写练习 1，im2col。然后看看结果：{command}",
+    "start_next": "请用编辑器打开它，写练习 1，im2col。然后检查：{command}",
     "not_all": "{total} 道练习中通过 {passed} 道；请先运行：{command}",
     "estimate": "你的代码一步需要 {step} 秒：{steps} 步，每步 {batch} 张图像，大约需要 {total}",
     "too_slow": "你的代码是对的，但是太慢：{slowest} 占了 {share} 的时间。请把对像素的循环换成对整个数组的运算（见提示）。"
