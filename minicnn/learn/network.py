@@ -80,7 +80,7 @@ class Network:
         dy = f["relu_backward"](dy, caches.pop())
         dy, dw3, db3 = dense_backward(dy, caches.pop())
         dy = dy.reshape(caches.pop())
-        gradients = [dw3, db3, dw4, db4]
+        gradients: list[Any] = [dw3, db3, dw4, db4]
         for _ in range(2):
             pool, relu, conv = caches.pop(), caches.pop(), caches.pop()
             dy = f["max_pool2d_backward"](dy, pool)
