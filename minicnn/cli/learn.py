@@ -187,9 +187,7 @@ def add_to(commands: Any) -> None:
     )
 
     about = "train the network with your code, then with our kernels in its place, one by one"
-    example = (
-        "examples:\n  minicnn learn train course\n  minicnn learn train course --data fashion --steps 600"
-    )
+    example = "examples:\n  minicnn learn train course\n  minicnn learn train course --data PATH --steps 600"
     train = add_command(actions, "train", train_command, about, example)
     train.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where my_network.py is (.)")
     train.add_argument("--data", metavar="PATH", help="a data set, as of minicnn train (MNIST)")

@@ -17,8 +17,8 @@ from minicnn.learn.sessions import Outcome
 
 WIDTH = 92  # columns of text, besides the indentation
 INDENT = "    "
-SIGNS = {"passed": "✓", "wrong": "✗", "other": "·"}
-PLAIN_SIGNS = {"passed": "+", "wrong": "x", "other": "."}
+SIGNS: dict[str, str] = {"passed": "✓", "wrong": "✗", "other": "·"}
+PLAIN_SIGNS: dict[str, str] = {"passed": "+", "wrong": "x", "other": "."}
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -202,7 +203,7 @@ def _inverse(p: float) -> float:
     return 1 / p if p else 0.0
 
 
-DROPOUT_MISTAKES = {
+DROPOUT_MISTAKES: dict[str, Callable[..., Any]] = {
     "keep_for_drop": lambda x, p, s: np.where(_mask(x, 1 - p, s), x * x.dtype.type(_inverse(p)), 0),
     "mask_negated": lambda x, p, s: np.where(_mask(x, p, s), 0, x * x.dtype.type(_inverse(p))),
     "drop_and_scale": lambda x, p, s: np.where(_mask(x, 1 - p, s), x * x.dtype.type(_inverse(1 - p)), 0),

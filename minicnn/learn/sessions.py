@@ -26,7 +26,9 @@ from minicnn.learn.findings import Finding
 SECONDS = 30.0  # for one exercise
 GRACE = 10.0  # more, until a child that ignores its own time limit is ended
 # For libraries below NumPy: on a busy machine, threads that wait for each other are slower than one.
-ONE_THREAD = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")}
+ONE_THREAD: dict[str, str] = {
+    name: "1" for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+}
 PATIENCE = 300.0  # seconds for a step of training: code that is correct may be slow
 PRINTED = 2000  # characters that are kept of what an exercise prints
 

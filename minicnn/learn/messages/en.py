@@ -1,6 +1,6 @@
 """The texts in English."""
 
-TEXTS = {
+TEXTS: dict[str, str] = {
     # --- exercises ---
     "im2col": "im2col",
     "conv_forward": "convolution, forward",

@@ -1,6 +1,6 @@
 """The texts in Chinese. The diagnoses of the gradient check itself are in English."""
 
-TEXTS = {
+TEXTS: dict[str, str] = {
     # --- exercises ---
     "im2col": "im2col",
     "conv_forward": "卷积，前向传播",
