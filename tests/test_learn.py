@@ -309,11 +309,11 @@ def test_a_training_with_an_exercise_that_fails_does_not_start(capsys, data):
 
 
 def test_code_that_is_slow_is_told_so_before_it_starts(capsys, data):
-    sleep = "if x.shape[-1] == 32: __import__('time').sleep(0.02 * len(x))"  # after conv1
+    sleep = "if x.shape[-1] == 32: __import__('time').sleep(0.2 * len(x))"  # after conv1
     slow = with_changes(("    return np.maximum(x, 0)", f"    {sleep}\n    return np.maximum(x, 0)"))
-    code, out, _ = train_of(capsys, data, "--steps", 20_000, text=slow)
+    code, out, _ = train_of(capsys, data, "--steps", 2_000, text=slow)
     assert code == 1
-    assert re.search(r"about \d+ (min|h) for 20000 steps", out[0])
+    assert re.search(r"about \d+ (min|h) for 2000 steps", out[0])
     assert "relu_forward takes" in out[1]
     assert "--anyway" in out[1]
 

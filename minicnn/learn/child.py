@@ -100,7 +100,7 @@ def _out_of_time(thread: int, name: str, seconds: float, send: Callable[..., Non
     os._exit(3)
 
 
-learners_file = ""
+learners_file: str = ""
 
 
 def loaded(path: str, send: Callable[..., None]) -> Any:
