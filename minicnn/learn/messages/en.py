@@ -220,7 +220,7 @@ TEXTS: dict[str, str] = {
     "swap_none": "your code",
     "swap": "+ our {name}",
     "swap_whole": "minicnn train",
-    "swap_cores": "minicnn train, on {cores} cores",
+    "swap_cores": "minicnn train on {cores} cores",
     "agree": "One core each, unless said otherwise. Over {steps} steps the losses agree with those of your code to "
     "{difference}.",
     "disagree": "Over {steps} steps the losses differ from those of your code by up to {difference}.",
