@@ -59,10 +59,16 @@ def _terminate(number: int, frame: object) -> NoReturn:
 # --- printing: the only places from which the commands print ---
 
 
-def say(text: str = "") -> None:
-    """Print a result on stdout, as one line whatever is in it."""
+STYLES = {"green": "32", "red": "31", "bold": "1", "dim": "2"}  # and their codes of ECMA-48
+
+
+def say(text: str = "", style: str = "") -> None:
+    """Print a result on stdout, as one line whatever is in it; on a terminal in a style, if it has one."""
+    line = printable(text)
+    if style and line and has_colours(sys.stdout):
+        line = f"\x1b[{STYLES[style]}m{line}\x1b[0m"
     with bar_hidden():
-        print(printable(text), flush=True)
+        print(line, flush=True)
 
 
 def fail(message: str, code: int = 2) -> int:
@@ -98,6 +104,20 @@ def is_terminal(stream: Any) -> bool:
         return bool(stream.isatty())
     except (AttributeError, ValueError):  # None, or an object with little more than write(), or closed
         return False
+
+
+def has_colours(stream: Any) -> bool:
+    """Whether a stream is a terminal that shows colours, and nobody objects (https://no-color.org)."""
+    return is_terminal(stream) and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
+def can_print(text: str) -> bool:
+    """Whether the encoding of stdout has these characters."""
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
 
 
 def columns(stream: Any) -> int:

@@ -154,6 +154,11 @@ ROWS = (
         ("explore", "run", "--export", "out"),
         {"run": RUN | DATA, "export": OUTPUT},
     ),
+    Row(
+        "learn train --data",
+        ("learn", "train", "course", "--steps", "2", "--batch-size", "5", "--data", "data"),
+        {"data": DATA},
+    ),
     Row("import FILE", ("import", "torch.safetensors", "out"), {"file": {"torch"}, "output": OUTPUT}),
     Row("import ONNX", ("import", "model.onnx", "out"), {"file": {"onnx", "weights"}}),
 )
@@ -194,6 +199,9 @@ def make_good_files(directory: Path) -> None:
     draw_seen([("image", np.zeros((28, 28)))], [], np.ones(10), directory / "image-seen.png", "image.png")
     make_onnx(network, directory)
     make_tables(directory)
+    (directory / "course").mkdir()
+    solution = Path(__file__).parent.parent / "learn_solution.py"
+    (directory / "course" / "my_network.py").write_text(solution.read_text())
 
 
 def make_rule(run: Path) -> None:

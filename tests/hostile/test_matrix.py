@@ -15,7 +15,7 @@ from minicnn.cli import build_parser
 ROOT = Path(minicnn.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 # Arguments that are text, but no name of a file that is read as data: a program of the user's own is run.
-NO_FILES = {("train", "recipe"), ("gradcheck", "layer"), ("gradcheck", "file")}
+NO_FILES = {("train", "recipe"), ("gradcheck", "layer"), ("gradcheck", "file"), ("learn", "directory")}
 
 
 def commands():
@@ -23,9 +23,19 @@ def commands():
     return next(a for a in actions if isinstance(a, argparse._SubParsersAction)).choices
 
 
+def actions_of(parser):
+    """The arguments of a command, and those of its actions."""
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for part in action.choices.values():
+                yield from actions_of(part)
+        else:
+            yield action
+
+
 def text_arguments(command):
     """What may be the name of a file: anything that is not a number, a choice or a switch."""
-    for action in commands()[command]._actions:
+    for action in actions_of(commands()[command]):
         if action.type is None and action.choices is None and action.nargs != 0:
             yield action.dest
 
@@ -105,6 +115,9 @@ ALLOWED = {
     ("checks/conventions/functions.py", "_matched_reading", "arguments.open"),  # no file: lets arguments vary
     ("explore/server.py", "add", "entry.read_bytes"),  # its own pages
     ("cli/common.py", "open_run", "Run.open"),
+    ("learn/start.py", "exercises", "place.read_text"),  # a file of the package
+    ("learn/start.py", "write_exercises", "file.open"),  # a new file
+    ("learn/child.py", "main", "os.fdopen"),  # its own stdout
     ("cli/train.py", "_resume", "Run.open"),
 }
 

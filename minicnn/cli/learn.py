@@ -1,0 +1,200 @@
+"""learn: write the network yourself in eight exercises, have them checked, and train it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from minicnn.cli.common import add_command, add_orientation, expect_name, open_data
+from minicnn.cli.terminal import UsageError, can_print, program, say
+
+if TYPE_CHECKING:
+    from minicnn.learn.messages import Messages
+
+LANGUAGES = ("en", "zh")
+GOAL = 0.97  # of MNIST's test images
+STYLES = {"good": "green", "bad": "red", "dim": "dim", "bold": "bold", "": ""}
+
+
+def start_command(args: argparse.Namespace) -> int:
+    """Write the file with the exercises; an existing one stays as it is."""
+    from minicnn.learn.exercises import FILE
+    from minicnn.learn.start import write_exercises
+
+    expect_name("DIR", args.directory)
+    file = os.path.join(args.directory, FILE)
+    if os.path.lexists(file):
+        check = _commands(args.directory)("check")
+        raise UsageError(f"{file} exists and is never replaced; go on with it: {check}")
+    if os.path.lexists(args.directory) and not os.path.isdir(args.directory):
+        raise UsageError(f"DIR: {args.directory} is not a directory")
+    write_exercises(Path(args.directory), args.language)
+    messages = _messages(args)
+    say(messages("written", file=file))
+    say(messages("start_next", command=_commands(args.directory)("check")))
+    return 0
+
+
+def check_command(args: argparse.Namespace) -> int:
+    """Check the exercises and show how far they are; the exit code is 1 unless all pass."""
+    from minicnn.learn import board, sessions
+
+    if args.hint not in (1, 2, 3):
+        raise UsageError(f"--hint: expected 1, 2 or 3, got {args.hint}")
+    outcomes = sessions.check(_file(args.directory))
+    signs = can_print("".join(board.SIGNS.values()))
+    for line in board.board(outcomes, _messages(args), args.hint, _commands(args.directory), signs):
+        say(line.text, STYLES[line.style])
+    return 0 if all(outcome.status == "passed" for outcome in outcomes.values()) else 1
+
+
+def train_command(args: argparse.Namespace) -> int:
+    """Train with the learner's code, then with our kernels in its place, one by one."""
+    from minicnn.learn import sessions
+    from minicnn.learn.lesson import Lesson
+
+    for name in ("steps", "batch_size"):
+        if getattr(args, name) < 1:
+            option = f"--{name.replace('_', '-')}"
+            raise UsageError(f"{option}: expected 1 or more, got {getattr(args, name)}")
+    file, request = _file(args.directory), _request(args)
+    messages, command = _messages(args), _commands(args.directory)
+    outcomes = sessions.check(file)
+    passed = sum(outcome.status == "passed" for outcome in outcomes.values())
+    if passed < 8:
+        say(messages("not_all", passed=passed, total=8, command=command("check")), "red")
+        return 1
+    goal = GOAL if args.data is None and args.steps >= STEPS else None
+    lesson = Lesson(messages, command, goal, lambda text, style: say(text, STYLES[style]))
+    printed = sessions.Printed()
+    with (
+        contextlib.closing(
+            sessions.events({**request, "path": str(file)}, sessions.PATIENCE, printed)
+        ) as sent,
+        _bar(args.steps) as bar,
+    ):
+        for event in sent:
+            lesson.tell(event)
+            if "step" in event:
+                bar.update(1)
+    return lesson.code
+
+
+STEPS = 400
+
+
+def _request(args: argparse.Namespace) -> dict[str, Any]:
+    """What the child is asked to do. Raises UsageError for data that cannot be used."""
+    from minicnn.runs.settings import ORIENTATION
+
+    try:
+        data = open_data(args)
+    except ValueError as error:
+        raise UsageError(error) from None
+    if len(data.train) < args.batch_size:
+        raise UsageError(f"--batch-size: expected at most {len(data.train)}, got {args.batch_size}")
+    return {
+        "work": "train",
+        "data": None if args.data is None else os.path.abspath(args.data),
+        "orientation": {name: value for name, value in vars(args).items() if name in ORIENTATION},
+        "steps": args.steps,
+        "batch": args.batch_size,
+        "every": max(1, min(50, args.steps)),
+        "anyway": args.anyway,
+    }
+
+
+def _file(directory: str) -> Path:
+    """The learner's file in a directory. Raises UsageError if there is none."""
+    from minicnn.learn.exercises import FILE
+
+    expect_name("DIR", directory)
+    file = Path(directory) / FILE
+    if not file.is_file():
+        start = shlex.join([*program().split(), "learn", "start", directory])
+        raise UsageError(f"{file}: no such file; this makes one: {start}")
+    return file.resolve()
+
+
+def _commands(directory: str) -> Any:
+    """Writes a command as the user would type it: command("check", "--hint")."""
+
+    def command(action: str, *options: str) -> str:
+        where = [] if directory == "." else [directory]
+        return shlex.join([*program().split(), "learn", action, *where, *options])
+
+    return command
+
+
+def _messages(args: argparse.Namespace) -> Messages:
+    from minicnn.learn.messages import Messages
+
+    return Messages(args.language)
+
+
+@contextlib.contextmanager
+def _bar(steps: int) -> Any:
+    """A progress bar on stderr, if a person looks at it."""
+    from tqdm import tqdm
+
+    from minicnn.cli.terminal import is_terminal
+
+    with tqdm(total=steps, unit=" steps", leave=False, disable=not is_terminal(sys.stderr)) as bar:
+        yield bar
+
+
+def _language() -> str:
+    """Chinese where the user's locale is; else English."""
+    chosen = next((os.environ[v] for v in ("LC_ALL", "LC_MESSAGES", "LANG") if os.environ.get(v)), "")
+    return "zh" if chosen.startswith("zh") else "en"
+
+
+def add_to(commands: Any) -> None:
+    """Add the command and its arguments to the parser."""
+    about = "write the network yourself in eight exercises, have them checked, and train it"
+    parser = commands.add_parser(
+        "learn",
+        help=about,
+        description=f"{about[0].upper()}{about[1:]}.",
+        epilog=(
+            "You write plain NumPy in one file: im2col, convolution forward and backward, max-pool, ReLU,\n"
+            "dropout, softmax cross-entropy and Adam. Your file is run, in a process of its own.\n"
+            "\n"
+            "examples:\n"
+            "  minicnn learn start course       write the exercises into course/my_network.py\n"
+            "  minicnn learn check course       see what works, what does not, and why\n"
+            "  minicnn learn train course       train with your own code, then faster and faster"
+        ),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    about = "write the file with the eight exercises; nothing that exists is replaced"
+    start = add_command(actions, "start", start_command, about, "example:\n  minicnn learn start course")
+    start.add_argument("directory", metavar="DIR", help="where my_network.py goes; made if it is missing")
+
+    about = "check the exercises; exit code 0 if all eight pass, else 1"
+    example = "examples:\n  minicnn learn check course\n  minicnn learn check course --hint"
+    check = add_command(actions, "check", check_command, about, example)
+    check.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where my_network.py is (.)")
+    check.add_argument(
+        "--hint", type=int, nargs="?", const=2, default=1, metavar="N", help="a stronger hint: 2, or 3 (1)"
+    )
+
+    about = "train the network with your code, then with our kernels in its place, one by one"
+    example = "examples:\n  minicnn learn train course\n  minicnn learn train course --data PATH --steps 600"
+    train = add_command(actions, "train", train_command, about, example)
+    train.add_argument("directory", metavar="DIR", nargs="?", default=".", help="where my_network.py is (.)")
+    train.add_argument("--data", metavar="PATH", help="a data set, as of minicnn train (MNIST)")
+    train.add_argument("--steps", type=int, default=STEPS, metavar="N", help=f"steps of training ({STEPS})")
+    train.add_argument("--batch-size", type=int, default=50, metavar="N", help="images in a step (50)")
+    train.add_argument("--anyway", action="store_true", help="train even if it takes more than ten minutes")
+    add_orientation(train)
+    for action in (start, check, train):
+        languages: dict[str, Any] = {"choices": LANGUAGES, "default": _language()}
+        action.add_argument("--language", **languages, help="of the texts (that of the locale, or en)")
