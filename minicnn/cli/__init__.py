@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from minicnn._version import __version__
-from minicnn.cli import convert, evaluate, explore, gradcheck, interchange, predict, report, train
+from minicnn.cli import convert, evaluate, explore, gradcheck, interchange, predict, report, sweep, train
 from minicnn.cli.interrupts import answered
 from minicnn.cli.terminal import (
     UsageError,
@@ -39,6 +39,7 @@ COMMANDS = (
     predict,
     explore,
     report,
+    sweep,
     interchange,
     convert,
     gradcheck,
