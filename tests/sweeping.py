@@ -11,6 +11,8 @@ import pytest
 import safetensors.numpy
 from runs import metrics_but_seconds
 
+from minicnn import pictures
+from minicnn.storage.outputs import PICTURES
 from minicnn.sweeps import engine
 from minicnn.sweeps.engine import Pool
 
@@ -30,9 +32,10 @@ def one_worker_here(count, threads, scheduler=None):
 
 @pytest.fixture
 def workers_here(monkeypatch):
-    """Let sweeps train in this process, whether or not Dask is installed."""
+    """Let sweeps train in this process, whether or not Dask is installed, and draw no pictures of runs."""
     monkeypatch.setattr(engine, "workers", one_worker_here)
     monkeypatch.setattr(engine, "expect_installed", lambda: None)
+    monkeypatch.setattr(pictures, "draw_run", lambda run, _: [(run.directory / name).touch() for name in PICTURES])
 
 
 def sweep_options(data, directory, *more):

@@ -135,7 +135,7 @@ def _report(directory: str, quiet: bool = False, named: bool = True) -> int:
         say(f"{', '.join(report.written)} are in {directory}")
     if named and report.unfinished:
         steps = [f"{row.cell.name} at step {row.step} of {row.cell.settings.steps}" for row in report.unfinished]
-        warn(f"{len(steps)} runs are not complete: {_some(steps)}")
+        warn(f"not complete: {_some(steps)}")
     return 0
 
 

@@ -83,7 +83,7 @@ def conduct(
             cell = pending.pop(future)
             outcome = _outcome(future)
             if not outcome.failure and not is_complete(path, cell):
-                outcome = Outcome(0, 0, f"its worker wrote to another {path} than the one here")
+                outcome = Outcome(0, 0, f"not complete in {path}: written elsewhere, or damaged (then remove it)")
             if outcome.failure:
                 progress.failed[cell.name] = outcome.failure
             else:
