@@ -1,19 +1,31 @@
-"""A sweep in one picture: how each setting learned, and what it reached."""
+"""A sweep in one picture: how each setting learned, and what each value of each setting has reached."""
 
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from minicnn.pictures.style import NAVY, ORANGE, PEACH, SOFT, percent, picture, shortened, use_log_axis, write_note
+from minicnn.pictures.style import (
+    NAVY,
+    ORANGE,
+    PEACH,
+    percent,
+    picture,
+    plural,
+    shortened,
+    use_log_axis,
+    write_note,
+)
 from minicnn.storage.files import PathLike
 
-COLUMNS = 4  # of small pictures
+MOST_COLUMNS = 4  # of small pictures
 MOST = 12  # settings whose curves are drawn: the best
+FEW = 4  # measurements: each is drawn as a dot
 
 
 @dataclass(frozen=True)
@@ -31,52 +43,67 @@ class Curves:
 
 
 def draw_sweep(settings: Sequence[Curves], path: PathLike, title: str = "") -> None:
-    """Draw the test error of every run over its steps, a small picture for each setting, the best first.
+    """Draw the test error of every run over its steps, a small picture for each setting, in the order given.
 
-    Below, for each setting that is varied, what runs with each of its values have reached: a dot for a run,
-    a line for the mean. All error axes are the same, and logarithmic.
+    Below, for each setting that is varied, the test accuracy of the runs with each of its values: a dot for a
+    run, a line for the mean. The error axes are logarithmic, and all the same; errors of 0 lie on their lower
+    edge.
     """
     shown = settings[:MOST]
     names = [name for name in settings[0].values if len({str(one.values[name]) for one in settings}) > 1]
-    columns = min(COLUMNS, max(len(shown), len(names)))
+    columns = _columns(len(shown), len(names))
     rows, strips = math.ceil(len(shown) / columns), math.ceil(len(names) / columns)
-    errors = [1 - run["test_accuracy"] for one in settings for run in one.runs]
-    known = np.concatenate([*errors, np.zeros(0)])
-    known = known[known > 0]
     runs = sum(len(one.runs) for one in settings)
-    facts = f"test error of {runs} runs"
+    facts = f"test error of {plural(runs, 'run')} over training steps"
     if len(shown) < len(settings):
         facts += f"; curves of the best {len(shown)} of {len(settings)} settings"
+    errors = [1 - run["test_accuracy"] for one in shown for run in one.runs]
 
-    with picture(path, title or "Sweep", facts, max(2.6 * columns, 5.2), 2.3 * (rows + strips)) as figure:
-        grid = figure.add_gridspec(rows + strips, columns, wspace=0.32, hspace=0.62)
-        for index in range(len(shown) + len(names)):
-            below = index >= len(shown)
-            place = index - len(shown) + rows * columns if below else index
-            axes = figure.add_subplot(grid[divmod(place, columns)])
-            if known.size:
-                use_log_axis(axes, known.min(), known.max())
-                axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
-            else:
-                write_note(axes, "no results yet")
-            if below:
-                _draw_strip(axes, settings, names[index - len(shown)])
-            else:
-                _draw_curves(axes, shown[index])
+    with picture(path, title or "Sweep", facts, max(2.7 * columns, 5.2), 2.4 * (rows + strips)) as figure:
+        grid = figure.add_gridspec(rows + strips, columns, wspace=0.32, hspace=0.6)
+        for index, one in enumerate(shown):
+            axes = figure.add_subplot(grid[divmod(index, columns)])
+            _draw_curves(axes, one, _use_error_axis(axes, errors))
+        for index, name in enumerate(names):
+            axes = figure.add_subplot(grid[divmod(rows * columns + index, columns)])
+            _draw_strip(axes, settings, name)
 
 
-def _draw_curves(axes: Any, one: Curves) -> None:
+def _columns(curves: int, strips: int) -> int:
+    """As many columns as fit, of the numbers that leave the fewest places empty."""
+    most = min(MOST_COLUMNS, max(curves, strips))
+    return max(range(min(2, most), most + 1), key=lambda columns: (-(-curves % columns), columns))
+
+
+def _use_error_axis(axes: Any, errors: Sequence[np.ndarray]) -> float:
+    """Make y an axis for errors such as these. Returns its lower end."""
+    known = np.concatenate([*errors, np.zeros(0)])
+    known = known[known > 0]
+    if not known.size:
+        write_note(axes, "no errors" if any(map(len, errors)) else "no results yet")
+        axes.set_yticks([])
+        return 0.0
+    use_log_axis(axes, known.min(), known.max())
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:g} %")
+    return float(axes.get_ylim()[0])
+
+
+def _draw_curves(axes: Any, one: Curves, lowest: float) -> None:
     for run in one.runs:
-        axes.plot(run["step"], 1 - run["test_accuracy"], color=NAVY, lw=1, alpha=0.55, marker="o" if len(run["step"]) < 3 else None)
+        marker = "o" if len(run["step"]) < FEW else None
+        error = np.maximum(1 - run["test_accuracy"], lowest)
+        axes.plot(run["step"], error, color=NAVY, lw=1, alpha=0.55, marker=marker)
     axes.set_xlim(left=0)
     axes.locator_params(axis="x", nbins=3)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    axes.set_title(shortened(one.name, 34), fontsize=9)
-    reached = f"{percent(float(one.last.mean()))} correct" if len(one.last) else "no results yet"
-    axes.annotate(
-        reached, (1, 1), (0, -3), xycoords="axes fraction", textcoords="offset points", ha="right", va="top",
-        fontsize=9, color=ORANGE, weight="bold",
-    )  # fmt: skip
+    pieces = [piece.replace(" ", "\N{NO-BREAK SPACE}") for piece in shortened(one.name, 60).split(", ")]
+    axes.set_title("\n".join(textwrap.wrap(", ".join(pieces), 30)), fontsize=9)
+    if len(one.last):
+        axes.annotate(
+            f"{percent(float(one.last.mean()))} correct", (1, 1), (0, -3), xycoords="axes fraction",
+            textcoords="offset points", ha="right", va="top", fontsize=9, color=ORANGE, weight="bold",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.5},
+        )  # fmt: skip
 
 
 def _draw_strip(axes: Any, settings: Sequence[Curves], name: str) -> None:
@@ -85,11 +112,15 @@ def _draw_strip(axes: Any, settings: Sequence[Curves], name: str) -> None:
         values.sort()
     for x, value in enumerate(values):
         last = np.concatenate([one.last for one in settings if one.values[name] == value])
-        errors = np.maximum(1 - last, 1e-6)
-        axes.plot(np.full(len(errors), x), errors, "o", color=PEACH, ms=4, clip_on=False)
-        if len(errors):
-            axes.plot([x - 0.25, x + 0.25], [errors.mean()] * 2, color=ORANGE, lw=2)
+        beside = 0.18 * np.sin(np.arange(len(last)) * 2.4)  # so that equal runs do not hide each other
+        axes.plot(x + beside, last, "o", color=PEACH, ms=4, clip_on=False)
+        if len(last):
+            axes.plot([x - 0.25, x + 0.25], [last.mean()] * 2, color=ORANGE, lw=2)
     axes.set_xlim(-0.6, len(values) - 0.4)
     axes.set_xticks(range(len(values)), [shortened(str(value), 10) for value in values])
-    axes.set_title(name, fontsize=9)
-    axes.title.set_color(SOFT)
+    axes.locator_params(axis="y", nbins=5)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.4g} %")
+    axes.set_title(f"test accuracy by {name}", fontsize=9)
+    if not any(len(one.last) for one in settings):
+        write_note(axes, "no results yet")
+        axes.set_yticks([])
