@@ -118,7 +118,7 @@ def test_the_parquet_file_has_the_same_rows(capsys, swept):
     assert texts == list(csv.DictReader(io.StringIO((swept / "sweep.csv").read_text())))
 
 
-@pytest.mark.parametrize("content", ["", "damaged", f"{HEADER}\n20,1,1,1,1\nx\n", f"{HEADER}\n20,1,1"])
+@pytest.mark.parametrize("content", ["", "damaged", f"{HEADER}\n20,1,1,1,1\nx\n", f"{HEADER}\n20,1,1", f"{HEADER}\n20,1,1,inf,1\n"])
 def test_a_run_whose_metrics_are_damaged_is_not_complete(capsys, swept, content):
     (swept / "learning_rate=0.1,seed=2" / "metrics.csv").write_text(content)
     assert run_main(capsys, "sweep", "report", swept)[0] == 0
@@ -155,5 +155,6 @@ def test_a_picture_of_any_number_of_settings_is_drawn(tmp_path, count):
 
 
 def test_a_perfect_run_and_one_that_is_not_finite_are_drawn(tmp_path):
-    draw_sweep([curves("a", {}, 0.0, 0.01), curves("b", {}, float("nan"))], tmp_path / "sweep.png")
+    settings = [curves("a", {}, 0.0, 0.01), curves("b", {}, float("nan")), curves("c", {}, float("-inf"))]
+    draw_sweep(settings, tmp_path / "sweep.png")
     assert is_ours(tmp_path / "sweep.png")

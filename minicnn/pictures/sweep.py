@@ -78,7 +78,7 @@ def _columns(curves: int, strips: int) -> int:
 def _use_error_axis(axes: Any, errors: Sequence[np.ndarray]) -> float:
     """Make y an axis for errors such as these. Returns its lower end."""
     known = np.concatenate([*errors, np.zeros(0)])
-    known = known[known > 0]
+    known = known[np.isfinite(known) & (known > 0)]
     if not known.size:
         write_note(axes, "no errors" if any(map(len, errors)) else "no results yet")
         axes.set_yticks([])

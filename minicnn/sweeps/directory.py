@@ -96,11 +96,12 @@ def step_of(directory: PathLike, cell: Cell) -> int:
 
 
 def metrics_of(directory: PathLike, cell: Cell) -> Mapping[str, np.ndarray]:
-    """The columns of a cell's metrics.csv, as `read_metrics` returns them; empty if they cannot be read."""
-    try:
-        return read_metrics(Path(directory) / cell.name / METRICS)
-    except (OSError, ValueError):
-        return {"step": np.zeros(0, np.int64), "test_accuracy": np.zeros(0), "seconds": np.zeros(0)}
+    """The columns of a cell's metrics.csv, as `read_metrics` returns them; empty if they cannot be used."""
+    with contextlib.suppress(OSError, ValueError):
+        metrics = read_metrics(Path(directory) / cell.name / METRICS)
+        if all(0 <= accuracy <= 1 for accuracy in metrics["test_accuracy"]):
+            return metrics
+    return {"step": np.zeros(0, np.int64), "test_accuracy": np.zeros(0), "seconds": np.zeros(0)}
 
 
 def is_complete(directory: PathLike, cell: Cell) -> bool:

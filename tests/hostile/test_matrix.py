@@ -16,6 +16,7 @@ ROOT = Path(minicnn.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 # Arguments that are text, but no name of a file that is read as data: a program of the user's own is run.
 NO_FILES = {("train", "recipe"), ("gradcheck", "layer"), ("gradcheck", "file")}
+NO_FILES |= {("sweep", name) for name in ("seeds", "recipe", "model", "set", "scheduler")}
 
 
 def commands():
@@ -106,6 +107,7 @@ ALLOWED = {
     ("explore/server.py", "add", "entry.read_bytes"),  # its own pages
     ("cli/common.py", "open_run", "Run.open"),
     ("cli/train.py", "_resume", "Run.open"),
+    ("sweeps/cell.py", "_train", "Run.open"),
 }
 
 
