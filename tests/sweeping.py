@@ -35,7 +35,9 @@ def workers_here(monkeypatch):
     """Let sweeps train in this process, whether or not Dask is installed, and draw no pictures of runs."""
     monkeypatch.setattr(engine, "workers", one_worker_here)
     monkeypatch.setattr(engine, "expect_installed", lambda: None)
-    monkeypatch.setattr(pictures, "draw_run", lambda run, _: [(run.directory / name).touch() for name in PICTURES])
+    monkeypatch.setattr(
+        pictures, "draw_run", lambda run, _: [(run.directory / name).touch() for name in PICTURES]
+    )
 
 
 def sweep_options(data, directory, *more):

@@ -89,7 +89,11 @@ def test_the_name_of_a_cell_is_a_name_for_a_directory_everywhere():
         ({}, {"seed": range(101), "steps": range(1, 101)}, f"expected 1 to {MOST_CELLS} runs, got 10100"),
         ({}, {"steps": [1, 1]}, "steps: expected each value once"),
         ({}, {"learning_rate": [1e-3, -1.0]}, "learning_rate: expected a finite number above 0"),
-        ({"model": "softmax"}, {"recipe": ["tutorial", "fast"]}, "recipe: expected tutorial for the softmax model"),
+        (
+            {"model": "softmax"},
+            {"recipe": ["tutorial", "fast"]},
+            "recipe: expected tutorial for the softmax model",
+        ),
     ],
 )
 def test_a_grid_with_a_run_that_cannot_be_is_refused(fixed, varied, message):

@@ -78,7 +78,17 @@ def row_with(accuracy):
 def test_one_run_has_no_interval():
     group = table.Group({}, [row_with(0.9)])
     assert np.isnan(group.margin)
-    assert table.table_of([group])[1].split() == ["all", "1", "of", "1", "90.00", "%", "-", *["90.00", "%"] * 2, "1"]
+    assert table.table_of([group])[1].split() == [
+        "all",
+        "1",
+        "of",
+        "1",
+        "90.00",
+        "%",
+        "-",
+        *["90.00", "%"] * 2,
+        "1",
+    ]
 
 
 def test_the_report_is_a_table_the_best_run_and_what_is_missing(capsys, swept):
@@ -118,7 +128,9 @@ def test_the_parquet_file_has_the_same_rows(capsys, swept):
     assert texts == list(csv.DictReader(io.StringIO((swept / "sweep.csv").read_text())))
 
 
-@pytest.mark.parametrize("content", ["", "damaged", f"{HEADER}\n20,1,1,1,1\nx\n", f"{HEADER}\n20,1,1", f"{HEADER}\n20,1,1,inf,1\n"])
+@pytest.mark.parametrize(
+    "content", ["", "damaged", f"{HEADER}\n20,1,1,1,1\nx\n", f"{HEADER}\n20,1,1", f"{HEADER}\n20,1,1,inf,1\n"]
+)
 def test_a_run_whose_metrics_are_damaged_is_not_complete(capsys, swept, content):
     (swept / "learning_rate=0.1,seed=2" / "metrics.csv").write_text(content)
     assert run_main(capsys, "sweep", "report", swept)[0] == 0

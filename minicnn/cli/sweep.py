@@ -14,7 +14,6 @@ from minicnn.cli.terminal import UsageError, fail, program, say, tell, warn
 
 if TYPE_CHECKING:
     from minicnn.sweeps.grid import Cell, Grid
-    from minicnn.sweeps.sweep import Progress
 
 PER_RUN = ("recipe", "model")  # options that may list several values
 MOST_NAMED = 10  # runs that are named in messages
@@ -45,43 +44,48 @@ def _sweep(args: argparse.Namespace) -> int:
         if number is not None and number < 1:
             raise UsageError(f"{option}: expected at least 1, got {number}")
     if args.scheduler is not None and args.at_once is not None:
-        raise UsageError("--at-once and --scheduler cannot be combined: a scheduler's workers are as many as they are")
+        raise UsageError(
+            "--at-once and --scheduler cannot be combined: a scheduler's workers are as many as they are"
+        )
     grid = _grid(args) or read_grid(args.dir)
     load_dataset(grid.cells[0].settings)  # what is wrong with it is said once, before anything is written
     with conducting(args.dir, grid):
         left = [cell for cell in grid.cells if not is_complete(args.dir, cell)]
         if left:
-            stopped_by, progress = _train(args, left, len(grid.cells))
+            stopped_by, failed = _train(args, left, len(grid.cells))
             if stopped_by is not None:
                 return _interrupted(args.dir, grid, stopped_by)
         _report(args.dir, args.quiet, named=not left)
-    if left and progress.failed:
-        failed = _some(list(progress.failed))
-        return fail(f"{len(progress.failed)} of {len(grid.cells)} runs failed: {failed}", code=1)
+    if left and failed:
+        return fail(f"{len(failed)} of {len(grid.cells)} runs failed: {_some(failed)}", code=1)
     return 0
 
 
-def _train(args: argparse.Namespace, left: list[Cell], runs: int) -> tuple[int | None, Progress]:
-    """Train the runs that are left. Returns the signal that stopped it, if one did, and how far it came."""
+def _train(args: argparse.Namespace, left: list[Cell], runs: int) -> tuple[int | None, list[str]]:
+    """Train the runs that are left. Returns the signal that stopped it, or None, and the runs that failed."""
     from minicnn.cli.sweep_screen import SweepScreen
     from minicnn.runs.signals import StopSignals
-    from minicnn.sweeps.engine import workers
+    from minicnn.sweeps.engine import EngineError, workers
     from minicnn.sweeps.sweep import conduct, cores, share
 
     at_once, threads = share(cores(), len(left), args.at_once, args.threads)
     if args.scheduler is not None:
         threads = args.threads or 1
     with StopSignals() as stop, answered(tell, lambda: "the workers to end"):
-        with workers(at_once, threads, args.scheduler) as pool, SweepScreen(args.quiet) as screen:
-            if not args.quiet:
-                complete = f", {runs - len(left)} of them complete" if len(left) < runs else ""
-                each = f"{threads} thread{'s' if threads > 1 else ''}"
-                say(f"minicnn {__version__}: {runs} runs{complete}, {pool.slots()} at once with {each} each")
-                say(f"writing to {args.dir}")
-            progress = conduct(
-                args.dir, left, pool, threads, screen.ended, screen.look, lambda: stop.received is not None
-            )
-    return stop.received, progress
+        try:
+            with workers(at_once, threads, args.scheduler) as pool, SweepScreen(args.quiet) as screen:
+                if not args.quiet:
+                    what = f"{runs} runs, {runs - len(left)} of them complete"
+                    each = f"{threads} thread{'s' if threads > 1 else ''}"
+                    say(f"minicnn {__version__}: {what}; {pool.slots()} at once with {each} each")
+                    say(f"writing to {args.dir}")
+                stopped = lambda: stop.received is not None  # noqa: E731
+                progress = conduct(args.dir, left, pool, threads, screen.ended, screen.look, stopped)
+                return stop.received, list(progress.failed)
+        except EngineError:
+            if stop.received is None:
+                raise
+            return stop.received, []  # the signal reached the workers, too, before they had started
 
 
 def _grid(args: argparse.Namespace) -> Grid | None:
@@ -134,7 +138,9 @@ def _report(directory: str, quiet: bool = False, named: bool = True) -> int:
     if not quiet:
         say(f"{', '.join(report.written)} are in {directory}")
     if named and report.unfinished:
-        steps = [f"{row.cell.name} at step {row.step} of {row.cell.settings.steps}" for row in report.unfinished]
+        steps = [
+            f"{row.cell.name} at step {row.step} of {row.cell.settings.steps}" for row in report.unfinished
+        ]
         warn(f"not complete: {_some(steps)}")
     return 0
 
@@ -170,7 +176,9 @@ def add_to(commands: Any) -> None:
     what.add_argument("--data", metavar="PATH", help="the data set, as for train (MNIST, built in)")
     add_orientation(what)
     how = parser.add_argument_group("how")
-    how.add_argument("--dir", metavar="DIR", default="sweeps/first", help="directory of the sweep (sweeps/first)")
+    how.add_argument(
+        "--dir", metavar="DIR", default="sweeps/first", help="directory of the sweep (sweeps/first)"
+    )
     how.add_argument("--at-once", type=int, metavar="N", help="runs at the same time (as many as cores)")
     how.add_argument("--threads", type=int, metavar="N", help="threads of each run (cores / runs at once)")
     how.add_argument(

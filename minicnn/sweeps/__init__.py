@@ -6,4 +6,7 @@
     engine.py      where workers come from: Dask
     sweep.py       all cells, to the end, whatever happens to workers
     table.py       what the cells have reached, by setting
+    report.py      the same in files, with a picture
+
+`minicnn sweep` is the command. See docs/sweeps.md.
 """

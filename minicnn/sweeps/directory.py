@@ -75,8 +75,8 @@ def _expect_all_begun(directory: Path, grid: Grid) -> None:
     for cell in read_grid(directory).cells:
         if wanted.get(cell.name) != cell.settings and (directory / cell.name).exists():
             raise RunError(
-                f"{directory}: holds another sweep, with {cell.name}; leave out all settings to finish that one, "
-                "or choose another --dir"
+                f"{directory}: holds another sweep, with {cell.name}; leave out all settings to finish "
+                "that one, or choose another --dir"
             )
 
 

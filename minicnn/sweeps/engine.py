@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 INSTALL = 'sweep needs more packages: pip install "minicnn[sweep]"'
-PATIENCE = "20s"  # for a scheduler to answer
+PATIENCE = 20.0  # seconds for a scheduler to answer, and to have a worker
 GRACE = 5.0  # seconds in which workers may end by themselves
 LOST_WORKERS = 100  # that a run may cost before it counts as failed: each may have been killed by chance
+TOO_LATE = (TimeoutError, asyncio.TimeoutError)  # two before Python 3.11
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -56,6 +59,7 @@ def workers(count: int, threads: int, scheduler: str | None = None) -> Iterator[
         "distributed.scheduler.allowed-failures": LOST_WORKERS,
         # Dask would set the number of OpenMP's threads to 1, which a run chooses by itself.
         "distributed.nanny.pre-spawn-environ": dict.fromkeys(BLAS_THREADS, str(threads)),
+        "distributed.deploy.lost-worker-timeout": "1h",  # a killed process is always replaced, however late
         "distributed.admin.tick.limit": "1h",
     }
     for name in quiet:
@@ -65,56 +69,60 @@ def workers(count: int, threads: int, scheduler: str | None = None) -> Iterator[
         try:
             where = scheduler if scheduler is not None else stack.enter_context(_processes(count))
             client = stack.enter_context(distributed.Client(where, timeout=PATIENCE, set_as_default=False))
-        except (OSError, TimeoutError, ValueError, RuntimeError) as error:
-            problem = "the workers do not start" if scheduler is None else f"--scheduler: no answer from {scheduler}"
+        except (*TOO_LATE, OSError, ValueError, RuntimeError) as error:
+            here = scheduler is None
+            problem = "the workers do not start" if here else f"--scheduler: no answer from {scheduler}"
             raise EngineError(f"{problem} ({error})") from None
         if scheduler is not None:
-            _expect_suitable(client.nthreads(), scheduler)
+            _expect_suitable(client, scheduler)
         yield Pool(client.get_executor(pure=False), lambda: _slots(client))
-
-
-def dask_setup(worker: Any) -> None:
-    """What a worker process calls first: Ctrl-C is for the process that conducts the sweep, which ends all."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 @contextlib.contextmanager
 def _processes(count: int) -> Iterator[Any]:
-    """A cluster on this machine. Its connections are encrypted with keys that only these processes have, since
-    whoever could talk to a worker could run code in it."""
+    """A cluster on this machine. Its connections are encrypted with keys that only these processes have: who
+    can talk to a worker can run code in it."""
     import distributed
 
+    options: dict[str, Any] = {
+        "n_workers": count,
+        "threads_per_worker": 1,
+        "processes": True,
+        "host": "127.0.0.1",
+        "security": distributed.Security.temporary(),
+        "memory_limit": 0,  # a worker is not restarted because it needs memory
+        "dashboard_address": None,
+        "silence_logs": logging.CRITICAL,
+    }
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
-        cluster = distributed.LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            processes=True,
-            host="127.0.0.1",
-            security=distributed.Security.temporary(),
-            memory_limit=0,  # a worker is not restarted because it needs memory
-            dashboard_address=None,
-            local_directory=scratch,
-            silence_logs=logging.CRITICAL,
-            preload=[__name__],
-        )
+        with ThreadPoolExecutor(1, initializer=_block_interrupts) as thread:
+            cluster = thread.submit(distributed.LocalCluster, local_directory=scratch, **options).result()
         try:
             yield cluster
         finally:
-            with contextlib.suppress(TimeoutError):  # those that are late are killed when this process ends
+            with contextlib.suppress(*TOO_LATE):  # those that are late are killed when this process ends
                 cluster.close(timeout=GRACE)
 
 
-def _expect_suitable(threads: dict[str, int], scheduler: str) -> None:
+def _block_interrupts() -> None:
+    """Leave Ctrl-C to the main thread: this one, and the processes that it starts, do not get it."""
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+
+
+def _expect_suitable(client: Any, scheduler: str) -> None:
     """Raise EngineError unless there are workers that do one job at a time, as kernels and caches need it."""
     start = f"start them with: dask worker {scheduler} --nworkers N --nthreads 1"
-    if not threads:
-        raise EngineError(f"--scheduler: {scheduler} has no workers; {start}")
-    if max(threads.values()) > 1:
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TOO_LATE:
+        raise EngineError(f"--scheduler: {scheduler} has no workers; {start}") from None
+    if max(client.nthreads().values()) > 1:
         raise EngineError(f"--scheduler: a worker of {scheduler} does several jobs at once; {start}")
 
 
 def _slots(client: Any) -> int:
     try:
         return sum(client.nthreads().values())
-    except (OSError, TimeoutError):
+    except (*TOO_LATE, OSError):
         return 0

@@ -49,7 +49,7 @@ def conduct(
     look: Callable[[Progress], None] = lambda progress: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Progress:
-    """Train these cells, which are not complete, each on so many `threads`. What fails does not stop the rest.
+    """Train these cells, none of them complete, each on so many `threads`. A failure does not stop the rest.
 
     `ended` is called after each cell, `look` about once a second. Returns how far it came, which is less than
     all only if `stopped` says so.
@@ -83,7 +83,9 @@ def conduct(
             cell = pending.pop(future)
             outcome = _outcome(future)
             if not outcome.failure and not is_complete(path, cell):
-                outcome = Outcome(0, 0, f"not complete in {path}: written elsewhere, or damaged (then remove it)")
+                outcome = Outcome(
+                    0, 0, f"not complete in {path}: written elsewhere, or damaged (then remove it)"
+                )
             if outcome.failure:
                 progress.failed[cell.name] = outcome.failure
             else:

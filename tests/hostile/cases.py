@@ -58,9 +58,10 @@ def renamed(name, function):
 CHECKSUMMED = "checkpoint", "previous", "network", "rule"
 IDX = "images", "labels"
 SETS = "csv", "npz", "cifar", "pixels", "names", "parquet", "listed"  # data sets in other forms
-FILES = ("config", "metrics", "plan", "measured", *CHECKSUMMED, *IDX, "image", "torch", "onnx", "weights", *SETS)
+OF_RUNS = "config", "metrics", "plan", "measured"
+FILES = (*OF_RUNS, *CHECKSUMMED, *IDX, "image", "torch", "onnx", "weights", *SETS)
 
-# Whether it may be replaced, what classes are called, how far a run of a sweep is: none of it stops a command.
+# Whether it may be replaced, what classes are called, how far a run of a sweep is: this stops no command.
 LOOKED_AT = ("picture", "names", "measured")
 # A run without a checkpoint is at its beginning; one without metrics, or with damaged ones, goes on.
 BEGINNING = {

@@ -85,7 +85,18 @@ _SMALL = ("--model", "softmax", "--ops", "reference", "--steps", "2", "--batch-s
 
 _NEW = ("train", *_SMALL, "--data", "data", "--run-dir", "new")
 
-_SWEEP = ("sweep", "--model", "softmax", "--set", "ops=reference", "--set", "steps=2", "--seeds", "0", "--quiet")
+_SWEEP = (
+    "sweep",
+    "--model",
+    "softmax",
+    "--set",
+    "ops=reference",
+    "--set",
+    "steps=2",
+    "--seeds",
+    "0",
+    "--quiet",
+)
 
 _OWN = ("train", *_SMALL, "--run-dir", "new", "--data")
 
