@@ -1,7 +1,7 @@
 """The commands: arguments in, exit code out.
 
     0           success
-    1           training diverged, or a gradient is wrong
+    1           training diverged, a run of a sweep failed, or a gradient is wrong
     2           bad usage, bad input, or a file that cannot be written: one line on stderr
     70          an error that nobody foresaw: a fault of minicnn; one line on stderr names the file to report
     130, 143    stopped by Ctrl-C or SIGTERM (129: the terminal was closed); the training is saved

@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor
+from multiprocessing import resource_tracker
 from typing import Any, NamedTuple
 
 INSTALL = 'sweep needs more packages: pip install "minicnn[sweep]"'
@@ -60,6 +61,8 @@ def workers(count: int, threads: int, scheduler: str | None = None) -> Iterator[
         # Dask would set the number of OpenMP's threads to 1, which a run chooses by itself.
         "distributed.nanny.pre-spawn-environ": dict.fromkeys(BLAS_THREADS, str(threads)),
         "distributed.deploy.lost-worker-timeout": "1h",  # a killed process is always replaced, however late
+        "distributed.scheduler.http.routes": [],
+        "distributed.worker.http.routes": [],
         "distributed.admin.tick.limit": "1h",
     }
     for name in quiet:
@@ -91,7 +94,8 @@ def _processes(count: int) -> Iterator[Any]:
         "host": "127.0.0.1",
         "security": distributed.Security.temporary(),
         "memory_limit": 0,  # a worker is not restarted because it needs memory
-        "dashboard_address": None,
+        "dashboard_address": None,  # which alone leaves a server without pages, at a port that others want
+        "scheduler_kwargs": {"dashboard_address": "127.0.0.1:0"},
         "silence_logs": logging.CRITICAL,
     }
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
@@ -107,6 +111,7 @@ def _processes(count: int) -> Iterator[Any]:
 def _block_interrupts() -> None:
     """Leave Ctrl-C to the main thread: this one, and the processes that it starts, do not get it."""
     if sys.platform != "win32":
+        resource_tracker.ensure_running()  # which would lift the block when the first process starts
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
 
 
