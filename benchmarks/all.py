@@ -25,6 +25,7 @@ TRAININGS = (
     "accuracy-best",
     "accuracy-softmax",
     "data-accuracy",
+    "sweep",
 )
 
 

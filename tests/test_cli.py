@@ -19,7 +19,7 @@ from minicnn.engine import ops
 from minicnn.runs import run as run_module
 from minicnn.tutorial import RECIPES, SOFTMAX_RECIPE
 
-COMMANDS = ("train", "evaluate", "predict", "report", "export", "import", "gradcheck", "learn")
+COMMANDS = ("train", "evaluate", "predict", "report", "sweep", "export", "import", "gradcheck", "learn")
 FILES = {"config.json", "metrics.csv", "checkpoint.safetensors", *PICTURES}
 NUMBER = r"\d+\.\d{4}"
 RESULT = r"test accuracy \d\.\d{4} \(\d+ of 20\)"

@@ -19,7 +19,7 @@ LEVELS = [
     ["data"],
     ["tutorial"],
     ["checks", "runs", "pictures", "interchange"],
-    ["explore", "learn"],
+    ["explore", "learn", "sweeps"],
     ["cli", "__main__", "__init__"],  # __init__ is the front door: it may import everything
 ]
 LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}

@@ -107,6 +107,7 @@ LIMITS = {  # of each row of the table in SECURITY.md
     "checkpoints, saved networks": ["HEADER", "ARRAYS"],
     "`config.json`": ["CONFIG"],
     "`metrics.csv`": ["METRICS"],
+    "`sweep.json`": ["CONFIG"],
     "photos and drawings, folders of pictures": ["IMAGE", "PIXELS"],
     "weights from PyTorch": ["HEADER", "ARRAYS"],
     "networks from elsewhere": ["ONNX"],

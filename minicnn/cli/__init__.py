@@ -1,7 +1,7 @@
 """The commands: arguments in, exit code out.
 
     0           success
-    1           training diverged, a gradient is wrong, or an exercise is
+    1           training diverged, a run of a sweep failed, a gradient is wrong, or an exercise is not solved
     2           bad usage, bad input, or a file that cannot be written: one line on stderr
     70          an error that nobody foresaw: a fault of minicnn; one line on stderr names the file to report
     130, 143    stopped by Ctrl-C or SIGTERM (129: the terminal was closed); the training is saved
@@ -22,7 +22,18 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from minicnn._version import __version__
-from minicnn.cli import convert, evaluate, explore, gradcheck, interchange, learn, predict, report, train
+from minicnn.cli import (
+    convert,
+    evaluate,
+    explore,
+    gradcheck,
+    interchange,
+    learn,
+    predict,
+    report,
+    sweep,
+    train,
+)
 from minicnn.cli.interrupts import answered
 from minicnn.cli.terminal import (
     UsageError,
@@ -39,6 +50,7 @@ COMMANDS = (
     predict,
     explore,
     report,
+    sweep,
     interchange,
     convert,
     gradcheck,

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minicnn.cli.terminal import UsageError, tell, warn
-from minicnn.storage.outputs import expect_output
+from minicnn.storage.outputs import PICTURES, expect_output
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from minicnn.engine.network import Sequential
     from minicnn.runs.run import Run
 
-PICTURES = ("curves.png", "confusion.png", "filters.png", "mistakes.png")
 RUN_OR_FILE = "a run directory or a network file"
 
 
@@ -233,12 +232,5 @@ def accuracy(correct: int, count: int) -> str:
 def draw_pictures(run: Run, probabilities: np.ndarray) -> None:
     """Draw all pictures of a run into its directory."""
     from minicnn import pictures
-    from minicnn.runs.directory import METRICS
 
-    directory, test = run.directory, run.data.test
-    curves, confusion, filters, mistakes = (directory / name for name in PICTURES)
-    pictures.draw_curves(pictures.read_metrics(directory / METRICS), curves)
-    classes = run.data.classes
-    pictures.draw_confusion(test.labels, probabilities.argmax(axis=1), confusion, classes=classes)
-    pictures.draw_filters(run.network.parameters()[0].value, filters, shape=run.data.shape)
-    pictures.draw_mistakes(test.images, test.labels, probabilities, mistakes, classes=classes)
+    pictures.draw_run(run, probabilities)

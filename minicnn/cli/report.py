@@ -7,7 +7,6 @@ import os
 from typing import Any
 
 from minicnn.cli.common import (
-    PICTURES,
     add_command,
     draw_pictures,
     expect_place,
@@ -15,6 +14,7 @@ from minicnn.cli.common import (
     result,
 )
 from minicnn.cli.terminal import UsageError, say
+from minicnn.storage.outputs import PICTURES
 
 COMPARISON = "comparison.png"
 

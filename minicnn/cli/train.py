@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from minicnn._version import __version__
 from minicnn.cli.common import (
-    PICTURES,
     RUN_OR_FILE,
     add_command,
     add_orientation,
@@ -26,6 +25,7 @@ from minicnn.cli.common import (
 )
 from minicnn.cli.interrupts import answered
 from minicnn.cli.terminal import UsageError, columns, fail, is_terminal, program, say, tell, warn
+from minicnn.storage.outputs import PICTURES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -192,16 +192,12 @@ def _print_start(run: Run, quiet: bool) -> None:
 def _finish(run: Run, quiet: bool) -> int:
     """Keep the rule for unsure answers, draw the pictures, and print the result, come what may."""
     from minicnn.runs import refusal
-    from minicnn.runs.directory import writing
     from minicnn.storage.memory import give_back
 
     probabilities = run.test_probabilities()
     try:
         run.release()  # before others need memory
-        if (rule := refusal.calibrate(run.network, run.data.validation)) is not None:
-            with writing(run.directory):
-                refusal.save(run.directory, rule, run.network)
-        del rule
+        refusal.write_rule(run.directory, run.network, run.data.validation)
         run.network.free_memory()
         give_back()
         _draw(run, probabilities, quiet)

@@ -40,6 +40,10 @@ class RunError(ValueError):
     """A run that cannot be begun or continued. The message is one line: what is wrong, and where."""
 
 
+class InUse(RunError):  # noqa: N818
+    """Another process holds the directory."""
+
+
 # --- a new run ---
 
 
@@ -106,10 +110,11 @@ def remove_run_leftovers(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def alone_in(directory: Path) -> Iterator[None]:
-    """Hold a lock on the run directory, which the system lifts whatever becomes of this process.
+def alone_in(directory: Path, doing: str = "training this run") -> Iterator[None]:
+    """Hold a lock on the directory, which the system lifts whatever becomes of this process.
 
-    Raises RunError if another process holds it, and not just for the moment in which it is refused.
+    Raises InUse, with what another process is `doing`, if it holds the lock, and not just for the moment in
+    which it is refused.
     """
     lock = FileLock(directory / LOCK)
     with writing(directory):
@@ -117,7 +122,7 @@ def alone_in(directory: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=PATIENCE, poll_interval=0.01)
         except Timeout:
-            raise RunError(f"{directory}: another process is training this run") from None
+            raise InUse(f"{directory}: another process is {doing}") from None
         except NotImplementedError:  # a file system without locks
             pass
     try:

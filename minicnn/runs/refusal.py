@@ -27,6 +27,7 @@ import numpy as np
 from minicnn.data.dataset import Split
 from minicnn.engine import reference
 from minicnn.engine.network import Sequential
+from minicnn.runs.directory import writing
 from minicnn.runs.features import features_of
 from minicnn.storage.checksummed import read_checksummed, write_checksummed
 from minicnn.storage.files import PathLike
@@ -134,6 +135,16 @@ def _temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 
 
 # --- the file ---
+
+
+def write_rule(directory: PathLike, network: Sequential, validation: Split) -> None:
+    """Calibrate the rule for the network of a run, and save it in its directory, if there is one.
+
+    Raises RunError if it cannot be written.
+    """
+    if (rule := calibrate(network, validation)) is not None:
+        with writing(directory):
+            save(directory, rule, network)
 
 
 def save(directory: PathLike, rule: Refusal, network: Sequential) -> None:

@@ -16,6 +16,7 @@ CONFIG, METRICS = "config.json", "metrics.csv"
 NEWEST, PREVIOUS = "checkpoint.safetensors", "checkpoint.previous.safetensors"
 REFUSAL = "refusal.safetensors"
 RUN_FILES = (CONFIG, METRICS, NEWEST, PREVIOUS, REFUSAL)
+PICTURES = ("curves.png", "confusion.png", "filters.png", "mistakes.png")  # drawn into its directory
 
 
 def write_output(path: PathLike, *pieces: bytes | memoryview) -> None:

@@ -27,10 +27,7 @@ def case(*kinds, read_by=()):
     def enrol(make):
         for kind in kinds:
             by = read_by.get(kind, ()) if isinstance(read_by, dict) else read_by
-            if kind in (
-                "picture",
-                "names",
-            ):  # only looked at: whether it may be replaced, what classes are called
+            if kind in LOOKED_AT:
                 by = [""]
             CASES.setdefault(kind, []).append(Case(make.__name__.replace("_", " "), make, tuple(by)))
         return make
@@ -61,8 +58,11 @@ def renamed(name, function):
 CHECKSUMMED = "checkpoint", "previous", "network", "rule"
 IDX = "images", "labels"
 SETS = "csv", "npz", "cifar", "pixels", "names", "parquet", "listed"  # data sets in other forms
-FILES = ("config", "metrics", *CHECKSUMMED, *IDX, "image", "torch", "onnx", "weights", *SETS)
+OF_RUNS = "config", "metrics", "plan", "measured"
+FILES = (*OF_RUNS, *CHECKSUMMED, *IDX, "image", "torch", "onnx", "weights", *SETS)
 
+# Whether it may be replaced, what classes are called, how far a run of a sweep is: this stops no command.
+LOOKED_AT = ("picture", "names", "measured")
 # A run without a checkpoint is at its beginning; one without metrics, or with damaged ones, goes on.
 BEGINNING = {
     "checkpoint": ["train --resume", "evaluate RUN", "report"],

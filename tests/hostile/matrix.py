@@ -5,6 +5,7 @@ command, or a new argument that names a file, needs its row.
 """
 
 import io
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -35,6 +36,8 @@ PLACES = {  # of the good file, or directory, of each kind
     "torch": "torch.safetensors",
     "onnx": "model.onnx",
     "weights": "weights.data",
+    "plan": "swept/sweep.json",
+    "measured": "swept/seed=0/metrics.csv",
 }
 
 READERS = {  # every function of the package that opens a file to read it, and the kinds that show it
@@ -58,6 +61,8 @@ READERS = {  # every function of the package that opens a file to read it, and t
     "runs/directory.py:read_config": {"config"},
     "runs/directory.py:cut_metrics": {"metrics"},
     "storage/checksummed.py:read_checksummed": {"checkpoint", "previous", "network", "rule"},
+    "sweeps/directory.py:read_grid": {"plan"},
+    "sweeps/directory.py:step_of": {"measured"},
     "storage/files.py:read_regular": set(),  # for the others
 }
 
@@ -79,6 +84,19 @@ class Row(NamedTuple):
 _SMALL = ("--model", "softmax", "--ops", "reference", "--steps", "2", "--batch-size", "5", "--quiet")
 
 _NEW = ("train", *_SMALL, "--data", "data", "--run-dir", "new")
+
+_SWEEP = (
+    "sweep",
+    "--model",
+    "softmax",
+    "--set",
+    "ops=reference",
+    "--set",
+    "steps=2",
+    "--seeds",
+    "0",
+    "--quiet",
+)
 
 _OWN = ("train", *_SMALL, "--run-dir", "new", "--data")
 
@@ -159,6 +177,9 @@ ROWS = (
         ("learn", "train", "course", "--steps", "2", "--batch-size", "5", "--data", "data"),
         {"data": DATA},
     ),
+    Row("sweep --data", (*_SWEEP, "--data", "data", "--dir", "new"), {"data": DATA, "dir": OUTPUT}),
+    Row("sweep --dir", ("sweep", "--dir", "swept"), {"dir": {"plan"}}),
+    Row("sweep report", ("sweep", "report", "swept"), {"what": {"plan", "measured"}}),
     Row("import FILE", ("import", "torch.safetensors", "out"), {"file": {"torch"}, "output": OUTPUT}),
     Row("import ONNX", ("import", "model.onnx", "out"), {"file": {"onnx", "weights"}}),
 )
@@ -190,6 +211,7 @@ def make_good_files(directory: Path) -> None:
         assert cli.main(["train", *small]) == 0
     (directory / PLACES["previous"]).unlink()
     make_rule(directory / "run")
+    make_sweep(directory)
     network = softmax_regression()
     network.save(directory / "network.safetensors")
     interchange.save_torch(network, directory / "torch.safetensors")
@@ -214,6 +236,19 @@ def make_rule(run: Path) -> None:
     means, whitening = np.zeros((10, 784), np.float32), np.eye(784, dtype=np.float32)
     rule = refusal.Refusal(means, whitening, threshold=2.0, temperature=1.0, least=0.1)
     refusal.save(run, rule, read_network(run))
+
+
+def make_sweep(directory: Path) -> None:
+    """A sweep whose only run is complete."""
+    from minicnn.storage.outputs import PICTURES
+    from minicnn.sweeps.directory import conducting
+    from minicnn.sweeps.grid import Grid
+
+    given = {"model": "softmax", "ops": "reference", "steps": 2, "batch_size": 5, "log_every": 1}
+    with conducting(directory / "swept", Grid(given | {"data": str(directory / "data")}, {"seed": [0]})):
+        shutil.copytree(directory / "run", directory / "swept" / "seed=0")
+    for name in PICTURES:
+        (directory / "swept" / "seed=0" / name).touch()
 
 
 def make_tables(directory: Path) -> None:

@@ -1,4 +1,4 @@
-"""Hostile files of a run: config.json and metrics.csv."""
+"""Hostile files of runs and sweeps: config.json, sweep.json and metrics.csv."""
 
 import json
 
@@ -40,6 +40,36 @@ def blanks_before_it(good):
     return b" " * 50_000 + good
 
 
+# --- sweep.json ---
+
+
+def plan(name, value, **more):
+    return content("plan", **more)(renamed(name, lambda good: json.dumps(json.loads(good) | value).encode()))
+
+
+plan("nothing varied", {"varied": []})
+plan("no values", {"varied": {"seed": []}})
+plan("a value for a list of values", {"varied": {"seed": 7}})
+plan("a hundred million runs", {"varied": {"seed": list(range(10_000)), "steps": list(range(1, 10_000))}})
+plan("a run that is there twice", {"varied": {"seed": [0, 0]}})
+plan("a seed that is text", {"varied": {"seed": "01"}})
+plan("a run above the directory", {"varied": {"recipe": ["../../run"]}})
+plan("a setting that there is not", {"given": {"\x1b[31mred": 1}})
+plan("a setting with one value and with many", {"given": {"seed": 1}})
+plan("numbers that are none", {"varied": {"learning_rate": [float("nan"), float("inf")]}})
+plan("data from a device for runs", {"given": {"data": "/dev/zero"}}, read_by=["sweep report"])
+
+
+@content("plan")
+def lists_in_lists(good):
+    return b'{"given": {}, "varied": ' + b"[" * 100_000
+
+
+@content("plan")
+def a_seed_of_90_000_digits(good):
+    return b'{"given": {}, "varied": {"seed": [' + b"9" * 90_000 + b"]}}"
+
+
 # --- metrics.csv ---
 
 
@@ -47,7 +77,7 @@ def metrics(name, rows, **more):
     def make(good):
         return good.splitlines()[0] + b"\n" + rows
 
-    return content("metrics", **more)(renamed(name, make))
+    return content("metrics", "measured", **more)(renamed(name, make))
 
 
 metrics("a step too large to count", b"99999999999999999999,1,1,1,1\n", read_by=["train --resume"])

@@ -16,6 +16,7 @@ ROOT = Path(minicnn.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 # Arguments that are text, but no name of a file that is read as data: a program of the user's own is run.
 NO_FILES = {("train", "recipe"), ("gradcheck", "layer"), ("gradcheck", "file"), ("learn", "directory")}
+NO_FILES |= {("sweep", name) for name in ("seeds", "recipe", "model", "set", "scheduler")}
 
 
 def commands():
@@ -119,6 +120,7 @@ ALLOWED = {
     ("learn/start.py", "write_exercises", "file.open"),  # a new file
     ("learn/child.py", "main", "os.fdopen"),  # its own stdout
     ("cli/train.py", "_resume", "Run.open"),
+    ("sweeps/cell.py", "_train", "Run.open"),
 }
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import corpus
 import matrix
+from sweeping import one_worker_here
 
 MEMORY = 1 << 30  # bytes of address space
 SECONDS = 10  # of a processor
@@ -112,8 +113,10 @@ def warm_up(good: Path) -> None:
     from minicnn import load_network, pictures
     from minicnn.data.photo import preprocess
     from minicnn.explore.server import ExploreServer
+    from minicnn.sweeps import engine
 
     ExploreServer.serve_forever = lambda server: None  # a page that is served ends with Ctrl-C only
+    engine.workers, engine.expect_installed = one_worker_here, lambda: None
 
     image = preprocess(good / "image.png").image
     load_network(good / "network.safetensors").predict(image[None])
