@@ -90,7 +90,7 @@ def test_a_limit_on_the_address_space_counts(tmp_path):
     sparse_idx(tmp_path / "data", 500_000)  # 392 MB
 
     def work():
-        with limit(resource.RLIMIT_AS, room.COPIES * 300_000_000 + address_space()):
+        with limit("RLIMIT_AS", room.COPIES * 300_000_000 + address_space()):
             message = refusal(tmp_path / "data")
         assert "data: too large for this memory, expected 784 MB to be free, got " in message
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 50_000  # kilobytes

@@ -5,7 +5,6 @@ import functools
 import json
 import os
 import re
-import resource
 import signal
 import threading
 
@@ -16,6 +15,7 @@ from runs import (
     DATA,
     assert_same_state,
     exit_code,
+    limit,
     metrics_but_seconds,
     new_cnn_run,
     new_run,
@@ -298,25 +298,15 @@ def test_a_file_in_place_of_the_directory_is_refused(tmp_path):
 
 
 def test_a_disk_that_is_full_at_the_start_leaves_nothing_behind(tmp_path):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # enough for config.json
-    try:
-        with pytest.raises(RunError, match="cannot be written"):
-            new_run(tmp_path / "r")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with limit("RLIMIT_FSIZE", 10_000), pytest.raises(RunError, match="cannot be written"):
+        new_run(tmp_path / "r")  # its config.json has its place
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path):
     run = new_run(tmp_path / "r", log_every=100)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    try:
-        with pytest.raises(RunError, match="cannot be written"):
-            train(run)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with limit("RLIMIT_FSIZE", 10_000), pytest.raises(RunError, match="cannot be written"):
+        train(run)
     assert reopen(run.directory).step == 0
 
 

@@ -159,7 +159,7 @@ def write_config(directory: Path, config: dict[str, Any]) -> None:
 
 def append_metrics(directory: Path, row: str) -> None:
     """Add a row to metrics.csv; durable on return, so that no checkpoint is ahead of it."""
-    with writing(directory), open(directory / METRICS, "a", encoding="utf-8") as file:
+    with writing(directory), open(directory / METRICS, "a", encoding="utf-8", newline="\n") as file:
         file.write(f"{row}\n")
         file.flush()
         os.fsync(file.fileno())
