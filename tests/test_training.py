@@ -1,6 +1,7 @@
 """A run: the loop, its measurements, its directory, and going on where it stopped."""
 
 import dataclasses
+import errno
 import functools
 import json
 import os
@@ -8,6 +9,7 @@ import re
 import signal
 import threading
 
+import filelock
 import numpy as np
 import pytest
 from runs import (
@@ -295,6 +297,22 @@ def test_a_file_in_place_of_the_directory_is_refused(tmp_path):
     for directory in (tmp_path / "r", tmp_path / "r" / "deeper"):
         with pytest.raises(RunError, match="r"):
             new_run(directory)
+
+
+@pytest.mark.parametrize("name", ["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
+def test_a_run_is_trained_where_the_file_system_has_no_locks(tmp_path, monkeypatch, name):
+    import fcntl  # not on Windows
+
+    if name != "ENOSYS" and int(filelock.__version__.split(".")[0]) < 4:
+        pytest.skip("filelock takes this error for a lock that another process holds")
+
+    def refuse(*arguments):
+        raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    run = new_run(tmp_path / "r")
+    train(run)
+    assert reopen(run.directory).finished
 
 
 def test_a_disk_that_is_full_at_the_start_leaves_nothing_behind(tmp_path):

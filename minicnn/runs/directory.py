@@ -13,6 +13,7 @@ and the pictures that `minicnn.pictures` draws at the end.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -33,6 +34,7 @@ from minicnn.storage.outputs import CONFIG, METRICS, RUN_FILES
 HEADER = "step,loss,training_accuracy,test_accuracy,seconds"
 
 LOCK = ".lock"
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 PATIENCE = 0.5  # seconds to wait for a run directory that another process holds
 
 
@@ -120,6 +122,9 @@ def alone_in(directory: Path) -> Iterator[None]:
             raise RunError(f"{directory}: another process is training this run") from None
         except NotImplementedError:  # a file system without locks
             pass
+        except OSError as error:  # the same, as network file systems say it
+            if error.errno not in WITHOUT_LOCKS:
+                raise
     try:
         yield
     finally:

@@ -61,7 +61,10 @@ class Lacking:
         return getattr(self._module, name)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        setattr(self._module, name, value)
+        if name in self._others:
+            self._others[name] = value
+        else:
+            setattr(self._module, name, value)
 
     def __delattr__(self, name: str) -> None:
         delattr(self._module, name)
