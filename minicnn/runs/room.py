@@ -11,9 +11,9 @@ from minicnn.runs.directory import RunError
 from minicnn.runs.settings import Settings
 from minicnn.storage.memory import available_addresses, available_memory
 
-# Bytes of addresses that a training takes besides its arrays, measured: Matplotlib and the rest; the compiler
-# and the kernels; for each thread its stack.
-REST, KERNELS, STACK = 90 << 20, 380 << 20, 8 << 20
+# Bytes of addresses that a training with kernels takes besides its arrays, measured: the compiler, the
+# kernels and Matplotlib; for each thread its stack.
+KERNELS, STACK = 470 << 20, 8 << 20
 
 
 def expect_room(settings: Settings, network: Sequential) -> None:
@@ -27,11 +27,11 @@ def expect_room(settings: Settings, network: Sequential) -> None:
     if memory is not None and arrays > max(memory, SMALL):
         wanted = f"steps of {settings.batch_size} images take {arrays / 1e6:,.0f} MB or more"
         raise RunError(f"not enough memory: {wanted}, got {memory / 1e6:,.0f} MB; try a smaller --batch-size")
-    needed = arrays + REST
-    if find_ops(settings.ops).compiled:
-        from numba.core import config
+    if not find_ops(settings.ops).compiled:
+        return  # NumPy raises MemoryError; compiled code would crash
+    from numba.core import config
 
-        needed += KERNELS + STACK * config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    needed = arrays + KERNELS + STACK * config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     addresses = available_addresses()
     if addresses is not None and addresses < needed:
         limit = f"the limit on addresses (ulimit -v) leaves {addresses / 1e6:,.0f} MB"
