@@ -3,7 +3,6 @@
 import ctypes
 import dataclasses
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -111,8 +110,11 @@ def write_data(directory, training=60, test=20):
 
 
 @contextmanager
-def limit(kind, soft):
-    """Lower a limit of this process for a while."""
+def limit(name, soft):
+    """Lower a limit of this process, such as RLIMIT_FSIZE, for a while."""
+    import resource  # not on Windows
+
+    kind = getattr(resource, name)
     before, hard = resource.getrlimit(kind)
     resource.setrlimit(kind, (soft, hard))
     try:

@@ -89,7 +89,8 @@ def test_the_last_lines_name_the_files_and_what_to_type_next(capsys, data, monke
     monkeypatch.setattr(sys, "argv", [typed])
     _, out, _ = run_main(capsys, *options(data, "--steps", 2, "--run-dir", "my run"))
     assert "weights, metrics and pictures are in my run" in out
-    for command in ("evaluate 'my run'", "predict 'my run' IMAGE --show", "report 'my run'"):
+    name = '"my run"' if sys.platform == "win32" else "'my run'"
+    for command in (f"evaluate {name}", f"predict {name} IMAGE --show", f"report {name}"):
         assert any(line.endswith(f"  {named} {command}") for line in out)
 
 

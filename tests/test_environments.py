@@ -176,6 +176,27 @@ def test_an_archive_is_refused_in_one_line(copy, tmp_path):
     assert re.fullmatch(r"minicnn: error: minicnn cannot run from an archive .*\n", done.stderr)
 
 
+def test_a_place_with_too_long_a_name_for_windows_is_passed_over(monkeypatch, tmp_path):
+    from minicnn.engine.kernels import cache
+
+    far = tmp_path / ("n" * 150)
+    monkeypatch.setattr(cache.config, "CACHE_DIR", str(far))
+    assert cache._find_directory().startswith(str(far))
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert not cache._find_directory().startswith(str(far))
+
+
+def test_the_names_in_the_cache_are_no_longer_than_is_allowed_for():
+    from minicnn.engine.kernels import cache
+
+    longest = 0
+    for path in (PACKAGE / "engine" / "kernels").glob("*.py"):
+        for kernel in re.findall(r"\n@kernel\(.*\)\ndef (\w+)", path.read_text()):
+            file = f"{path.stem}.{kernel}-1234.py314t.12.nbc.tmp.{16 * 'x'}"
+            longest = max(longest, len(f"/parallel/kernels_{40 * 'x'}/{file}"))
+    assert 100 < longest <= cache.LONGEST
+
+
 # --- a bad cache ---
 
 

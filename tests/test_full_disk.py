@@ -3,7 +3,6 @@
 import os
 import pwd
 import re
-import resource
 from contextlib import redirect_stderr
 
 import numpy as np
@@ -21,7 +20,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning"),
 ]
 POINTS = 50
-NO_MORE_BYTES = resource.RLIMIT_FSIZE  # a write beyond the limit fails, after what fits was written
+NO_MORE_BYTES = "RLIMIT_FSIZE"  # a write beyond the limit fails, after what fits was written
 
 
 def test_a_save_that_the_disk_cuts_anywhere_leaves_the_old_checkpoint(tmp_path):

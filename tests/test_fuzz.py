@@ -72,7 +72,7 @@ def all_refused(path, data, count, read, accepted, errors, named=None):
     def work():
         rng = random.Random(0)
         pages = int(Path("/proc/self/statm").read_text().split()[0])
-        with limit(resource.RLIMIT_AS, pages * resource.getpagesize() + MORE_MEMORY):
+        with limit("RLIMIT_AS", pages * resource.getpagesize() + MORE_MEMORY):
             for _ in range(count):
                 altered = mutant(data, rng)
                 path.write_bytes(altered)

@@ -7,7 +7,10 @@ import sys
 import time
 
 import pytest
+from commands import options
+from PIL import Image
 
+from minicnn.cli import interrupts, main
 from minicnn.cli.interrupts import answered
 from minicnn.cli.terminal import in_the_shell
 from minicnn.runs.signals import STOPPING, StopSignals
@@ -34,6 +37,60 @@ def test_compiled_code_delays_neither_the_answer_nor_the_end_at_the_second_signa
         assert answer == "stopping: waiting for the digest; once more stops at once\n"
         busy.send_signal(number)
         assert busy.wait(30) == 128 + number
+
+
+BUSY_THERE = """
+import hashlib, sys
+from importlib import import_module
+
+def busy(*args, **options):
+    print("begun", flush=True)
+    hashlib.pbkdf2_hmac("sha256", b"", b"", 10**9)
+
+*path, name = {place!r}.split(" ")
+owner = import_module(path[0])
+for part in path[1:]:
+    owner = getattr(owner, part)
+setattr(owner, name, busy)
+from minicnn.cli import main
+sys.exit(main({argv!r}))
+"""
+TRAIN = ["train", "--steps", "2", "--quiet", "--run-dir", "new"]
+PLACES = [
+    ("while data is read", "minicnn.runs.run load_dataset", TRAIN),
+    ("in a training step", "minicnn.runs.run Run train_one_batch", TRAIN),
+    ("while the test images are classified", "minicnn.engine.network Sequential predict", TRAIN),
+    ("in the calibration", "minicnn.runs.refusal calibrate", TRAIN),
+    ("while pictures are drawn", "minicnn.cli.train draw_pictures", TRAIN),
+    ("in evaluate", "minicnn.engine.network Sequential predict", ["evaluate", "r"]),
+    ("in predict", "minicnn.engine.network Sequential predict", ["predict", "r", "one.png"]),
+    ("in gradcheck", "minicnn.checks.suite run_gradcheck", ["gradcheck"]),
+    ("in export", "minicnn.explore.export exported", ["explore", "r", "--export", "page"]),
+]
+
+
+@pytest.mark.parametrize(("place", "argv"), [pytest.param(*rest, id=id) for id, *rest in PLACES])
+def test_every_command_answers_wherever_it_is(tmp_path, monkeypatch, data, place, argv):
+    monkeypatch.chdir(tmp_path)
+    assert main([*options(data, "--steps", 2, "--run-dir", "r"), "--quiet"]) == 0
+    image = Image.new("L", (60, 60), 255)
+    image.paste(0, (20, 10, 30, 50))
+    image.save("one.png")
+    if argv is TRAIN:
+        argv = [*argv, *options(data)]
+    command = [sys.executable, "-c", BUSY_THERE.format(place=place, argv=argv)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, **pipes) as busy:
+        assert busy.stdout.readline() == "begun\n", busy.stderr.read()
+        time.sleep(0.5)  # until it is in the compiled code
+        busy.send_signal(signal.SIGINT)
+        assert busy.stderr.readline().startswith("stopping: waiting for ")
+        busy.send_signal(signal.SIGINT)
+        assert busy.wait(30) == 130
+
+
+def test_the_answer_comes_within_a_fifth_of_a_second():
+    assert interrupts.GRACE < 0.2  # what follows is one print
 
 
 def test_a_main_thread_that_leaves_by_itself_is_not_announced():

@@ -49,9 +49,10 @@ def test_a_carriage_return_a_byte_order_mark_and_empty_lines_change_nothing(tmp_
     assert_holds(load_data(tmp_path), images, IN_ORDER[labels])
 
 
-def test_pictures_may_lie_a_folder_below(tmp_path):
+@pytest.mark.parametrize("place", ["images/{file}", r"images\{file}", r"images\{stem}"])
+def test_pictures_may_lie_a_folder_below(tmp_path, place):
     images, labels = make()
-    write(tmp_path / "images", images, labels, "images/{file},{label}")
+    write(tmp_path / "images", images, labels, f"{place},{{label}}")
     (tmp_path / "images" / "labels.csv").rename(tmp_path / "labels.csv")
     assert_holds(load_data(tmp_path), images, IN_ORDER[labels])
 

@@ -4,9 +4,11 @@ import math
 import os
 import re
 
+import numba
 import pytest
 from runs import new_process, write_data
 
+from minicnn.cli.common import prepare_kernels
 from minicnn.engine.numba_settings import cpu_quota, default_threads
 
 PREDICT = """
@@ -177,6 +179,16 @@ print(counts)
 def test_each_thread_of_the_program_obeys_the_quota_unless_somebody_chooses(choice, counts):
     done = new_process(COUNT % choice, NUMBA_NUM_THREADS=None)
     assert done.stdout == f"{counts}\n", done.stderr
+
+
+@pytest.mark.parametrize(("less", "warned"), [(1, True), (0.5, False), (0, False), (-math.inf, False)])
+def test_more_threads_than_the_quota_are_allowed_with_a_warning(monkeypatch, capsys, less, warned):
+    most = numba.config.NUMBA_NUM_THREADS
+    monkeypatch.setattr("minicnn.engine.numba_settings.cpu_quota", lambda: most - less)
+    prepare_kernels(threads=most)
+    assert numba.get_num_threads() == most
+    why = f"more than the CPU quota of this container, {most - less}: they take turns"
+    assert capsys.readouterr().err == (f"minicnn: warning: --threads {most}: {why}\n" if warned else "")
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="the system has no such mask")

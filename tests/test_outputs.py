@@ -78,6 +78,11 @@ def test_no_file_of_a_run_is_replaced(capsys, runs, writer, name):
     assert contents(runs) == before
 
 
+def test_another_spelling_of_a_file_of_a_run_may_be_the_same_file(capsys, runs):
+    for name in ("a/CONFIG.JSON", "a/Refusal.safetensors"):  # to macOS and Windows
+        assert_usage_error(run_main(capsys, *WRITERS["report"], name), name, "file of a run")
+
+
 @pytest.mark.parametrize("name", RUN_FILES)
 def test_python_replaces_no_file_of_a_run_either(runs, name):
     network, before = load_network("n.safetensors", ops="reference"), contents(runs)

@@ -2,16 +2,19 @@
 
 import gzip
 import os
+import re
 import resource
 import struct
 
 import numpy as np
 import pytest
-from runs import exit_code, limit, start_child
+from runs import exit_code, limit, new_cnn_run, new_process, start_child, write_data
 from test_sources import csv, make, refusal, write_cifar, write_folders, write_idx_set
 
 from minicnn import load_data
 from minicnn.data import room
+from minicnn.runs import room as training_room
+from minicnn.runs.directory import RunError
 from minicnn.storage.memory import available_memory
 
 IMAGES, LABELS = make()
@@ -90,7 +93,7 @@ def test_a_limit_on_the_address_space_counts(tmp_path):
     sparse_idx(tmp_path / "data", 500_000)  # 392 MB
 
     def work():
-        with limit(resource.RLIMIT_AS, room.COPIES * 300_000_000 + address_space()):
+        with limit("RLIMIT_AS", room.COPIES * 300_000_000 + address_space()):
             message = refusal(tmp_path / "data")
         assert "data: too large for this memory, expected 784 MB to be free, got " in message
         assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 50_000  # kilobytes
@@ -102,6 +105,55 @@ def test_a_limit_on_the_address_space_counts(tmp_path):
 def address_space():
     with open("/proc/self/statm") as file:
         return int(file.read().split()[0]) * resource.getpagesize()
+
+
+# --- training ---
+
+TRAIN = """
+import os, resource, sys
+import numpy
+from minicnn.cli import main
+
+with open("/proc/self/statm") as file:
+    used = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + {more}, used + {more}))
+sys.exit(main(["train", "--steps", "2", "--batch-size", "5", "--quiet",
+               "--data", {data!r}, "--run-dir", "r"]))
+"""
+NEEDED = r"needs about (\d+) MB more, the limit on addresses \(ulimit -v\) leaves (\d+) MB"
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (100 << 20, rf"Numba {NEEDED}; train --ops reference works without"),
+        (400 << 20, rf"not enough memory: the training {NEEDED}"),
+    ],
+)
+def test_too_few_addresses_for_a_training_are_one_line_and_no_run_directory(tmp_path, more, message):
+    data = write_data(tmp_path)
+    done = new_process(TRAIN.format(data=str(data), more=more), directory=tmp_path)
+    assert re.fullmatch(rf"minicnn: error: {message}\n", done.stderr)
+    assert done.returncode == 2
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_training_is_content_with_the_addresses_that_it_asks_for(tmp_path):
+    data, more = write_data(tmp_path), 400 << 20
+    refused = new_process(TRAIN.format(data=str(data), more=more), directory=tmp_path)
+    needed, left = map(int, re.search(NEEDED, refused.stderr).groups())
+    enough = more + (needed - left + 2) * 10**6
+    done = new_process(TRAIN.format(data=str(data), more=enough), directory=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_steps_that_cannot_fit_into_memory_are_refused_before_there_is_a_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(training_room, "available_memory", lambda: 10**9)
+    message = r"steps of 10000 images take 1,\d\d\d MB or more, got 1,000 MB; try a smaller --batch-size"
+    with pytest.raises(RunError, match=message):
+        new_cnn_run(tmp_path / "r", 1, batch_size=10_000)
+    assert not (tmp_path / "r").exists()
+    new_cnn_run(tmp_path / "r", 1, batch_size=1000)
 
 
 # --- how much memory there is ---

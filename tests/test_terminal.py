@@ -84,6 +84,46 @@ def test_file_names_that_are_not_text_are_printed_and_drawn(capsys, data):
     assert Path(f"{bad}-seen.png").exists()
 
 
+CONSOLES = ["cp936", "cp1252", "ascii", "utf-8"]
+
+
+@pytest.mark.parametrize("encoding", CONSOLES)
+def test_no_line_is_too_much_for_the_encoding_of_a_console(data, monkeypatch, encoding):
+    out = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main(options(data, "--steps", 3, "--run-dir", "七 é \N{SLIGHTLY SMILING FACE}")) == 0
+    out.flush()
+    text = out.buffer.getvalue().decode(encoding)
+    assert "writing to " in text
+    assert ("七" in text) == (encoding in ("cp936", "utf-8"))
+
+
+@pytest.mark.parametrize("encoding", CONSOLES)
+def test_the_progress_bar_is_drawn_with_what_a_console_can_show(data, monkeypatch, encoding):
+    err = io.TextIOWrapper(io.BytesIO(), encoding=encoding, errors="strict")
+    monkeypatch.setattr(err, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr(sys, "stderr", err)
+    assert main(options(data, "--steps", 300, "--log-every", 100, "--run-dir", "r")) == 0
+    err.flush()
+    text = err.buffer.getvalue().decode(encoding)
+    assert "images/s" in text
+    assert text.isascii() == (encoding != "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("system", "name", "expected"),
+    [
+        ("linux", "runs/a", "runs/a"),
+        ("darwin", "my run", "'my run'"),
+        ("win32", r"runs\a", r"runs\a"),
+        ("win32", r"C:\my runs\a", r'"C:\my runs\a"'),
+    ],
+)
+def test_names_are_quoted_for_the_shell_of_the_system(monkeypatch, system, name, expected):
+    monkeypatch.setattr(sys, "platform", system)
+    assert terminal.quoted(name) == expected
+
+
 # --- streams that are not a terminal's ---
 
 

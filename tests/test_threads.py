@@ -252,3 +252,49 @@ print(len(set(digests)))
 @pytest.mark.parametrize("layer", ["omp", "workqueue"])
 def test_predictions_beside_a_training_change_no_bit_of_it(layer):
     assert output(TRAIN_BESIDE, NUMBA_THREADING_LAYER=layer, NUMBA_NUM_THREADS="2") == ["1"]
+
+
+EXPLORE = """
+import sys, threading, urllib.request
+sys.path.insert(0, {tests!r})
+from runs import DATA
+from minicnn.explore.server import ExploreServer
+from minicnn.explore.session import Session
+from minicnn.runs.run import Run
+from minicnn.runs.settings import settings_for
+
+run = Run(settings_for(steps=30, batch_size=10), DATA, "")
+session, answers, expected = Session(run.network, DATA, "", run), [], net.predict(images)
+with ExploreServer(session) as server:
+    def ask():
+        for _ in range(20):
+            request = urllib.request.Request(server.address + "api/image?gradients=1", bytes(784))
+            answers.append(urllib.request.urlopen(request).status)
+    threads = [threading.Thread(target=work) for work in (server.serve_forever, ask, ask)]
+    for thread in threads: thread.start()
+    right = all(np.array_equal(net.predict(images), expected) for _ in range(20))
+    for thread in threads[1:]: thread.join()
+    server.shutdown()
+session.close()
+print(right, run.step > 0, set(answers))
+"""
+
+
+@pytest.mark.parametrize("layer", ["omp", "workqueue"])
+def test_the_page_may_ask_while_its_network_trains_and_another_one_predicts(request, layer):
+    code = EXPLORE.format(tests=str(request.path.parent))
+    environment = {"NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"}
+    assert output(code, **environment) == ["True", "True", "{200}"]
+
+
+LOKY = """
+from joblib import Parallel, delayed
+train(net, 2, 10)
+results = Parallel(n_jobs=2)(delayed(net.predict)(images) for _ in range(3))
+print(all(np.array_equal(r, net.predict(images)) for r in results), len(results))
+"""
+
+
+def test_joblib_predicts_the_same_in_its_processes():
+    pytest.importorskip("joblib")
+    assert output(LOKY, NUMBA_NUM_THREADS="2") == ["True", "3"]

@@ -1,14 +1,15 @@
 """A run: the loop, its measurements, its directory, and going on where it stopped."""
 
 import dataclasses
+import errno
 import functools
 import json
 import os
 import re
-import resource
 import signal
 import threading
 
+import filelock
 import numpy as np
 import pytest
 from runs import (
@@ -16,6 +17,7 @@ from runs import (
     DATA,
     assert_same_state,
     exit_code,
+    limit,
     metrics_but_seconds,
     new_cnn_run,
     new_run,
@@ -297,26 +299,32 @@ def test_a_file_in_place_of_the_directory_is_refused(tmp_path):
             new_run(directory)
 
 
+@pytest.mark.parametrize("name", ["ENOSYS", "ENOLCK", "EOPNOTSUPP"])
+def test_a_run_is_trained_where_the_file_system_has_no_locks(tmp_path, monkeypatch, name):
+    import fcntl  # not on Windows
+
+    if name != "ENOSYS" and int(filelock.__version__.split(".")[0]) < 4:
+        pytest.skip("filelock takes this error for a lock that another process holds")
+
+    def refuse(*arguments):
+        raise OSError(getattr(errno, name), os.strerror(getattr(errno, name)))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    run = new_run(tmp_path / "r")
+    train(run)
+    assert reopen(run.directory).finished
+
+
 def test_a_disk_that_is_full_at_the_start_leaves_nothing_behind(tmp_path):
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))  # enough for config.json
-    try:
-        with pytest.raises(RunError, match="cannot be written"):
-            new_run(tmp_path / "r")
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with limit("RLIMIT_FSIZE", 10_000), pytest.raises(RunError, match="cannot be written"):
+        new_run(tmp_path / "r")  # its config.json has its place
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_fills_up_leaves_the_last_checkpoint(tmp_path):
     run = new_run(tmp_path / "r", log_every=100)
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
-    try:
-        with pytest.raises(RunError, match="cannot be written"):
-            train(run)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    with limit("RLIMIT_FSIZE", 10_000), pytest.raises(RunError, match="cannot be written"):
+        train(run)
     assert reopen(run.directory).step == 0
 
 

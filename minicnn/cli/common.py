@@ -76,7 +76,7 @@ def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
     """
     if ops == "reference":
         return
-    from minicnn.engine.numba_settings import NumbaSettingsError
+    from minicnn.engine.numba_settings import NumbaSettingsError, cpu_quota
     from minicnn.engine.ops import WITHOUT, find_ops
 
     try:
@@ -92,6 +92,9 @@ def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
 
     if threads is not None:
         set_threads(threads)
+        if (quota := cpu_quota()) <= threads - 1:
+            why = f"more than the CPU quota of this container, {quota:g}: they take turns"
+            warn(f"--threads {threads}: {why}")
     announce_compilation(lambda: tell(COMPILING))
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import threading
 import webbrowser
 from typing import TYPE_CHECKING, Any
 
 from minicnn.cli.common import RUN_OR_FILE, add_command, expect_name, open_network, prepare_kernels
-from minicnn.cli.terminal import UsageError, say
+from minicnn.cli.terminal import UsageError, quoted, say
 
 if TYPE_CHECKING:
     from minicnn.data import Dataset
@@ -89,7 +88,7 @@ def _export(run: str | None, data: str | None, directory: str) -> int:
     write_new_directory(directory, files)
     megabytes = sum(map(len, files.values())) / 1e6
     say(f"written: {len(files)} files, {megabytes:.1f} MB, in {directory}")
-    say(f"show it: python -m http.server --bind 127.0.0.1 --directory {shlex.quote(directory)}")
+    say(f"show it: python -m http.server --bind 127.0.0.1 --directory {quoted(directory)}")
     say("any web server can show it; opened as a file it cannot load its modules")
     return 0
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 
 from minicnn.runs.signals import STOPPING
 
-GRACE = 0.15  # seconds in which the main thread usually answers by itself
+GRACE = 0.1  # seconds in which the main thread usually answers by itself
 
 
 @contextlib.contextmanager

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import platform
+import shlex
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -29,6 +31,13 @@ class UsageError(Exception):
 def program() -> str:
     """The program as the user called it, for hints that can be copied into the shell."""
     return "minicnn" if Path(sys.argv[0]).stem == "minicnn" else "python -m minicnn"
+
+
+def quoted(name: object) -> str:
+    """The name of a file as the shell of this system takes it, for the same hints."""
+    if sys.platform == "win32":  # neither of its shells takes a backslash in single quotes as it is
+        return subprocess.list2cmdline([str(name)])
+    return shlex.quote(str(name))
 
 
 @contextlib.contextmanager
@@ -128,6 +137,11 @@ def columns(stream: Any) -> int:
         return 0
 
 
+def speaks_unicode(stream: Any) -> bool:
+    """Whether a stream has all characters, each as wide as elsewhere: blocks are double in GBK's consoles."""
+    return str(getattr(stream, "encoding", None)).lower().startswith("utf")
+
+
 def abandon_stdout_if_broken() -> None:
     """Discard output that cannot be printed; otherwise Python would try again at exit and complain."""
     if sys.stdout is None:
@@ -157,7 +171,7 @@ def fail_unexpectedly(error: Exception, argv: list[str]) -> int:
         what = f"{what[:200]}..."
     try:
         handle, report = tempfile.mkstemp(prefix="minicnn-error-", suffix=".txt")
-        with open(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+        with open(handle, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as file:
             file.write("\n".join(lines))
     except OSError:
         return fail(f"internal error: {what}; this is a fault of minicnn, please report it", INTERNAL_ERROR)

@@ -7,7 +7,6 @@ import contextlib
 import dataclasses
 import math
 import os
-import shlex
 import signal
 import sys
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,18 @@ from minicnn.cli.common import (
     result,
 )
 from minicnn.cli.interrupts import answered
-from minicnn.cli.terminal import UsageError, columns, fail, is_terminal, program, say, tell, warn
+from minicnn.cli.terminal import (
+    UsageError,
+    columns,
+    fail,
+    is_terminal,
+    program,
+    quoted,
+    say,
+    speaks_unicode,
+    tell,
+    warn,
+)
 from minicnn.storage.outputs import PICTURES
 
 if TYPE_CHECKING:
@@ -58,7 +68,7 @@ def _train(args: argparse.Namespace) -> int:
         run = _resume(args) if args.resume is not None else _begin(args)
     except ValueError as error:  # from settings, data, run or checkpoint: the message names what is wrong
         raise UsageError(error) from None
-    directory = shlex.quote(str(run.directory))
+    directory = quoted(run.directory)
     resume = f"resume with: {program()} train --resume {directory}"
 
     try:
@@ -213,7 +223,7 @@ def _draw(run: Run, probabilities: np.ndarray, quiet: bool) -> None:
     try:
         draw_pictures(run, probabilities)
         if not quiet:
-            directory = shlex.quote(str(run.directory))
+            directory = quoted(run.directory)
             say()
             say(f"weights, metrics and pictures are in {run.directory}")
             say(f"see which digits are confused:  {program()} evaluate {directory}")
@@ -253,6 +263,7 @@ class _Screen:
                 unit_scale=True,
                 leave=False,
                 smoothing=0,  # the mean speed of the whole run: the bar pauses during measurements
+                ascii=not speaks_unicode(sys.stderr),
                 bar_format="{l_bar}{bar:-3}{r_bar}",  # leaves room for the ^C that a terminal echoes
                 **size,
             )

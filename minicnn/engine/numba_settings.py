@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from minicnn.storage import cgroups
+from minicnn.storage.memory import available_addresses
 
 THREADS = "NUMBA_NUM_THREADS"
+ADDRESSES = 180 << 20  # bytes that Numba and LLVM take when they are imported
 
 
 class NumbaSettingsError(ImportError):
@@ -36,6 +38,10 @@ def import_numba() -> None:
         raise NumbaSettingsError(f"{THREADS}: expected a number of threads, 1 or more, got {chosen!r}")
     if sys.platform == "emscripten":
         raise NoCompilerError("there is no Numba in a browser")
+    left = available_addresses()
+    if left is not None and left < ADDRESSES and "numba" not in sys.modules:
+        limit = f"the limit on addresses (ulimit -v) leaves {left / 1e6:,.0f} MB"
+        raise NumbaSettingsError(f"Numba needs about {ADDRESSES / 1e6:,.0f} MB more, {limit}")
     from numba.core import config
 
     if config.DISABLE_JIT:  # type: ignore[attr-defined]

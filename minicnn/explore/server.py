@@ -23,10 +23,10 @@ import hashlib
 import hmac
 import json
 import math
-import mimetypes
 import re
 import secrets
 import socket
+import sys
 from collections.abc import Callable
 from functools import partial
 from http import HTTPStatus
@@ -50,7 +50,13 @@ TESTED = 1000  # test images that show what switching off does
 MOST_DIGITS, MOST_UNITS, MOST_NEAREST = 200, 20, 50  # in one answer
 LINGER, MOST_THROWN_AWAY = 0.5, 1 << 22  # seconds without a byte, and bytes
 HEARTBEAT = 10.0  # seconds between signs of life in the stream of events
-TYPES = {".js": "text/javascript", ".mjs": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
+TYPES = {  # Python's own table follows the registry of Windows, which any program may change
+    ".html": "text/html",
+    ".js": "text/javascript",
+    ".mjs": "text/javascript",
+    ".css": "text/css",
+    ".svg": "image/svg+xml",
+}
 BINARY, TEXT, JSON = "application/octet-stream", "text/plain; charset=utf-8", "application/json"
 
 
@@ -66,6 +72,7 @@ class ExploreServer(ThreadingHTTPServer):
     """Serves one session at `address` until `shutdown`. Port 0 takes a free one."""
 
     daemon_threads = True
+    allow_reuse_address = sys.platform != "win32"  # there, two servers could take the same port
     block_on_close = False
 
     session: Session
@@ -97,7 +104,7 @@ def read_files() -> dict[str, tuple[bytes, str]]:
                 add(entry, f"{prefix}{entry.name}/")
             else:
                 suffix = entry.name[entry.name.rfind(".") :]
-                kind = TYPES.get(suffix) or mimetypes.guess_type(entry.name)[0] or "text/plain"
+                kind = TYPES.get(suffix, "text/plain")
                 if kind.startswith("text/"):
                     kind += "; charset=utf-8"
                 files[f"{prefix}{entry.name}"] = entry.read_bytes(), kind

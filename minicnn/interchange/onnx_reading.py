@@ -23,6 +23,7 @@ from minicnn.interchange.onnx import import_onnx, windows
 from minicnn.interchange.torch import TWINS, Builder
 from minicnn.storage import limits
 from minicnn.storage.files import PathLike, open_regular, read_regular
+from minicnn.storage.names import is_bare
 
 PLAIN_NAME = re.compile(r"[A-Za-z]\w*(\.\w+)*")
 
@@ -65,7 +66,7 @@ def _read_external(graph: Any, directory: Path) -> None:
         if not place:
             continue
         name, offset, length = (place.get(key, "0") for key in ("location", "offset", "length"))
-        if name in ("", ".", "..") or "/" in name or os.sep in name or (directory / name).is_symlink():
+        if not is_bare(name) or (directory / name).is_symlink():
             raise _NoEquivalentError(f"{tensor.name}: expected weights in a file beside it, got {name!r}")
         with open_regular(directory / name, limits.ONNX) as file:
             size = int(length) or os.fstat(file.fileno()).st_size - int(offset)

@@ -13,6 +13,7 @@ and the pictures that `minicnn.pictures` draws at the end.
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -33,6 +34,7 @@ from minicnn.storage.outputs import CONFIG, METRICS, RUN_FILES
 HEADER = "step,loss,training_accuracy,test_accuracy,seconds"
 
 LOCK = ".lock"
+WITHOUT_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP)
 PATIENCE = 0.5  # seconds to wait for a run directory that another process holds
 
 
@@ -125,6 +127,9 @@ def alone_in(directory: Path, doing: str = "training this run") -> Iterator[None
             raise InUse(f"{directory}: another process is {doing}") from None
         except NotImplementedError:  # a file system without locks
             pass
+        except OSError as error:  # the same, as network file systems say it
+            if error.errno not in WITHOUT_LOCKS:
+                raise
     try:
         yield
     finally:
@@ -164,7 +169,7 @@ def write_config(directory: Path, config: dict[str, Any]) -> None:
 
 def append_metrics(directory: Path, row: str) -> None:
     """Add a row to metrics.csv; durable on return, so that no checkpoint is ahead of it."""
-    with writing(directory), open(directory / METRICS, "a", encoding="utf-8") as file:
+    with writing(directory), open(directory / METRICS, "a", encoding="utf-8", newline="\n") as file:
         file.write(f"{row}\n")
         file.flush()
         os.fsync(file.fileno())

@@ -50,6 +50,7 @@ from minicnn.runs.directory import (
     write_config,
     writing,
 )
+from minicnn.runs.room import expect_room
 from minicnn.runs.settings import ORIENTATION, Settings, is_integer, is_number, require
 from minicnn.runs.signals import StopSignals
 from minicnn.storage.files import PathLike, write_whole
@@ -188,10 +189,11 @@ class Run:
         """Begin a run in a new or run-less directory; None makes one under `runs/`.
 
         Its first weights are those of `start`, if given, otherwise drawn from the seed. Raises RunError,
-        leaving nothing behind, if they do not fit, or if the directory holds a run already or cannot be
-        written.
+        leaving nothing behind, if they do not fit, if memory is too small, or if the directory holds a run
+        already or cannot be written.
         """
         run = cls(settings, data, directory or "")
+        expect_room(settings, run.model)
         if start is not None:
             run._start_from(start)
         with contextlib.ExitStack() as undo, contextlib.ExitStack() as lock:
@@ -255,9 +257,12 @@ class Run:
     def prepare_directory(self) -> None:
         """Make the files fit the state: what a later, unsaved part of the run wrote is removed.
 
-        Raises RunError if they cannot be written, or if the data is not what the run began with.
+        Raises RunError if they cannot be written, if the data is not what the run began with, or if
+        memory is too small to go on.
         """
         self.expect_own_data()
+        if self._loaded_from is not None:  # otherwise `create` has asked
+            expect_room(self.settings, self.model)
         settings, _ = read_config(self.directory)
         with writing(self.directory):
             remove_run_leftovers(self.directory)

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP: noted while something must not be left half done."""
+"""Ctrl-C, SIGTERM, SIGHUP and Ctrl-Break: noted while something must not be left half done."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ import threading
 from types import FrameType
 from typing import Any
 
-# What asks a program to stop: Ctrl-C, the system, and a terminal that was closed (unknown to Windows).
+# What asks a program to stop: Ctrl-C, the system, and a terminal that was closed; on Windows, Ctrl-Break.
 STOPPING = tuple(
-    signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__
+    signal.Signals[name]
+    for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGBREAK")
+    if name in signal.Signals.__members__
 )
 
 

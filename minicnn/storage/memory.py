@@ -19,7 +19,24 @@ def available_memory(root: Path = Path("/")) -> int | None:
     The least of what the system has available, what the control groups of this process (its container) leave,
     and what RLIMIT_AS leaves. `root` is where proc and sys are.
     """
-    return min((max(0, left) for left in _left(root)), default=None)
+    left = [*_left(root), available_addresses(root)]
+    return min((max(0, count) for count in left if count is not None), default=None)
+
+
+def available_addresses(root: Path = Path("/")) -> int | None:
+    """How many bytes of addresses RLIMIT_AS (`ulimit -v`) leaves, None without such a limit.
+
+    Libraries and threads take many more of them than of memory. Compiled code that gets none ends the
+    process: so it is to be asked beforehand.
+    """
+    if sys.platform != "win32":
+        import resource
+
+        allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
+        pages = cgroups.read(root / "proc/self/statm").split()[:1]
+        if allowed != resource.RLIM_INFINITY and pages:
+            return max(0, allowed - int(pages[0]) * os.sysconf("SC_PAGE_SIZE"))
+    return None
 
 
 def _left(root: Path) -> Iterator[int]:
@@ -35,13 +52,6 @@ def _left(root: Path) -> Iterator[int]:
                 statistics = cgroups.read(folder / "memory.stat")
                 given_back = re.search(rf"^{cached} (\d+)", statistics, re.MULTILINE)
                 yield int(most) - int(now) + (int(given_back[1]) if given_back else 0)
-    if sys.platform != "win32":
-        import resource
-
-        allowed, _ = resource.getrlimit(resource.RLIMIT_AS)
-        pages = cgroups.read(root / "proc/self/statm").split()[:1]
-        if allowed != resource.RLIM_INFINITY and pages:
-            yield allowed - int(pages[0]) * os.sysconf("SC_PAGE_SIZE")
 
 
 def give_back() -> None:

@@ -9,7 +9,7 @@ import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from minicnn.storage.files import PathLike, sync_directory, write_whole
+from minicnn.storage.files import PathLike, replace, sync_directory, write_whole
 
 # The files of a run. Only the run itself writes them: see `minicnn.runs.directory`.
 CONFIG, METRICS = "config.json", "metrics.csv"
@@ -38,7 +38,7 @@ def expect_output(path: PathLike, reading: Iterable[PathLike] = ()) -> None:
         raise _refusal(errno.EEXIST, "not a regular file", path)
     if not target.parent.is_dir():
         raise _refusal(errno.ENOENT, "not in a directory that exists", path)
-    if target.name in RUN_FILES and (target.parent / CONFIG).exists():
+    if target.name.lower() in RUN_FILES and (target.parent / CONFIG).exists():
         raise _refusal(errno.EEXIST, "a file of a run, which is never replaced; choose another name", path)
     if any(_same(target, source) for source in reading):
         raise _refusal(errno.EEXIST, "the file that is being read; choose another name", path)
@@ -59,7 +59,7 @@ def write_new_directory(path: PathLike, files: Mapping[str, bytes]) -> None:
             write_whole(temporary / name, content)
         if target.exists():
             target.rmdir()  # empty, or this fails
-        temporary.rename(target)
+        replace(temporary, target)
     except BaseException as error:
         shutil.rmtree(temporary, ignore_errors=True)
         if isinstance(error, OSError):  # the user knows the directory by this name only

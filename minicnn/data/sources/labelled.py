@@ -104,13 +104,12 @@ def read_labels(directory: Path) -> Labelled:
 
 
 def _by_name(directory: Path) -> dict[str, str]:
-    """The pictures in a directory and in those directly below, by their names, with and without ending."""
+    """The pictures in a directory and directly below, by name: with / or \\, with and without ending."""
     below = sorted(entry.name for entry in os.scandir(directory) if os.path.isdir(entry.path))
-    names = [
-        *pictures_in(directory),
-        *(f"{name}/{file}" for name in below for file in pictures_in(directory / name)),
-    ]
-    return {os.path.splitext(name)[0]: name for name in names} | {name: name for name in names}
+    nested = [f"{name}/{file}" for name in below for file in pictures_in(directory / name)]
+    names = [*pictures_in(directory), *nested]
+    spelled = {name.replace("/", "\\"): name for name in nested} | {name: name for name in names}
+    return {os.path.splitext(cell)[0]: name for cell, name in spelled.items()} | spelled
 
 
 def _columns(path: Path, header: list[str], first: list[str], known: dict[str, str]) -> tuple[int, int]:

@@ -14,6 +14,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -27,9 +28,14 @@ from minicnn.engine.locks import Lock
 
 _setting_lock = Lock()  # Numba's setting is global, the directory is not
 
+LONGEST = 150  # characters of the names that Numba makes in the directory, with a margin
+MOST = 259  # characters of a whole path on Windows, unless its owner has allowed more
+
 
 def _find_directory() -> str | None:
     """The first writable of: Numba's own setting, beside the sources, the user's cache.
+
+    On Windows, of those whose path is short enough.
 
     If a place that comes before it is full of kernels but cannot be written, as in a read-only
     installation, they are copied: Numba reads only where it can write. Failing all, into a directory that
@@ -51,6 +57,8 @@ def _find_directory() -> str | None:
         places.insert(0, Path(config.CACHE_DIR))
     filled = None
     for directory in (place / name for place in places):
+        if sys.platform == "win32" and len(str(directory)) + LONGEST > MOST:
+            continue
         try:
             if filled is not None and not directory.exists():
                 _copy(filled, directory)

@@ -63,7 +63,7 @@ def _keep_on(masks):
 
 def place_workers() -> None:
     """Keep each worker of this Python thread on a processor of its own, if there is one for each thread."""
-    if config.DISABLE_JIT or not hasattr(os, "sched_getaffinity"):
+    if config.DISABLE_JIT or not hasattr(os, "sched_setaffinity"):
         return
     processors = sorted(os.sched_getaffinity(0))
     if len(processors) == jit.thread_count() > 1:
