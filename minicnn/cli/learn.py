@@ -5,13 +5,12 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minicnn.cli.common import add_command, add_orientation, expect_name, open_data
-from minicnn.cli.terminal import UsageError, can_print, program, say
+from minicnn.cli.terminal import UsageError, can_print, program, quoted, say
 
 if TYPE_CHECKING:
     from minicnn.learn.messages import Messages
@@ -116,7 +115,7 @@ def _file(directory: str) -> Path:
     expect_name("DIR", directory)
     file = Path(directory) / FILE
     if not file.is_file():
-        start = shlex.join([*program().split(), "learn", "start", directory])
+        start = " ".join([program(), "learn", "start", quoted(directory)])
         raise UsageError(f"{file}: no such file; this makes one: {start}")
     return file.resolve()
 
@@ -125,8 +124,8 @@ def _commands(directory: str) -> Any:
     """Writes a command as the user would type it: command("check", "--hint")."""
 
     def command(action: str, *options: str) -> str:
-        where = [] if directory == "." else [directory]
-        return shlex.join([*program().split(), "learn", action, *where, *options])
+        where = [] if directory == "." else [quoted(directory)]
+        return " ".join([program(), "learn", action, *where, *options])
 
     return command
 

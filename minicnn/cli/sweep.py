@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 from typing import TYPE_CHECKING, Any
 
 from minicnn._version import __version__
 from minicnn.cli.common import add_command, add_orientation, expect_name
 from minicnn.cli.interrupts import answered
-from minicnn.cli.terminal import UsageError, fail, program, say, tell, warn
+from minicnn.cli.terminal import UsageError, fail, program, quoted, say, tell, warn
 
 if TYPE_CHECKING:
     from minicnn.sweeps.grid import Cell, Grid
@@ -28,7 +27,7 @@ def sweep_command(args: argparse.Namespace) -> int:
         if not args.what:
             return _sweep(args)
         if len(args.what) != 2 or args.what[0] != "report":
-            raise UsageError(f"sweep: expected options, or report DIR, got {shlex.join(args.what)}")
+            raise UsageError(f"sweep: expected options, or report DIR, got {' '.join(map(quoted, args.what))}")
         return _report(args.what[1])
     except ValueError as error:  # from grid, data, directory or engine: the message names what is wrong
         raise UsageError(error) from None
@@ -120,7 +119,7 @@ def _interrupted(directory: str, grid: Grid, number: int) -> int:
     from minicnn.sweeps.directory import is_complete
 
     done = sum(is_complete(directory, cell) for cell in grid.cells)
-    rest = f"resume with: {program()} sweep --dir {shlex.quote(directory)}"
+    rest = f"resume with: {program()} sweep --dir {quoted(directory)}"
     return fail(f"stopped; {done} of {len(grid.cells)} runs are complete; {rest}", 128 + number)
 
 
