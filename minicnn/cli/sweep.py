@@ -27,7 +27,8 @@ def sweep_command(args: argparse.Namespace) -> int:
         if not args.what:
             return _sweep(args)
         if len(args.what) != 2 or args.what[0] != "report":
-            raise UsageError(f"sweep: expected options, or report DIR, got {' '.join(map(quoted, args.what))}")
+            got = " ".join(map(quoted, args.what))
+            raise UsageError(f"sweep: expected options, or report DIR, got {got}")
         return _report(args.what[1])
     except ValueError as error:  # from grid, data, directory or engine: the message names what is wrong
         raise UsageError(error) from None
