@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from common import Report, cores
 from scenes import KINDS, Sample, samples
+from scribe import SKELETONS, Digit, written
 
 from minicnn import load_mnist
 from minicnn.data.image_file import ImageError
@@ -69,11 +70,14 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     made.add_argument("runs", nargs="+", metavar="RUN", help="run directories or network files")
     made.add_argument("--seed", type=int, default=2, help="of the images (2)")
     made.add_argument("--each", type=int, default=20, help="images of each kind (20)")
+    made.add_argument("--written", type=int, default=200, help="digits of each style, cut out (200)")
     made.add_argument("--save", type=Path, metavar="DIR", help="write the images there, to look at them")
     made.add_argument("--quick", action="store_true", help="see that it runs: one image of each kind")
     made.add_argument("--output", type=Path, help="the JSON file (results/handwriting.json)")
     args = made.parse_args(argv)
-    args.threads, args.each = cores(), 1 if args.quick else args.each
+    args.threads = cores()
+    if args.quick:
+        args.each, args.written = 1, 5
     return args
 
 
@@ -93,11 +97,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     labels = np.array([label for _, label in styles])
     refused = sum(images[0] is None for images in inputs)
 
+    networks = {Path(run).name: open_one(run) for run in args.runs}
     found = {}  # by network and way: bool [N]
-    for run in args.runs:
-        network = open_one(run)
+    for name, network in networks.items():
         for way, images in zip(WAYS, zip(*inputs, strict=True), strict=True):
-            found[f"{Path(run).name}, {way}"] = correct(network, images, labels)
+            found[f"{name}, {way}"] = correct(network, images, labels)
     report.add(
         f"Digits read correctly, in per cent, of {args.each} images of each kind, seed {args.seed}",
         ["kind", *found],
@@ -115,8 +119,22 @@ def main(argv: Sequence[str] | None = None) -> None:
         ["style", "images", *found],
         [[style, str(len(some)), *shares(found, np.array(some))] for style, some in sorted(members.items())],
     )
+    report.add(
+        f"What the networks alone can read: {args.written} digits of each style, cut out, in per cent",
+        ["style", *networks],
+        [[style, *by_style(networks, style, args)] for style in SKELETONS],
+    )
     report.data |= {"correct": {name: one.tolist() for name, one in found.items()}, "kinds": kinds}
     report.write()
+
+
+def by_style(networks: dict[str, Sequential], style: str, args: argparse.Namespace) -> list[str]:
+    """The share of digits of one style that each network reads, from the mask of the ink alone."""
+    rng, digit = np.random.default_rng(args.seed), Digit(int(style[0]), style)
+    masks = [written(digit, rng, 120, rng.uniform(0.05, 0.14)) for _ in range(args.written)]
+    images = [preprocess_ink(np.pad(mask, 4))[1] for mask in masks]
+    labels = np.full(len(images), digit.label)
+    return [f"{100 * correct(network, images, labels).mean():.1f}" for network in networks.values()]
 
 
 def shares(found: dict[str, np.ndarray], among: np.ndarray) -> list[str]:

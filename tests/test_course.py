@@ -116,6 +116,22 @@ def test_the_index_lists_every_question_once_and_in_order():
     assert [question for question, _ in index()] == list(QUESTIONS)
 
 
+@pytest.mark.parametrize(
+    ("readme", "notebooks"), [("README.md", "[0-9]*.ipynb"), ("README.zh-CN.md", "zh_*.ipynb")]
+)
+def test_a_question_is_asked_in_the_same_words_in_the_index_and_in_its_notebook(readme, notebooks):
+    rows = re.findall(
+        r"^\| Q(\d+) \| (.+?) \| \[", (COURSE / readme).read_text(encoding="utf-8"), re.MULTILINE
+    )
+    cells = [text(cell) for notebook in COURSE.glob(notebooks) for cell in cells_of(notebook)]
+    headings = re.findall(r"^## Q(\d+) (.+)$", "\n\n".join(cells), re.MULTILINE)
+    assert dict(headings).items() - dict(rows).items() == {
+        (number, words)
+        for number, words in headings
+        if number == "10"  # which is asked together with 11
+    }
+
+
 @pytest.mark.parametrize(("question", "notebook"), index())
 def test_a_question_of_the_index_has_an_answer_that_is_asserted(question, notebook):
     assert what_is_missing(cells_of(COURSE / notebook), question) == []
