@@ -7,6 +7,8 @@ time what the engine does.
 from __future__ import annotations
 
 import ast
+import base64
+import io
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -19,6 +21,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 import minicnn
@@ -374,6 +377,40 @@ def _draw_numbers(ax: Axes, left: float, shape: tuple[int, ...], colour: str) ->
         corner = (left + 0.03 * sheet, -side / 2 + 0.02 * sheet - 0.01 * sheets)
         ax.add_patch(plt.Rectangle(corner, side, side, **edge))
     return left + side + 0.03 * (sheets - 1)
+
+
+# --- pictures that move with a slider ---------------------------------------------------------------
+
+
+def slider(label: str, values: Sequence[float], draw: Callable[[float], Figure], start: int = 0) -> None:
+    """Show `draw(value)` for each of the values, one at a time, with a slider to choose.
+
+    All pictures are drawn now and stored in the notebook, so the slider works on a rendered page, too,
+    without a kernel. Where no HTML is shown, there is the picture of `values[start]`.
+    """
+    from IPython.display import display
+
+    frames = []
+    for value in values:
+        figure, file = draw(value), io.BytesIO()
+        figure.savefig(file, format="png", dpi=80, metadata={"Software": None})
+        plt.close(figure)
+        frames.append(base64.b64encode(file.getvalue()).decode())
+    names = [f"{label} {value:g}" for value in values]
+    choose = (
+        "const box = this.parentNode, n = this.value;"
+        "box.querySelector('img').src = 'data:image/png;base64,' + this.dataset.frames.split(' ')[n];"
+        "box.querySelector('output').value = this.dataset.names.split('|')[n]"
+    )
+    bundle = {
+        "text/html": f'''<div><img src="data:image/png;base64,{frames[start]}" alt="{names[start]}"><br>
+<input type="range" min="0" max="{len(values) - 1}" value="{start}" style="width: 300px" aria-label="{label}"
+data-names="{"|".join(names)}" data-frames="{" ".join(frames)}" oninput="{choose}">
+<output>{names[start]}</output></div>''',
+        "image/png": frames[start],
+        "text/plain": f"{names[start]}; a slider shows {names[0]} to {names[-1]}",
+    }
+    display(bundle, raw=True)
 
 
 # --- seeds ----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 import matplotlib
+import matplotlib.figure
 import numpy as np
 import pytest
 
@@ -404,3 +405,34 @@ def test_the_stored_figures_are_what_is_drawn(slides, tmp_path):
     slides.main(tmp_path)
     stored = {path.name: path.read_bytes() for path in SLIDES.iterdir()}
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == stored
+
+
+# --- sliders ---
+
+
+def test_a_slider_holds_all_pictures_and_shows_the_first_chosen_without_html(monkeypatch):
+    display = pytest.importorskip("IPython.display")
+    shown = []
+    monkeypatch.setattr(display, "display", lambda bundle, raw: shown.append(bundle))
+
+    def draw(value):
+        figure = matplotlib.figure.Figure(figsize=(1, 1))
+        figure.text(0, 0, str(value))
+        return figure
+
+    course.slider("width", [1, 2, 3], draw, start=1)
+    (bundle,) = shown
+    frames = re.search(r'data-frames="(.+?)"', bundle["text/html"])[1].split(" ")
+    assert len(set(frames)) == 3
+    assert bundle["image/png"] == frames[1]
+    assert 'data-names="width 1|width 2|width 3"' in bundle["text/html"]
+
+
+@pytest.mark.parametrize("notebook", ["01_patch", "04_initial", "07_dropout", "08_optim"])
+def test_a_slider_is_stored_with_its_pictures(notebook):
+    (path,) = COURSE.glob(f"{notebook}*.ipynb")
+    (cell,) = [cell for cell in cells_of(path) if "slider(" in text(cell) and cell["cell_type"] == "code"][
+        -1:
+    ]
+    (output,) = cell["outputs"]
+    assert {"text/html", "image/png", "text/plain"} == set(output["data"])
