@@ -51,7 +51,7 @@ class Lacking:
 
     @property
     def __dict__(self) -> dict[str, Any]:
-        return vars(self._module)  # in which pytest looks for what it will put back
+        return vars(self._module) | self._others  # in which pytest looks for what it will put back
 
     def __getattr__(self, name: str) -> Any:
         if name in self._others:
