@@ -23,7 +23,7 @@ from minicnn.tutorial import Diverged
 WAIT = 1.0  # seconds between two attempts to get a run that another worker still holds
 
 
-class Outcome(NamedTuple):
+class CellOutcome(NamedTuple):
     """How a cell ended: its result on the test images, or why it failed, in one line."""
 
     correct: int
@@ -31,7 +31,7 @@ class Outcome(NamedTuple):
     failure: str = ""
 
 
-def train_cell(directory: str, settings: Mapping[str, Any], threads: int) -> Outcome:
+def train_cell(directory: str, settings: Mapping[str, Any], threads: int) -> CellOutcome:
     """Begin the run in a directory, or resume it, and train it to its end.
 
     Its files and bits are those of `minicnn train` with these settings. If another process still trains the
@@ -47,7 +47,7 @@ def train_cell(directory: str, settings: Mapping[str, Any], threads: int) -> Out
             except InUse:
                 time.sleep(WAIT)
     except (Diverged, MemoryError, OSError, ValueError) as error:
-        return Outcome(0, 0, str(error) or type(error).__name__)
+        return CellOutcome(0, 0, str(error) or type(error).__name__)
 
 
 def compile_for(settings: Sequence[Mapping[str, Any]], threads: int) -> None:
@@ -59,7 +59,7 @@ def compile_for(settings: Sequence[Mapping[str, Any]], threads: int) -> None:
             compile_step(wanted, data.shape, len(data.classes), threads)
 
 
-def _train(settings: Settings, data: Dataset, directory: Path) -> Outcome:
+def _train(settings: Settings, data: Dataset, directory: Path) -> CellOutcome:
     if (directory / CONFIG).exists():
         found, _ = read_config(directory)
         if dataclasses.replace(found, data=settings.data) != settings:
@@ -74,7 +74,7 @@ def _train(settings: Settings, data: Dataset, directory: Path) -> Outcome:
     return _finish(run)
 
 
-def _finish(run: Run) -> Outcome:
+def _finish(run: Run) -> CellOutcome:
     """Write what `minicnn train` writes at the end."""
     from minicnn import pictures
 
@@ -84,7 +84,7 @@ def _finish(run: Run) -> Outcome:
     run.network.free_memory()
     pictures.draw_run(run, probabilities)
     labels = run.data.test.labels
-    return Outcome(int((probabilities.argmax(axis=1) == labels).sum()), len(labels))
+    return CellOutcome(int((probabilities.argmax(axis=1) == labels).sum()), len(labels))
 
 
 def _use_threads(settings: Settings, threads: int) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from minicnn.engine.numba_settings import default_threads
 from minicnn.storage.files import PathLike
-from minicnn.sweeps.cell import Outcome, compile_for, train_cell
+from minicnn.sweeps.cell import CellOutcome, compile_for, train_cell
 from minicnn.sweeps.directory import is_complete, step_of
 from minicnn.sweeps.engine import Pool
 from minicnn.sweeps.grid import Cell
@@ -45,7 +45,7 @@ def conduct(
     cells: Sequence[Cell],
     pool: Pool,
     threads: int,
-    ended: Callable[[Cell, Outcome], None] = lambda cell, outcome: None,
+    ended: Callable[[Cell, CellOutcome], None] = lambda cell, outcome: None,
     look: Callable[[Progress], None] = lambda progress: None,
     stopped: Callable[[], bool] = lambda: False,
 ) -> Progress:
@@ -64,7 +64,7 @@ def conduct(
     if stopped():
         return progress
 
-    finished: queue.SimpleQueue[Future[Outcome]] = queue.SimpleQueue()
+    finished: queue.SimpleQueue[Future[CellOutcome]] = queue.SimpleQueue()
     pending = {}
     for cell in cells:
         settings = dataclasses.asdict(cell.settings)
@@ -83,7 +83,7 @@ def conduct(
             cell = pending.pop(future)
             outcome = _outcome(future)
             if not outcome.failure and not is_complete(path, cell):
-                outcome = Outcome(
+                outcome = CellOutcome(
                     0, 0, f"not complete in {path}: written elsewhere, or damaged (then remove it)"
                 )
             if outcome.failure:
@@ -113,13 +113,13 @@ def _kind(cell: Cell) -> tuple[object, ...]:
     return tuple(getattr(settings, name) for name in names)
 
 
-def _outcome(future: Future[Outcome]) -> Outcome:
+def _outcome(future: Future[CellOutcome]) -> CellOutcome:
     try:
         return future.result()
     except CancelledError:
-        return Outcome(0, 0, "the scheduler is gone")
+        return CellOutcome(0, 0, "the scheduler is gone")
     except Exception as error:
-        return Outcome(0, 0, f"{type(error).__name__}: {error}")
+        return CellOutcome(0, 0, f"{type(error).__name__}: {error}")
 
 
 def cores() -> int:
