@@ -10,7 +10,7 @@ from minicnn.cli.common import accuracy
 from minicnn.cli.terminal import columns, is_terminal, say, tell, warn
 
 if TYPE_CHECKING:
-    from minicnn.sweeps.cell import Outcome
+    from minicnn.sweeps.cell import CellOutcome
     from minicnn.sweeps.grid import Cell
     from minicnn.sweeps.sweep import Progress
 
@@ -38,7 +38,7 @@ class SweepScreen:
         if self._bar is not None:
             self._bar.close()
 
-    def ended(self, cell: Cell, outcome: Outcome) -> None:
+    def ended(self, cell: Cell, outcome: CellOutcome) -> None:
         """Print how a run has ended."""
         if outcome.failure:
             warn(f"{cell.name} failed: {outcome.failure}")
