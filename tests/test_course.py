@@ -4,34 +4,23 @@ These tests read the notebooks as they are stored. `.ci/notebooks` executes them
 """
 
 import ast
-import importlib.util
 import inspect
 import json
 import re
-import sys
-from pathlib import Path
 
 import matplotlib
 import matplotlib.figure
 import numpy as np
 import pytest
+from course_files import COURSE, module
 
 from minicnn import reference
 from minicnn.engine import kernels
 
-COURSE = Path(__file__).parent.parent / "notebooks"
 NOTEBOOKS = sorted(COURSE.glob("[0-9]*.ipynb"))  # tests/test_translations.py compares the Chinese ones
 QUESTIONS = range(1, 33)
 MOST_BYTES = 1_000_000
 every_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-
-
-def module(name):
-    """A module of notebooks/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, COURSE / f"{name}.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
 
 
 with matplotlib.rc_context():  # the style of the course is not for the tests that follow
@@ -378,33 +367,6 @@ def test_interval_is_students():
 
 def test_the_mini_network_has_the_size_that_the_course_names():
     assert course.mini_network().values.size == course.mini_network(fused=False).values.size == 54_314
-
-
-# --- the teachers' page ---
-
-SLIDES = Path(__file__).parent.parent / "docs" / "slides"
-
-
-@pytest.fixture
-def slides(monkeypatch):
-    with matplotlib.rc_context():
-        monkeypatch.setitem(sys.modules, "course", module("course"))  # and with it the style of its figures
-        yield module("make_slides")
-
-
-def test_every_figure_for_slides_is_drawn_stored_and_on_the_page(slides):
-    page = (SLIDES.parent / "teaching.md").read_text(encoding="utf-8")
-    drawn = {f"{name}.svg" for name in slides.FIGURES}
-    assert drawn == {path.name for path in SLIDES.iterdir()}
-    assert drawn == set(re.findall(r"!\[.+\]\(slides/(.+)\)", page))
-
-
-@pytest.mark.long
-def test_the_stored_figures_are_what_is_drawn(slides, tmp_path):
-    """With the Matplotlib that drew them: another one may draw other paths."""
-    slides.main(tmp_path)
-    stored = {path.name: path.read_bytes() for path in SLIDES.iterdir()}
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == stored
 
 
 # --- sliders ---

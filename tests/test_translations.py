@@ -4,24 +4,16 @@ Only the words differ, and no test can read those. `notebooks/make_zh.py` makes 
 cells and outputs of the English ones, which `.ci/notebooks` runs; so they are not run a second time.
 """
 
-import importlib.util
 import json
 import re
 import shutil
 
 import pytest
-from translated import COURSE, PAGES, ROOT, differences, read, twin
+from course_files import COURSE, module
+from translated import PAGES, ROOT, differences, read, twin
 
 ENGLISH = sorted(COURSE.glob("[0-9]*.ipynb"))
 BEHIND = []  # stems of notebooks whose Chinese is missing, or behind the English
-
-
-def module(name):
-    """A module of notebooks/, which is no package."""
-    spec = importlib.util.spec_from_file_location(name, COURSE / f"{name}.py")
-    loaded = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(loaded)
-    return loaded
 
 
 make_zh = module("make_zh")

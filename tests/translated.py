@@ -2,10 +2,10 @@
 
 import re
 from collections import Counter
-from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
-COURSE = ROOT / "notebooks"
+from course_files import COURSE
+
+ROOT = COURSE.parent
 PAGES = [ROOT / "README.md", COURSE / "README.md"]
 HAN = r"[\u4e00-\u9fff]"
 LEADS = {
