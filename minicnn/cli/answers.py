@@ -13,13 +13,12 @@ import argparse
 import csv
 import io
 import os
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from minicnn.cli.common import accuracy, known_labels, orientation
-from minicnn.cli.terminal import UsageError, fail, is_terminal, say
+from minicnn.cli.terminal import UsageError, fail, progress_bar, say
 from minicnn.storage.outputs import write_output
 
 if TYPE_CHECKING:
@@ -108,7 +107,7 @@ def write_table(network: Sequential, classes: tuple[str, ...], args: argparse.Na
 
     rows, correct, count, labels = [b"ImageId,Label\n"], 0, 0, None
     try:
-        with _progress("images") as bar:
+        with progress_bar(None, unit=" images") as bar:
             for images, labels in _tables(network, classes, args):
                 answers = network.predict(images)
                 if not np.isfinite(answers).all():
@@ -222,7 +221,7 @@ def write_pictures(
     ordinals = ("answer", "second", "third")[: len(classes)]
     last = ["sure"] if judged else []
     rows = [_text([["file", *(cell for name in ordinals for cell in (name, "probability")), *last]])]
-    with _progress("pictures", count) as bar:
+    with progress_bar(count, unit=" pictures") as bar:
         for name, _, answer, sure in answered:
             last = ["yes" if sure else "no"] if judged else []
             cells = [cell for k in best_of(answer) for cell in (classes[k], f"{answer[k]:.4f}")]
@@ -238,10 +237,3 @@ def _text(rows: list[Any]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode("utf-8", "surrogateescape")
-
-
-def _progress(unit: str, count: int | None = None) -> Any:
-    """A bar on a terminal, without one nothing; `update(number)` moves it."""
-    from tqdm import tqdm
-
-    return tqdm(unit=f" {unit}", total=count, leave=False, disable=not is_terminal(sys.stderr))

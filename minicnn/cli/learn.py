@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from minicnn.cli.common import add_command, add_orientation, expect_name, open_data
-from minicnn.cli.terminal import UsageError, can_print, program, quoted, say
+from minicnn.cli.terminal import UsageError, can_print, program, progress_bar, quoted, say
 
 if TYPE_CHECKING:
     from minicnn.learn.messages import Messages
@@ -75,7 +74,7 @@ def train_command(args: argparse.Namespace) -> int:
         contextlib.closing(
             sessions.events({**request, "path": str(file)}, sessions.PATIENCE, printed)
         ) as sent,
-        _bar(args.steps) as bar,
+        progress_bar(args.steps, unit=" steps") as bar,
     ):
         for event in sent:
             lesson.tell(event)
@@ -134,17 +133,6 @@ def _messages(args: argparse.Namespace) -> Messages:
     from minicnn.learn.messages import Messages
 
     return Messages(args.language)
-
-
-@contextlib.contextmanager
-def _bar(steps: int) -> Any:
-    """A progress bar on stderr, if a person looks at it."""
-    from tqdm import tqdm
-
-    from minicnn.cli.terminal import is_terminal
-
-    with tqdm(total=steps, unit=" steps", leave=False, disable=not is_terminal(sys.stderr)) as bar:
-        yield bar
 
 
 def _language() -> str:

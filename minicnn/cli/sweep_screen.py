@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from minicnn.cli.common import accuracy
-from minicnn.cli.terminal import columns, is_terminal, say, tell, warn
+from minicnn.cli.terminal import is_terminal, progress_bar, say, tell, warn
 
 if TYPE_CHECKING:
     from minicnn.sweeps.cell import CellOutcome
@@ -28,10 +28,7 @@ class SweepScreen:
 
     def __enter__(self) -> SweepScreen:
         if not self.quiet and is_terminal(sys.stderr):
-            from tqdm import tqdm
-
-            size: Any = {"dynamic_ncols": True} if columns(sys.stderr) > 0 else {"ncols": 80, "nrows": 24}
-            self._bar = tqdm(total=1, bar_format="{desc} {bar:-3} {percentage:3.0f} %", leave=False, **size)
+            self._bar = progress_bar(1, bar_format="{desc} {bar:-3} {percentage:3.0f} %")
         return self
 
     def __exit__(self, *exception: object) -> None:

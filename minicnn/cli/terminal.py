@@ -142,6 +142,15 @@ def speaks_unicode(stream: Any) -> bool:
     return str(getattr(stream, "encoding", None)).lower().startswith("utf")
 
 
+def progress_bar(total: float | None, **options: Any) -> Any:
+    """A bar of tqdm's on stderr, which is gone at its end; where no terminal is, it shows nothing."""
+    from tqdm import tqdm
+
+    size: Any = {"dynamic_ncols": True} if columns(sys.stderr) > 0 else {"ncols": 80, "nrows": 24}
+    shown = {"disable": not is_terminal(sys.stderr), "ascii": not speaks_unicode(sys.stderr)}
+    return tqdm(total=total, leave=False, **shown, **size, **options)
+
+
 def abandon_stdout_if_broken() -> None:
     """Discard output that cannot be printed; otherwise Python would try again at exit and complain."""
     if sys.stdout is None:

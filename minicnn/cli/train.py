@@ -25,13 +25,12 @@ from minicnn.cli.common import (
 from minicnn.cli.interrupts import answered
 from minicnn.cli.terminal import (
     UsageError,
-    columns,
     fail,
     is_terminal,
     program,
+    progress_bar,
     quoted,
     say,
-    speaks_unicode,
     tell,
     warn,
 )
@@ -252,20 +251,13 @@ class _Screen:
     def __enter__(self) -> _Screen:
         steps, images = self.run.settings.steps, self.run.settings.batch_size
         if not self.quiet and is_terminal(sys.stderr) and not self.run.finished:
-            from tqdm import tqdm
-
-            known = columns(sys.stderr) > 0
-            size: Any = {"dynamic_ncols": True} if known else {"ncols": 80, "nrows": 24}
-            self._bar = tqdm(
-                total=steps * images,
+            self._bar = progress_bar(
+                steps * images,
                 initial=self.run.step * images,
                 unit=" images",
                 unit_scale=True,
-                leave=False,
                 smoothing=0,  # the mean speed of the whole run: the bar pauses during measurements
-                ascii=not speaks_unicode(sys.stderr),
                 bar_format="{l_bar}{bar:-3}{r_bar}",  # leaves room for the ^C that a terminal echoes
-                **size,
             )
         return self
 

@@ -10,7 +10,7 @@ import numpy as np
 from minicnn.checks.examples import separated
 from minicnn.engine import reference
 from minicnn.learn.findings import Wrong
-from minicnn.learn.probe import Array, Learner, Results, Subject, compare, diagnosed, gradients
+from minicnn.learn.probe import Array, Learner, Results, Subject, compare, compare_backward
 
 # --- max-pool ---
 
@@ -84,7 +84,7 @@ def _to_all(x: Array, dy: Array) -> Array:
 
 POOL_BACKWARD = Subject(
     function="max_pool2d_backward",
-    learners=lambda learner, case: {"dx": _learners_pool(learner, *case)},
+    learners=lambda learner, case: {"dx": _learners_gradient(learner, "max_pool2d", *case)},
     reference=lambda x, dy: {"dx": _pool_gradient(x, dy)},
     mistakes={
         "all_tied_win": ("dx", _of_all_tied),
@@ -99,9 +99,9 @@ POOL_BACKWARD = Subject(
 )
 
 
-def _learners_pool(learner: Learner, x: Array, dy: Array) -> Any:
-    _, cache = learner.pair("max_pool2d_forward", x)
-    return learner.call("max_pool2d_backward", dy, cache)
+def _learners_gradient(learner: Learner, name: str, x: Array, dy: Array) -> Any:
+    forward, backward = pair_of(learner, name)
+    return backward(dy, forward(x)[1])
 
 
 def check_pool(learner: Learner) -> None:
@@ -115,11 +115,8 @@ def check_pool(learner: Learner) -> None:
     cases = [(x, rng.normal(size=_max(x).shape).astype(x.dtype)) for x in [*images, tied]]
     x = separated(rng, 2, 5, 4, 2)
     forward, backward = pair_of(learner, "max_pool2d")
-    try:
-        compare(learner, POOL_BACKWARD, [(TIED, np.array([10.0, 20]).reshape(1, 1, 2, 1)), *cases])
-    except Wrong as wrong:
-        raise diagnosed(wrong, forward, backward, x) from None
-    gradients(learner, "max_pool2d_backward", forward, backward, x)
+    hand = (TIED, np.array([10.0, 20]).reshape(1, 1, 2, 1))
+    compare_backward(learner, POOL_BACKWARD, [hand, *cases], forward, backward, x)
 
 
 def pair_of(learner: Learner, name: str) -> tuple[Any, Any]:
@@ -152,7 +149,7 @@ RELU = Subject(
 )
 RELU_BACKWARD = Subject(
     function="relu_backward",
-    learners=lambda learner, case: {"dx": _learners_relu(learner, *case)},
+    learners=lambda learner, case: {"dx": _learners_gradient(learner, "relu", *case)},
     reference=lambda x, dy: {"dx": np.where(x > 0, dy, 0)},
     mistakes={
         "slope_at_zero": ("dx", lambda x, dy: np.where(x >= 0, dy, 0)),
@@ -166,11 +163,6 @@ RELU_BACKWARD = Subject(
 )
 
 
-def _learners_relu(learner: Learner, x: Array, dy: Array) -> Any:
-    _, cache = learner.pair("relu_forward", x)
-    return learner.call("relu_backward", dy, cache)
-
-
 def check_relu(learner: Learner) -> None:
     """Raise Wrong or NotStarted unless both functions of ReLU are right."""
     rng = np.random.default_rng(4)
@@ -180,11 +172,8 @@ def check_relu(learner: Learner) -> None:
     cases = [(x, rng.normal(size=x.shape).astype(x.dtype)) for x in arrays]
     forward, backward = pair_of(learner, "relu")
     x = separated(rng, 3, 5)
-    try:
-        compare(learner, RELU_BACKWARD, [(LINE, np.array([10.0, 20, 30, 40, -50])), *cases])
-    except Wrong as wrong:
-        raise diagnosed(wrong, forward, backward, x) from None
-    gradients(learner, "relu_backward", forward, backward, x)
+    hand = (LINE, np.array([10.0, 20, 30, 40, -50]))
+    compare_backward(learner, RELU_BACKWARD, [hand, *cases], forward, backward, x)
 
 
 # --- dropout ---
@@ -276,11 +265,7 @@ def check_dropout(learner: Learner) -> None:
     def backward(dy: Array, cache: Any) -> Any:
         return learner.call("dropout_backward", dy, cache)
 
-    try:
-        compare(learner, DROPOUT_BACKWARD, backs)
-    except Wrong as wrong:
-        raise diagnosed(wrong, forward, backward, x, 0.6) from None
-    gradients(learner, "dropout_backward", forward, backward, x, 0.6)
+    compare_backward(learner, DROPOUT_BACKWARD, backs, forward, backward, x, 0.6)
 
 
 def _look_at_the_mask(learner: Learner) -> None:

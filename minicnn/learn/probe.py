@@ -1,8 +1,9 @@
 """Calling the learner's functions, and comparing what they return with what they should.
 
-    Learner     calls a function on copies of its arguments, and says what went wrong with the call itself
-    compare     results against the reference, case by case; a known mistake that explains them is named
-    gradients   the backward pass against finite differences (`minicnn.gradient_check`)
+    Learner           calls a function on copies of its arguments, and says what went wrong with the call
+    compare           results against the reference, case by case; a known mistake that explains them is named
+    gradients         the backward pass against finite differences (`minicnn.gradient_check`)
+    compare_backward  both, for a backward pass
 
 All of them raise `Wrong`, or `NotStarted`, at the first thing that is wrong.
 """
@@ -225,7 +226,23 @@ def _is(mistaken: Callable[..., Any], case: Arguments, got: Array) -> bool | Non
             return None
 
 
-def gradients(learner: Learner, function: str, forward: Any, backward: Any, *arguments: Any) -> None:
+def compare_backward(
+    learner: Learner,
+    subject: Subject,
+    cases: Sequence[Arguments],
+    forward: Any,
+    backward: Any,
+    *arguments: Any,
+) -> None:
+    """Compare a backward pass, case by case, then check its gradient at the arguments. Raises Wrong."""
+    try:
+        compare(learner, subject, cases)
+    except Wrong as wrong:
+        raise diagnosed(wrong, forward, backward, *arguments) from None
+    gradients(subject.function, forward, backward, *arguments)
+
+
+def gradients(function: str, forward: Any, backward: Any, *arguments: Any) -> None:
     """Raise Wrong, with the diagnosis of the gradient check, if backward is not the derivative of forward."""
     from minicnn.checks.gradcheck import gradient_check
 

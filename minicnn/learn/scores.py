@@ -99,7 +99,7 @@ def check_loss(learner: Learner) -> None:
             raise Wrong("cache_used_up", function="softmax_cross_entropy_backward")
     except Wrong as wrong:
         raise diagnosed(wrong, forward, backward, *cases[1]) from None
-    gradients(learner, "softmax_cross_entropy_backward", forward, backward, *cases[1])
+    gradients("softmax_cross_entropy_backward", forward, backward, *cases[1])
 
 
 def _expect_finite(learner: Learner, case: tuple[Array, Array], mistake: str) -> None:

@@ -408,7 +408,9 @@ def build_loader(settings: Settings, data: Dataset) -> Loader:
     """The training batches that the settings describe."""
     amounts = settings.shift, settings.rotation, settings.scale, settings.shear, settings.elastic
     size, seed = settings.batch_size, settings.seed
-    flags = settings.flags if data.classes == DIGITS and like_mnist(data.train) else 0.0
+    flags = settings.flags
+    if flags and not (data.classes == DIGITS and like_mnist(data.train)):
+        flags = 0.0  # its ones are none, or not written as MNIST's are
     return Loader(data.train, size, seed, Augmentation(*amounts), flags=flags, ops=settings.ops)
 
 
