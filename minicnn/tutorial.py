@@ -51,6 +51,7 @@ def tutorial_network(
     init: str = "tutorial",
     input_shape: tuple[int, int, int] = IMAGE,
     classes: int = 10,
+    shards: int = 1,
 ) -> Sequential:
     """The tutorial's network, 3,274,634 parameters, with fresh weights drawn from `seed`.
 
@@ -59,7 +60,7 @@ def tutorial_network(
     Weights are truncated normal with stddev 0.1, biases 0.1; with `init` "he" weights have the stddev
     that keeps the scale from layer to layer, and biases are 0. With `fused`, convolution, ReLU and
     pool are one layer; without, three: the same parameters, the same results. `dtype` is float32 to
-    train, float64 to check. `ops` is "kernels" or "reference".
+    train, float64 to check. `ops` is "kernels" or "reference", `shards` that of `Sequential`.
     """
     if init not in INITIALIZATIONS:
         raise ValueError(f"init: expected one of {', '.join(INITIALIZATIONS)}, got {init!r}")
@@ -77,7 +78,7 @@ def tutorial_network(
         Dropout(keep_prob, rng=rng.spawn(1)[0], ops=ops),
         Dense(1024, classes, name="fc2", **common),
     ]
-    return Sequential(layers, input_shape, "tutorial")
+    return Sequential(layers, input_shape, "tutorial", shards=shards)
 
 
 def _fused_block(name: str, C: int, F: int, common: dict) -> list[Layer]:
@@ -231,15 +232,17 @@ def training_steps(
     recipe: Recipe,
     batch: Callable[[int], tuple[np.ndarray, np.ndarray]],
     average: MovingAverage | None = None,
+    learn: Callable[..., float] = train_step,
 ) -> Iterator[tuple[int, float]]:
     """Train until the recipe's last step, and yield the number of each step and its loss.
 
-    `batch(step)` returns the x and labels of step 1, 2, ... The steps go on where the optimizer is.
+    `batch(step)` returns the x and labels of step 1, 2, ..., from which `learn` learns. The steps go on where
+    the optimizer is.
     """
     for step in range(optimizer.steps + 1, recipe.steps + 1):
         x, labels = batch(step)
         optimizer.learning_rate = recipe.learning_rate_at(step)
-        value = train_step(network, loss, optimizer, x, labels)
+        value = learn(network, loss, optimizer, x, labels)
         if average is not None:
             average.update(step)
         yield step, value

@@ -85,9 +85,9 @@ def metrics_but_seconds(directory):
 
 def assert_same_state(one, other):
     """Equal to the last bit: weights, moments, random state, settings, metrics."""
-    assert one._arrays().keys() == other._arrays().keys()
-    for name, array in one._arrays().items():
-        np.testing.assert_array_equal(array, other._arrays()[name], err_msg=name)
+    assert one.arrays().keys() == other.arrays().keys()
+    for name, array in one.arrays().items():
+        np.testing.assert_array_equal(array, other.arrays()[name], err_msg=name)
     assert one._facts() | {"seconds": 0} == other._facts() | {"seconds": 0}
     assert metrics_but_seconds(one.directory) == metrics_but_seconds(other.directory)
 

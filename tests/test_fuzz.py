@@ -114,7 +114,7 @@ def test_a_damaged_idx_file_is_refused_or_is_the_only_file_of_its_array(tmp_path
 @MANY
 def test_no_altered_checkpoint_is_accepted(tmp_path, count):
     run = new_cnn_run(tmp_path, steps=3)
-    path, expected = tmp_path / NEWEST, run._arrays()
+    path, expected = tmp_path / NEWEST, run.arrays()
     assert all_refused(
         path,
         path.read_bytes(),

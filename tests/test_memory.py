@@ -72,4 +72,4 @@ def test_a_save_takes_a_tenth_of_the_memory_of_its_file(run):
 
 def test_reading_a_checkpoint_takes_the_memory_of_its_file_twice(run):
     size = (run.directory / checkpoint.NEWEST).stat().st_size
-    assert peak(lambda: checkpoint.load(run.directory, run._arrays(), pytest.fail)) < 2.1 * size
+    assert peak(lambda: checkpoint.load(run.directory, run.arrays(), pytest.fail)) < 2.1 * size

@@ -55,7 +55,7 @@ def test_adam_and_dropout_have_a_state_that_is_saved(tmp_path):
     run = new_cnn_run(tmp_path / "r", steps=3)
     train(run)
     assert "dropout.rng" in run._facts()["random"]
-    assert any(name.startswith("adam/v/") and array.any() for name, array in run._arrays().items())
+    assert any(name.startswith("adam/v/") and array.any() for name, array in run.arrays().items())
 
 
 def test_stopped_in_one_process_and_resumed_in_another_gives_the_same_files(tmp_path):

@@ -142,7 +142,7 @@ def test_the_model_is_the_tutorials():
 def test_the_tutorials_run_is_the_plain_loop(tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "build_network", BUILD_NETWORK)
     run = new_cnn_run(tmp_path / "r", steps=3, ops="kernels")
-    network = tutorial_network(seed=0)
+    network = tutorial_network(seed=0, shards=run.settings.shards)
     loss, adam = SoftmaxCrossEntropy("sum"), Adam(network.parameters(), learning_rate=1e-4)
     for step in range(3):
         chosen = run.batch.batches.indices(step)
@@ -193,7 +193,7 @@ def test_a_run_that_gave_its_memory_back_predicts_as_before(tmp_path):
 def test_without_an_average_the_weights_are_kept_once(tmp_path):
     run = new_cnn_run(tmp_path / "r", steps=1)
     assert run.network is run.model
-    assert not any(name.startswith("model/") for name in run._arrays())
+    assert not any(name.startswith("model/") for name in run.arrays())
 
 
 def test_images_are_distorted_to_train_and_only_to_train(tmp_path):
@@ -217,7 +217,7 @@ def test_all_that_a_recipe_can_ask_for_resumes_to_the_bit(tmp_path, step):
     stop_at(new_cnn_run(tmp_path / "r", steps=9, **EVERYTHING), step)
     run = reopen(tmp_path / "r")
     train(run)
-    assert any(name.startswith("model/") for name in run._arrays())
+    assert any(name.startswith("model/") for name in run.arrays())
     assert_same_state(run, whole)
 
 
@@ -389,7 +389,7 @@ def uninterrupted(tmp_path_factory):
 
 def test_a_checkpoint_names_weights_and_moments(tmp_path):
     run = new_cnn_run(tmp_path / "r", steps=1)
-    arrays = checkpoint.read(run.directory / NEWEST, run._arrays()).arrays
+    arrays = checkpoint.read(run.directory / NEWEST, run.arrays()).arrays
     weights = {p.name: p.value.shape for p in run.network.parameters()}
     moments = {f"adam/{kind}/{name}": shape for name, shape in weights.items() for kind in "mv"}
     assert {name: array.shape for name, array in arrays.items()} == weights | moments
@@ -468,7 +468,7 @@ def cnn_run():
 def test_a_state_from_before_a_setting_was_there_is_taken_as_having_its_default(cnn_run):
     facts = cnn_run._facts()
     del facts["config"]["label_smoothing"]
-    cnn_run._restore(checkpoint.Checkpoint(cnn_run._arrays(), facts, cnn_run.directory / NEWEST))
+    cnn_run._restore(checkpoint.Checkpoint(cnn_run.arrays(), facts, cnn_run.directory / NEWEST))
 
 
 @pytest.mark.parametrize(
@@ -480,7 +480,7 @@ def test_a_state_from_before_a_setting_was_there_is_taken_as_having_its_default(
     ],
 )  # fmt: skip
 def test_a_forged_state_changes_nothing(cnn_run, name, value):
-    arrays = {name: np.ones_like(array) for name, array in cnn_run._arrays().items()}
+    arrays = {name: np.ones_like(array) for name, array in cnn_run.arrays().items()}
     before = cnn_run.network.values.copy(), cnn_run._facts() | {"seconds": 0}
     forged = checkpoint.Checkpoint(arrays, cnn_run._facts() | {name: value}, cnn_run.directory / NEWEST)
     with pytest.raises(RunError, match=NEWEST):

@@ -20,14 +20,20 @@ LOWEST, WIDEST = 12, 5.0  # pixels: what is lower, or wider, is no plain stroke
 SLANT = math.radians(20)  # what leans more, to either side, is left as it is
 
 
-def add_flags(images: np.ndarray, labels: np.ndarray, share: float, seed: int, step: int) -> None:
+def add_flags(
+    images: np.ndarray, labels: np.ndarray, share: float, seed: int, step: int, rows: slice = slice(None)
+) -> None:
     """Draw a flag on about `share` of the ones among uint8 images [N, H, W], in place.
 
-    What is drawn depends on the labels, the seed and the step alone.
+    What is drawn depends on the labels of the batch, the seed and the step alone; `rows` says which images
+    of it these are.
     """
     rng = np.random.default_rng([seed, step, STREAM])
+    first, last, _ = rows.indices(len(labels))
     for index in np.flatnonzero((labels == 1) & (rng.random(len(labels)) < share)):
-        images[index] = flagged(images[index], *rng.random(5))
+        numbers = rng.random(5)
+        if first <= index < last:
+            images[index - first] = flagged(images[index - first], *numbers)
 
 
 def flagged(

@@ -6,7 +6,8 @@ import copy
 import json
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any, Literal, overload
 
 import numpy as np
@@ -24,6 +25,7 @@ from minicnn.engine.parameters import (
     neighbours,
     values_of,
 )
+from minicnn.engine.shards import Share, Terms
 from minicnn.storage.checksummed import read_checksummed, write_checksummed
 from minicnn.storage.names import printable
 from minicnn.storage.outputs import expect_output
@@ -37,7 +39,8 @@ class Sequential:
 
     input_shape is the shape of one input, without the batch axis. All parameters lie side by side in one
     array, `values`, and their gradients in another, `grads`. Layers may be shared between networks: a
-    layer that belongs to one already keeps its parameters where they are.
+    layer that belongs to one already keeps its parameters where they are. A training's gradients of
+    convolutions are summed in so many `shards` of the batch, see `minicnn.engine.shards`.
 
     A training forward and its backward work in memory that the network owns and uses again: what they
     return is overwritten by the next. Everything else is new memory.
@@ -47,9 +50,12 @@ class Sequential:
     layers: tuple[Layer, ...]
     input_shape: Shape
     shapes: list[Shape]
+    shards: int
     dtype: np.dtype[Any]
 
-    def __init__(self, layers: Iterable[Layer], input_shape: Shape, name: str = "network") -> None:
+    def __init__(
+        self, layers: Iterable[Layer], input_shape: Shape, name: str = "network", *, shards: int = 1
+    ) -> None:
         self.layers = tuple(layers)
         if not self.layers:
             raise ValueError("layers: expected at least one, got none")
@@ -62,7 +68,7 @@ class Sequential:
         if not isinstance(input_shape, (tuple, list)):
             raise TypeError(f"input_shape: expected a tuple of integers, got {input_shape!r}")
         self.input_shape = tuple(integer("input_shape", size, at_least=1) for size in input_shape)
-        self.name = name
+        self.name, self.shards = name, integer("shards", shards, at_least=1)
         self.shapes = [self.input_shape]  # shapes[i] goes into layers[i]
         for layer in self.layers:
             self.shapes.append(layer.output_shape(self.shapes[-1]))
@@ -125,17 +131,21 @@ class Sequential:
 
     def free_memory(self) -> None:
         """Give back the memory in which trainings and predictions work; the next one asks for new memory."""
-        self._training_memory = [OpsMemory(layer.name) for layer in self.layers]
+        self._use_share(Share(self.shards))
         self._prediction_memory = [OpsMemory(f"{layer.name}, predicting") for layer in self.layers]
 
     # --- forward and backward ---
 
-    def forward(self, x: Array, training: bool = False) -> Array:
+    def forward(self, x: Array, training: bool = False, share: Share | None = None) -> Array:
         """Outputs for a batch x [N, *input_shape]; for the tutorial's networks the logits [N, 10].
 
-        With `training`, dropout is on and the output is overwritten by the next training forward.
+        With `training`, dropout is on and the output is overwritten by the next training forward; x may then
+        be no more than a `share` of the batch, whose backward is `backward_terms`.
         """
         self._check_input(x)
+        share = Share(self.shards) if share is None else share
+        if training and share != self._share:
+            self._use_share(share)
         for layer, memory in zip(self.layers, self._training_memory, strict=True):
             x = layer.forward(x, training, memory.ops(layer.ops) if training else None)
         return x
@@ -162,6 +172,22 @@ class Sequential:
             dy = layer.backward(dy)
         return dy
 
+    def backward_terms(self, dy: Array, ready: Callable[[Layer, Terms], None]) -> None:
+        """`backward` of a share of a batch, without dL/dinput and without gradients.
+
+        Instead, `ready` gets each layer that has parameters, the highest first, and the terms that their
+        gradients are sums of.
+        """
+        lowest = self.layers.index(self._lowest_with_parameters)
+        needed: Array | None = dy
+        for index in reversed(range(lowest, len(self.layers))):
+            assert needed is not None
+            needed, terms = self.layers[index].backward_terms(needed, input_gradient=index > lowest)
+            if self.layers[index].parameters:
+                ready(self.layers[index], terms)
+        for layer in self.layers[:lowest]:
+            layer.forget()
+
     def predict(self, images: Array) -> Array:
         """Probabilities [N, classes] (softmax of the outputs), dropout off.
 
@@ -184,6 +210,10 @@ class Sequential:
                     x, _ = layer.compute(memory.ops(layer.ops), x, training=False)
                 outputs.append(find_ops(self.layers[-1].ops).softmax(x))
         return np.concatenate(outputs)
+
+    def _use_share(self, share: Share) -> None:
+        self._share = share
+        self._training_memory = [OpsMemory(layer.name, share) for layer in self.layers]
 
     @property
     def _lowest_with_parameters(self) -> Layer:
@@ -247,14 +277,15 @@ class Sequential:
 
         Copied together with its optimizer, `copy.deepcopy((network, adam))`, it trains like the original.
         """
-        return Sequential, (self.layers, self.input_shape, self.name)
+        return partial(Sequential, shards=self.shards), (self.layers, self.input_shape, self.name)
 
     def __copy__(self) -> Sequential:
         return copy.deepcopy(self)
 
     def astype(self, dtype: DTypeLike) -> Sequential:
         """A copy that computes in `dtype`, float32 or float64."""
-        return Sequential([layer.astype(dtype) for layer in self.layers], self.input_shape, self.name)
+        layers = [layer.astype(dtype) for layer in self.layers]
+        return Sequential(layers, self.input_shape, self.name, shards=self.shards)
 
     # --- to and from a file ---
 

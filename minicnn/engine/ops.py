@@ -8,6 +8,7 @@ from typing import Any
 
 from minicnn.engine import profile, reference
 from minicnn.engine.numba_settings import NoCompilerError, NumbaSettingsError
+from minicnn.engine.shards import WHOLE, Share
 from minicnn.engine.workspace import FRESH, Workspace
 
 WITHOUT = 'compute with ops="reference" instead'
@@ -26,9 +27,11 @@ class Ops:
     """All operations as attributes. A copy, also in another process, finds them again by name."""
 
     name: str
+    share: Share
 
-    def __init__(self, name: str, workspace: Workspace, user: str) -> None:
+    def __init__(self, name: str, workspace: Workspace, user: str, share: Share) -> None:
         self.name, self._module = name, _module(expect_ops(name))
+        self.share = share
         self._workspace, self._user = workspace, user
         self._measured = bool(user) and profile.wanted()
 
@@ -48,20 +51,21 @@ class Ops:
         return found
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Ops, (self.name, self._workspace, self._user)
+        return Ops, (self.name, self._workspace, self._user, self.share)
 
 
-def find_ops(name: str, workspace: Workspace = FRESH, user: str = "") -> Ops:
+def find_ops(name: str, workspace: Workspace = FRESH, user: str = "", share: Share = WHOLE) -> Ops:
     """All operations as attributes of one object: `find_ops("kernels").relu_forward(x)`.
 
     The kernels take the arrays that they return and work in from `workspace`: by default each call gets
     fresh memory; with a `Workspace` a call overwrites what the call before returned. The reference is
     plain NumPy and always allocates. Numba is imported only for the kernels. `user` is the name under
-    which a profile lists what is computed, see `minicnn.engine.profile`.
+    which a profile lists what is computed, see `minicnn.engine.profile`. `share` says which images of a
+    training batch they compute with, and how gradients are summed over them: `minicnn.engine.shards`.
     Where NUMBA_DISABLE_JIT is set, and in a browser, "kernels" are the reference, with a warning.
     Raises ValueError for an unknown name, ImportError where Numba is missing or cannot run.
     """
-    return Ops(name, workspace, user)
+    return Ops(name, workspace, user, share)
 
 
 def _module(name: str) -> Any:
@@ -85,13 +89,14 @@ class OpsMemory:
 
     user: str
     workspace: Workspace
+    share: Share
 
-    def __init__(self, user: str) -> None:
-        self.user, self.workspace = user, Workspace()
+    def __init__(self, user: str, share: Share = WHOLE) -> None:
+        self.user, self.workspace, self.share = user, Workspace(), share
         self._bound: dict[str, Ops] = {}
 
     def ops(self, name: str) -> Ops:
-        """`find_ops(name, workspace, user)`, bound once."""
+        """`find_ops(name, workspace, user, share)`, bound once."""
         if name not in self._bound:
-            self._bound[name] = find_ops(name, self.workspace, self.user)
+            self._bound[name] = find_ops(name, self.workspace, self.user, self.share)
         return self._bound[name]

@@ -19,6 +19,7 @@ signatures, and the tests hold the two equal.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,35 @@ def conv2d_backward(
     # cols = im2col(x)
     dx = col2im(dcols, x_shape, kh, kw, stride, padding)
     return dx, dw, db
+
+
+def conv2d_backward_by_shards(
+    dy: Array, cache: Cache, sizes: Sequence[int], input_gradient: bool = True
+) -> tuple[Array | None, Array, Array]:
+    """`conv2d_backward` of a batch cut into shards, the first `sizes[0]` images and so on: dw and db of each.
+
+    dy [N, Ho, Wo, F] -> dx [N, H, W, C] (or None), dw [shards, kh, kw, C, F], db [shards, F].
+    """
+    (_, *image), cols, *how = cache
+    results, stop = [], 0
+    for size in sizes:
+        rows = slice(stop, stop + size)
+        results.append(conv2d_backward(dy[rows], ((size, *image), cols[rows], *how), input_gradient))
+        stop += size
+    dx, dw, db = zip(*results, strict=True)
+    return np.concatenate(dx) if input_gradient else None, np.stack(dw), np.stack(db)
+
+
+def tree_sum(parts: Array) -> Array:
+    """The sum of parts [P, ...] over its first axis, pair by pair: ((p0 + p1) + (p2 + p3)) + ...
+
+    Pairs are neighbours; an odd one at the end waits for the next round. Rounding depends on the order of a
+    sum: this one can be computed in pieces, by several processes, to the same bits.
+    """
+    while len(parts) > 1:
+        pairs = len(parts) // 2
+        parts = np.concatenate([parts[0 : 2 * pairs : 2] + parts[1 : 2 * pairs : 2], parts[2 * pairs :]])
+    return parts[0]
 
 
 # --- max-pool ------------------------------------------------------------------------------------
@@ -360,6 +390,16 @@ def conv_relu_pool_backward(
     dy = max_pool2d_backward(dy, pool_cache)
     dy = relu_backward(dy, relu_cache)
     return conv2d_backward(dy, conv_cache, input_gradient)
+
+
+def conv_relu_pool_backward_by_shards(
+    dy: Array, cache: Cache, sizes: Sequence[int], input_gradient: bool = True
+) -> tuple[Array | None, Array, Array]:
+    """`conv_relu_pool_backward` of a batch cut into shards, as `conv2d_backward_by_shards` cuts it."""
+    conv_cache, relu_cache, pool_cache = cache
+    dy = max_pool2d_backward(dy, pool_cache)
+    dy = relu_backward(dy, relu_cache)
+    return conv2d_backward_by_shards(dy, conv_cache, sizes, input_gradient)
 
 
 # --- loss ----------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import numpy as np
 from minicnn.runs.directory import alone_in, append_metrics
 from minicnn.runs.run import Measurement, Run
 from minicnn.runs.signals import StopSignals
+from minicnn.runs.team import TeamLost
 
 
 class Stopped(Exception):  # noqa: N818
@@ -33,20 +34,26 @@ def train(
     `log` gets a measurement every `log_every` steps and after the last; `progress` the number of
     images of every step. Ctrl-C and SIGTERM end the training after the current step: the run is
     saved and Stopped is raised. Raises Diverged, with the last good state still saved, when a loss
-    or a weight is not finite, and RunError if the run cannot be written.
+    or a weight is not finite, RunError if the run cannot be written, and TeamLost, with the run saved, if
+    another process that trains it is lost.
     """
     steps, log_every = run.settings.steps, run.settings.log_every
     with alone_in(run.directory), StopSignals() as stop, np.errstate(all="ignore"):
         run.prepare_directory()
-        while run.step < steps and stop.received is None:
-            loss = run.train_one_batch()
-            progress(run.settings.batch_size)
-            if run.step % log_every == 0 or run.step == steps:
-                measurement = run.measure(loss)
-                append_metrics(run.directory, measurement.row())
-                log(measurement)
-            if run.save_is_due():
-                run.save()
+        run.team.heed(stop)
+        try:
+            while run.step < steps and run.team.stopped is None:
+                loss = run.train_one_batch()
+                progress(run.settings.batch_size)
+                if run.step % log_every == 0 or run.step == steps:
+                    measurement = run.measure(loss)
+                    append_metrics(run.directory, measurement.row())
+                    log(measurement)
+                if run.save_is_due():
+                    run.save()
+        except TeamLost:
+            run.save()
+            raise
         run.save()
-    if stop.received is not None and run.step < steps:
-        raise Stopped(stop.received, run.step)
+    if run.team.stopped is not None and run.step < steps:
+        raise Stopped(run.team.stopped, run.step)

@@ -13,9 +13,10 @@ import copy
 import dataclasses
 import functools
 import hashlib
+import math
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -53,6 +54,7 @@ from minicnn.runs.directory import (
 from minicnn.runs.room import expect_room
 from minicnn.runs.settings import ORIENTATION, Settings, is_integer, is_number, require
 from minicnn.runs.signals import StopSignals
+from minicnn.runs.team import Team, TeamLost
 from minicnn.storage.files import PathLike, write_whole
 from minicnn.storage.memory import give_back
 from minicnn.storage.tensors import is_finite_array
@@ -114,8 +116,11 @@ class Run:
     batch: Loader
     step: int
 
-    def __init__(self, settings: Settings, data: Dataset, directory: PathLike) -> None:
+    def __init__(
+        self, settings: Settings, data: Dataset, directory: PathLike, team: Team | None = None
+    ) -> None:
         self.settings, self.data, self.directory = settings, data, Path(directory)
+        self.team = Team() if team is None else team
         self.model = self.network = build_network(settings, data.shape, len(data.classes))
         self.average: MovingAverage | None = None
         if settings.ema_decay:
@@ -123,7 +128,7 @@ class Run:
             self.average = MovingAverage(self.network, self.model, settings.ema_decay, settings.ops)
         self.loss = SoftmaxCrossEntropy(settings.reduction, settings.label_smoothing, ops=settings.ops)
         self.optimizer = build_optimizer(settings, self.model)
-        self.batch = build_loader(settings, data)
+        self.batch = build_loader(settings, data, self.team.rows)
         self.step = 0  # steps made so far
         self._steps: Iterator[tuple[int, float]] | None = None  # the loop, once it has begun
 
@@ -154,19 +159,42 @@ class Run:
     def train_one_batch(self) -> float:
         """Make the next step and return the mean loss per image of its batch.
 
-        Raises Diverged, leaving the weights as they are, if the loss or a weight is not finite.
+        Raises Diverged, leaving the weights as they are, if the loss or a weight is not finite, and TeamLost
+        if the team can make no step any more.
         """
-        if self._steps is None:
-            self._steps = training_steps(
-                self.model, self.loss, self.optimizer, self.settings, self.batch, self.average
-            )
-        self.step, loss = next(self._steps)
+        wanted, loss = self.step + 1, math.nan
+        while self.step < wanted:
+            if self._steps is None:
+                trained = self.model, self.loss, self.optimizer, self.settings
+                self._steps = training_steps(*trained, self.batch, self.average, self.team.learn)
+            try:
+                self.step, loss = next(self._steps)
+            except TeamLost:
+                if self._recover("step") == "measurement" and self.step < wanted:
+                    self.measure(math.nan)  # with the leading process, which is not as far
         return loss / self.settings.batch_size if self.settings.reduction == "sum" else loss
 
+    def _recover(self, doing: str) -> str:
+        """Go on with those of the team that are left, from the state of the leading one."""
+        self._steps = None
+        doing = self.team.recover(self, doing)
+        self.batch = build_loader(self.settings, self.data, self.team.rows)
+        return doing
+
     def measure(self, loss: float) -> Measurement:
-        """Measure the weights on the batch just learned and on the test images."""
+        """Measure the weights on the batch just learned and on the test images. Raises TeamLost."""
+        while True:
+            try:
+                return self._measure(loss)
+            except TeamLost:
+                if self._recover("measurement") == "step":  # the leading process has measured already
+                    return Measurement(self.step, loss, math.nan, math.nan, self.seconds)
+
+    def _measure(self, loss: float) -> Measurement:
         x, labels = self.batch(self.step)
-        training = float((self.network.predict(x).argmax(axis=1) == labels).mean())
+        training = float((self.team.predict_batch(self.network, x).argmax(axis=1) == labels).mean())
+        if self._tested is None or self._tested[0] != self.step:
+            self._tested = self.step, self.team.predict(self.network, self.data.test.images)
         test = float((self.test_probabilities().argmax(axis=1) == self.data.test.labels).mean())
         return Measurement(self.step, loss, training, test, self.seconds)
 
@@ -185,6 +213,7 @@ class Run:
         data: Dataset,
         directory: PathLike | None = None,
         start: Start | None = None,
+        team: Team | None = None,
     ) -> Run:
         """Begin a run in a new or run-less directory; None makes one under `runs/`.
 
@@ -192,7 +221,7 @@ class Run:
         leaving nothing behind, if they do not fit, if memory is too small, or if the directory holds a run
         already or cannot be written.
         """
-        run = cls(settings, data, directory or "")
+        run = cls(settings, data, directory or "", team)
         expect_room(settings, run.model)
         if start is not None:
             run._start_from(start)
@@ -225,6 +254,7 @@ class Run:
         data: Dataset,
         directory: PathLike,
         warn: Callable[[str], None] = lambda line: None,
+        team: Team | None = None,
     ) -> Run:
         """The run in `directory`, as its newest whole checkpoint has it. Changes no file.
 
@@ -236,10 +266,10 @@ class Run:
         if settings.schedule != "constant" and settings.steps != begun.steps:
             falls = f"its learning rate falls until step {begun.steps}"
             raise RunError(f"{directory}: {falls}; for more steps, begin a new run")
-        run = cls(settings, data, directory)
+        run = cls(settings, data, directory, team)
         run.started_from = config.get("started_from")
         if checkpoint.exists(directory):
-            run._restore(checkpoint.load(directory, run._arrays(), warn))
+            run._restore(checkpoint.load(directory, run.arrays(), warn))
         elif "started_from" in config:
             raise RunError(f"{directory}: no checkpoint, and its first weights are not those of its seed")
         else:
@@ -288,7 +318,7 @@ class Run:
         if self._saved is not None and self._saved[0] == self.step:
             return
         began = time.monotonic()
-        arrays = self._arrays()
+        arrays = self.arrays()
         for name, array in arrays.items():
             if not is_finite_array(array):
                 raise Diverged(self.step, f"{name} is no longer finite")
@@ -313,7 +343,7 @@ class Run:
             raise RunError(f"{start.name}: not a network that this run could train ({error})") from None
         self.started_from = start.name
 
-    def _arrays(self) -> dict[str, np.ndarray]:
+    def arrays(self) -> dict[str, np.ndarray]:
         """Views of all arrays of the state under their names in the checkpoint."""
         arrays = self.network.arrays()
         if self.network is not self.model:
@@ -332,8 +362,12 @@ class Run:
             "seconds": self.seconds,
             "config": self._config(),
             "minicnn": self.network.architecture(),
-            "random": {name: g.bit_generator.state for name, g in self._generators().items()},
+            "random": self.random_states(),
         }
+
+    def random_states(self) -> dict[str, Any]:
+        """The states of the random generators, by name."""
+        return {name: g.bit_generator.state for name, g in self._generators().items()}
 
     def _restore(self, found: checkpoint.Checkpoint) -> None:
         """Take over a state; all of it is checked before anything is changed."""
@@ -349,14 +383,18 @@ class Run:
         except (ValueError, KeyError, TypeError, OverflowError) as error:
             raise RunError(f"{found.path}: not the state of this run ({reason(error)})") from None
 
-        for name, array in self._arrays().items():
+        for name, array in self.arrays().items():
             array[...] = found.arrays[name]
+        self.continue_at(step, seconds, random)
+        self._saved = step, time.monotonic()
+        self._loaded_from = found.path
+
+    def continue_at(self, step: int, seconds: float, random: Mapping[str, Any]) -> None:
+        """Be a run that has made so many steps, with these states of its random generators."""
         for name, generator in self._generators().items():
             generator.bit_generator.state = random[name]
         self.step = self.optimizer.steps = step
         self._clock = Clock(self.settings.ops, seconds)
-        self._saved = step, time.monotonic()
-        self._loaded_from = found.path
 
     def _config(self) -> dict[str, Any]:
         facts: dict[str, Any] = {"minicnn": __version__, "data_sha256": self._data_digest}
@@ -392,6 +430,7 @@ def build_network(settings: Settings, input_shape: tuple[int, int, int], classes
     if settings.model == "softmax":
         return softmax_regression(settings.seed, **fits)
     fused, init = not settings.plain, settings.init
+    fits["shards"] = settings.shards
     return tutorial_network(settings.seed, settings.keep_prob, fused=fused, init=init, **fits)
 
 
@@ -404,14 +443,15 @@ def load_dataset(settings: Settings, data: str | None = None) -> Dataset:
     return load_data(data, settings.seed, **oriented)
 
 
-def build_loader(settings: Settings, data: Dataset) -> Loader:
-    """The training batches that the settings describe."""
+def build_loader(settings: Settings, data: Dataset, rows: slice = slice(None)) -> Loader:
+    """The training batches that the settings describe; of each, the images in `rows`."""
     amounts = settings.shift, settings.rotation, settings.scale, settings.shear, settings.elastic
     size, seed = settings.batch_size, settings.seed
     flags = settings.flags
     if flags and not (data.classes == DIGITS and like_mnist(data.train)):
         flags = 0.0  # its ones are none, or not written as MNIST's are
-    return Loader(data.train, size, seed, Augmentation(*amounts), flags=flags, ops=settings.ops)
+    augmentation = Augmentation(*amounts)
+    return Loader(data.train, size, seed, augmentation, flags=flags, rows=rows, ops=settings.ops)
 
 
 def build_optimizer(settings: Settings, network: Sequential) -> Optimizer:

@@ -18,7 +18,10 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "init": tuple(INITIALIZATIONS),
     "schedule": ("constant", "linear", "cosine"),
 }
-RANGES = {"steps": (1, 10**9), "batch_size": (1, 10_000), "log_every": (1, 10**9), "seed": (0, 2**32 - 1)}
+RANGES = {
+    "steps": (1, 10**9), "batch_size": (1, 10_000), "log_every": (1, 10**9), "seed": (0, 2**32 - 1),
+    "shards": (1, 1024),
+}  # fmt: skip
 BELOW = {  # from 0, and less than this
     "beta2": 1, "weight_decay": 10, "label_smoothing": 1, "warmup": 1, "min_lr_ratio": 1, "ema_decay": 1,
     "shift": 1000, "rotation": 360, "scale": 10, "shear": 10, "elastic": 1000,
@@ -38,6 +41,7 @@ class Settings(Recipe):
     model: str = "cnn"
     recipe: str = "tutorial"
     seed: int = 0
+    shards: int = 8  # parts of a batch, whose gradients are summed apart: see minicnn.engine.shards
     plain: bool = False  # convolution, ReLU and pool as three layers
     ops: str = "kernels"
     data: str | None = None  # a path, see `minicnn.load_data`; None is the MNIST that ships with minicnn

@@ -12,6 +12,7 @@ AVX-512, in GFLOP/s as if nothing were skipped; their peak is 202 (benchmarks/RE
     convolution.py              im2col, then matmul: the textbook's way             conv2 forward: 147
     dense.py                    matmul, or by lists of nonzeros
       sparse.py                 those lists; Adam along a product never stored
+    shards.py                   the sum of a batch's gradients, in a tree
     pooling.py  average_pooling.py  normalization.py  elementwise.py  updates.py  loss.py  warp.py
                                 plain loops that wait for memory
 
@@ -44,8 +45,18 @@ from minicnn.engine.kernels.average_pooling import (
     global_average_pool2d_backward,
     global_average_pool2d_forward,
 )
-from minicnn.engine.kernels.conv_relu_pool import conv_relu_pool_backward, conv_relu_pool_forward
-from minicnn.engine.kernels.convolution import col2im, conv2d_backward, conv2d_forward, im2col
+from minicnn.engine.kernels.conv_relu_pool import (
+    conv_relu_pool_backward,
+    conv_relu_pool_backward_by_shards,
+    conv_relu_pool_forward,
+)
+from minicnn.engine.kernels.convolution import (
+    col2im,
+    conv2d_backward,
+    conv2d_backward_by_shards,
+    conv2d_forward,
+    im2col,
+)
 from minicnn.engine.kernels.dense import (
     adam_product_update,
     dense_backward,
@@ -56,6 +67,7 @@ from minicnn.engine.kernels.elementwise import dropout_backward, dropout_forward
 from minicnn.engine.kernels.loss import softmax, softmax_cross_entropy_backward, softmax_cross_entropy_forward
 from minicnn.engine.kernels.normalization import batch_norm2d_backward, batch_norm2d_forward
 from minicnn.engine.kernels.pooling import max_pool2d_backward, max_pool2d_forward
+from minicnn.engine.kernels.shards import tree_sum
 from minicnn.engine.kernels.updates import adam_update, average_update, sgd_update
 from minicnn.engine.kernels.warp import warp
 
@@ -69,8 +81,10 @@ __all__ = [
     "batch_norm2d_forward",
     "col2im",
     "conv2d_backward",
+    "conv2d_backward_by_shards",
     "conv2d_forward",
     "conv_relu_pool_backward",
+    "conv_relu_pool_backward_by_shards",
     "conv_relu_pool_forward",
     "dense_backward",
     "dense_forward",
@@ -88,5 +102,6 @@ __all__ = [
     "softmax",
     "softmax_cross_entropy_backward",
     "softmax_cross_entropy_forward",
+    "tree_sum",
     "warp",
 ]

@@ -19,7 +19,10 @@ import math
 import numpy as np
 from numba import get_thread_id, prange
 
-from minicnn.engine.kernels.conv_relu_pool_backward import conv_relu_pool_backward
+from minicnn.engine.kernels.conv_relu_pool_backward import (
+    conv_relu_pool_backward,
+    conv_relu_pool_backward_by_shards,
+)
 from minicnn.engine.kernels.expect import expect_convolution
 from minicnn.engine.kernels.jit import kernel, thread_count
 from minicnn.engine.kernels.pooling import ConvReLUPoolCache, pool_block
@@ -29,7 +32,7 @@ from minicnn.engine.kernels.winograd import _winograd_conv_relu_pool, suits_wino
 from minicnn.engine.reference import window_geometry
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
-__all__ = ["conv_relu_pool_backward", "conv_relu_pool_forward"]
+__all__ = ["conv_relu_pool_backward", "conv_relu_pool_backward_by_shards", "conv_relu_pool_forward"]
 
 POOL_ROWS = 4  # rows of the pooled map in one block of work
 SLICE = 4096  # numbers of packed weights that share the nearest cache with everything else

@@ -18,14 +18,16 @@ dropped (dw) or zero (dx). `gather_sum` keeps the sums of a few pieces at a time
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 
 import numpy as np
 from numba import get_thread_id, prange
 
-from minicnn.engine.kernels.expect import expect, expect_contiguous, expect_floats
+from minicnn.engine.kernels.expect import expect, expect_contiguous, expect_floats, expect_sizes
 from minicnn.engine.kernels.jit import helper, kernel, thread_count
 from minicnn.engine.kernels.one_channel import _one_channel_weight_gradient
 from minicnn.engine.kernels.pooling import ConvReLUPoolCache
+from minicnn.engine.kernels.shards import starts_of
 from minicnn.engine.kernels.tile import GATHER_VECTORS, append, gather_sum
 from minicnn.engine.kernels.vector import address, lanes, lanes_of
 from minicnn.engine.kernels.winograd import suits_winograd
@@ -74,38 +76,42 @@ def _list_by_filter(dy, y, argmax, terms, row_step, column_step):
 
 
 @kernel(parallel=True)
-def _weight_gradient(padded, terms, dw, db, pieces, scratch):
+def _weight_gradient(padded, terms, starts, dw, db, pieces, scratch):
+    """dw [shards, kh, kw, C, F] and db [shards, F]; shard s is the images from starts[s] to starts[s + 1]."""
     value, offset, count = terms
     in_image, in_sums = pieces
-    N, F, length = value.shape
-    kh, kw, C, _ = dw.shape
+    _, F, length = value.shape
+    shards, kh, kw, C, _ = dw.shape
     run, row_length, zero = kw * C, scratch.shape[2] // kh, value.dtype.type(0)
     image_size = padded[0].size
-    to = address(dw, 0)
     for job in prange((F + FILTERS - 1) // FILTERS):
         f0, f1 = job * FILTERS, min(F, (job + 1) * FILTERS)
         sums = scratch[get_thread_id()]
-        sums[:] = zero
-        db[f0:f1] = zero
-        for n in range(N):
-            image = address(padded, n * image_size)
-            s = 0
-            while s < in_sums.size:
-                size = _group(in_sums.size - s, DW_GROUPS)
-                for f in range(f0, f1):
-                    # dw[..., f] += g * patch, for all patches on the filter's list
-                    at = (n * F + f) * length
-                    patches = address(value, at), address(offset, at), count[n, f]
-                    total = address(sums, (f - f0) * sums.shape[1])
-                    gather_sum(size, patches, image, address(in_image, s), total, address(in_sums, s))
-                s += size
+        for shard in range(shards):
+            sums[:] = zero
+            bias = address(db, shard * F)
             for f in range(f0, f1):
-                for t in range(count[n, f]):
-                    db[f] += value[n, f, t]
-        for f in range(f0, f1):
+                bias[f] = zero
+            for n in range(starts[shard], starts[shard + 1]):
+                image = address(padded, n * image_size)
+                s = 0
+                while s < in_sums.size:
+                    size = _group(in_sums.size - s, DW_GROUPS)
+                    for f in range(f0, f1):
+                        # dw[..., f] += g * patch, for all patches on the filter's list
+                        at = (n * F + f) * length
+                        patches = address(value, at), address(offset, at), count[n, f]
+                        total = address(sums, (f - f0) * sums.shape[1])
+                        gather_sum(size, patches, image, address(in_image, s), total, address(in_sums, s))
+                    s += size
+                for f in range(f0, f1):
+                    for t in range(count[n, f]):
+                        bias[f] += value[n, f, t]
             for u in range(kh):
                 for t in range(run):
-                    to[(u * run + t) * F + f] = sums[f - f0, u * row_length + t]
+                    to = address(dw, ((shard * kh + u) * run + t) * F)
+                    for f in range(f0, f1):
+                        to[f] = sums[f - f0, u * row_length + t]
 
 
 # --- dx ------------------------------------------------------------------------------------------
@@ -190,11 +196,16 @@ def _pieces(kernel_shape: tuple[int, ...], Wp: int, lane_count: int) -> tuple[Ar
 
 
 def _sparse_weight_gradient(
-    dy: Array, cache: ConvReLUPoolCache, pieces: tuple[Array, Array], workspace: Workspace
+    dy: Array,
+    cache: ConvReLUPoolCache,
+    sizes: Sequence[int],
+    pieces: tuple[Array, Array],
+    workspace: Workspace,
 ) -> tuple[Array, Array]:
     _, padded, w, y, argmax, stride, _ = cache
     (N, Po, Qo, F), (_, _, Wp, C), dtype = y.shape, padded.shape, dy.dtype
-    dw, db = workspace.empty("dw", w.shape, dtype), workspace.empty("db", (F,), dtype)
+    dw = workspace.empty("dw", (len(sizes), *w.shape), dtype)
+    db = workspace.empty("db", (len(sizes), F), dtype)
     terms = (
         workspace.empty("values of filters", (N, F, Po * Qo), dtype),
         workspace.empty("offsets of filters", (N, F, Po * Qo), np.int32),
@@ -203,7 +214,7 @@ def _sparse_weight_gradient(
     _list_by_filter(dy, y, argmax, terms, stride * Wp * C, stride * C)
     size = pieces[0].size * lanes(dtype)
     scratch = workspace.empty("sums", (thread_count(), FILTERS, size), dtype)
-    _weight_gradient(padded, terms, dw, db, pieces, scratch)
+    _weight_gradient(padded, terms, starts_of(sizes), dw, db, pieces, scratch)
     return dw, db
 
 
@@ -254,14 +265,29 @@ def conv_relu_pool_backward(
     dy: Array, cache: ConvReLUPoolCache, input_gradient: bool = True, *, workspace: Workspace = FRESH
 ) -> tuple[Array | None, Array, Array]:
     """See `minicnn.engine.reference.conv_relu_pool_backward`."""
+    sizes = (len(dy),)
+    dx, dw, db = conv_relu_pool_backward_by_shards(dy, cache, sizes, input_gradient, workspace=workspace)
+    return dx, dw[0], db[0]
+
+
+def conv_relu_pool_backward_by_shards(
+    dy: Array,
+    cache: ConvReLUPoolCache,
+    sizes: Sequence[int],
+    input_gradient: bool = True,
+    *,
+    workspace: Workspace = FRESH,
+) -> tuple[Array | None, Array, Array]:
+    """See `minicnn.engine.reference.conv_relu_pool_backward_by_shards`."""
     _expect_cache(cache)
     expect("dy", dy, cache.y.shape, cache.y.dtype)
+    expect_sizes(sizes, len(dy))
     dy = as_contiguous(dy)
     pieces = _pieces(cache.w.shape, cache.padded.shape[2], lanes(dy.dtype))
     if cache.x_shape[3] == 1:
-        dw, db = _one_channel_weight_gradient(dy, cache, workspace)
+        dw, db = _one_channel_weight_gradient(dy, cache, sizes, workspace)
     else:
-        dw, db = _sparse_weight_gradient(dy, cache, pieces, workspace)
+        dw, db = _sparse_weight_gradient(dy, cache, sizes, pieces, workspace)
     if not input_gradient:
         return None, dw, db
     return _sparse_input_gradient(dy, cache, pieces, workspace), dw, db

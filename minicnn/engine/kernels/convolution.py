@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numba import prange
 
 from minicnn.engine.kernels.dense import sum_rows
-from minicnn.engine.kernels.expect import expect, expect_convolution, expect_floats, expect_window
+from minicnn.engine.kernels.expect import (
+    expect,
+    expect_convolution,
+    expect_floats,
+    expect_sizes,
+    expect_window,
+)
 from minicnn.engine.kernels.jit import kernel
 from minicnn.engine.kernels.matmul import matmul
+from minicnn.engine.kernels.shards import starts_of
 from minicnn.engine.kernels.vector import add, address, advance, copy
 from minicnn.engine.reference import Cache, window_geometry
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
@@ -126,20 +135,37 @@ def conv2d_backward(
     dy: np.ndarray, cache: Cache, input_gradient: bool = True, *, workspace: Workspace = FRESH
 ) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
     """See `minicnn.engine.reference.conv2d_backward`."""
+    dx, dw, db = conv2d_backward_by_shards(dy, cache, (len(dy),), input_gradient, workspace=workspace)
+    return dx, dw[0], db[0]
+
+
+def conv2d_backward_by_shards(
+    dy: np.ndarray,
+    cache: Cache,
+    sizes: Sequence[int],
+    input_gradient: bool = True,
+    *,
+    workspace: Workspace = FRESH,
+) -> tuple[np.ndarray | None, np.ndarray, np.ndarray]:
+    """See `minicnn.engine.reference.conv2d_backward_by_shards`."""
     x_shape, cols, w, stride, padding = cache
     expect_floats("cols", cols, 4)
     expect_floats("w", w, 4)
     kh, kw, _, F = w.shape
     K = cols.shape[-1]
     expect("dy", dy, (*cols.shape[:3], F), cols.dtype)
-    dy_rows = as_contiguous(dy).reshape(-1, F)
-    # y = cols @ w + b
-    db = sum_rows(dy_rows, workspace)
-    dw = workspace.empty("dw", w.shape, w.dtype)
-    matmul(cols.reshape(-1, K).T, dy_rows, out=dw.reshape(K, F), workspace=workspace)
+    expect_sizes(sizes, len(dy))
+    dy = as_contiguous(dy)
+    dw = workspace.empty("dw of shards", (len(sizes), *w.shape), w.dtype)
+    db = workspace.empty("db of shards", (len(sizes), F), w.dtype)
+    for shard, (first, last) in enumerate(pairwise(starts_of(sizes))):
+        rows, dy_rows = cols[first:last].reshape(-1, K), dy[first:last].reshape(-1, F)
+        # y = cols @ w + b
+        db[shard] = sum_rows(dy_rows, workspace)
+        matmul(rows.T, dy_rows, out=dw[shard].reshape(K, F), workspace=workspace)
     if not input_gradient:
         return None, dw, db
-    dcols = workspace.empty("dcols", (len(dy_rows), K), w.dtype)
-    matmul(dy_rows, as_contiguous(w).reshape(K, F).T, out=dcols, workspace=workspace)
+    dcols = workspace.empty("dcols", (dy.size // F, K), w.dtype)
+    matmul(dy.reshape(-1, F), as_contiguous(w).reshape(K, F).T, out=dcols, workspace=workspace)
     # cols = im2col(x)
     return col2im(dcols, x_shape, kh, kw, stride, padding, workspace=workspace), dw, db

@@ -7,6 +7,8 @@ A check that passes costs about half a microsecond; a training step makes some s
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
@@ -60,6 +62,12 @@ def expect_convolution(x: np.ndarray, w: np.ndarray, b: np.ndarray, stride: int)
     expect("w", w, (*w.shape[:2], x.shape[3], w.shape[3]), x.dtype)
     expect("b", b, w.shape[3:], x.dtype)
     expect_window(stride=stride)
+
+
+def expect_sizes(sizes: Sequence[int], N: int) -> None:
+    """Raise ValueError unless the sizes are those of shards of N images, none of them empty."""
+    if not sizes or min(sizes) < 1 or sum(sizes) != N:
+        raise ValueError(f"sizes: expected shards of {N} images in all, none empty, got {list(sizes)}")
 
 
 def _kind(array: object) -> str:

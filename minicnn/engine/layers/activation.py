@@ -9,6 +9,7 @@ import numpy as np
 from minicnn.engine.arguments import number
 from minicnn.engine.initializers import Seed, as_generator
 from minicnn.engine.layers.base import Array, Layer, Shape, register_layer
+from minicnn.engine.shards import WHOLE, Share
 from minicnn.engine.workspace import Workspace
 
 
@@ -58,9 +59,10 @@ class Dropout(Layer):
         assert isinstance(generator, np.random.Generator)
         return generator
 
-    def draw_mask(self, shape: Shape) -> Array:
+    def draw_mask(self, shape: Shape, share: Share = WHOLE) -> Array:
         """A new mask, True with probability keep_prob, or the fixed one. Valid until the next draw.
 
+        What is drawn is the mask of a whole batch; of it, the rows of this `share` are returned.
         Raises ValueError if the fixed mask has another shape or is not bool.
         """
         if self.fixed_mask is not None:
@@ -71,14 +73,16 @@ class Dropout(Layer):
                     f"got {mask.dtype} {list(mask.shape)}"
                 )
             return mask
-        draws = self._masks.empty("draws", shape, np.dtype(np.float32))
+        N, *rest = shape
+        draws = self._masks.empty("draws", (share.whole(N), *rest), np.dtype(np.float32))
         self.rng.random(out=draws, dtype=np.float32)
-        return np.less(draws, self.keep_prob, out=self._masks.empty("mask", shape, np.dtype(np.bool_)))
+        mask = self._masks.empty("mask", shape, np.dtype(np.bool_))
+        return np.less(draws[share.rows], self.keep_prob, out=mask)
 
     def compute(self, ops: Any, x: Array, training: bool) -> tuple[Array, Any]:
         if not training or self.keep_prob == 1:
             return x, "identity"
-        return ops.dropout_forward(x, self.draw_mask(x.shape), self.keep_prob)
+        return ops.dropout_forward(x, self.draw_mask(x.shape, ops.share), self.keep_prob)
 
     def differentiate(self, ops: Any, dy: Array, cache: Any, input_gradient: bool) -> Array | None:
         if cache == "identity":

@@ -14,6 +14,7 @@ from minicnn.engine.arguments import FLOATS, floating
 from minicnn.engine.initializers import Initializer, Seed, as_generator
 from minicnn.engine.ops import expect_ops, find_ops
 from minicnn.engine.parameters import Parameter
+from minicnn.engine.shards import Terms
 
 Array = np.ndarray
 Shape = tuple[int, ...]
@@ -137,6 +138,22 @@ class Layer:
         """
         raise NotImplementedError
 
+    def differentiate_terms(
+        self, ops: Any, dy: Array, cache: Any, input_gradient: bool
+    ) -> tuple[Array | None, Terms]:
+        """dL/dx, and the terms of the parameters' gradients, of `ops.share` of a batch.
+
+        With `add_up`, it lets several processes train a network together. A layer without parameters, which
+        must treat each image for itself, has it already. Raises TypeError for a layer with parameters that
+        does not define it.
+        """
+        if self.parameters:
+            raise TypeError(f"{self.name}: {type(self).__name__} cannot be trained by several processes")
+        return self.differentiate(ops, dy, cache, input_gradient), Terms()
+
+    def add_up(self, ops: Any, terms: Terms) -> None:
+        """Set each parameter's gradient to the sum of its terms, those of a whole batch."""
+
     # --- what a subclass gets ---
 
     def forward(self, x: Array, training: bool = False, ops: Any = None) -> Array:
@@ -153,6 +170,11 @@ class Layer:
             self._forward_done = _Forward(ops, cache, y.shape, y.dtype, training)
         return y
 
+    def backward_terms(self, dy: Array, input_gradient: bool = True) -> tuple[Array | None, Terms]:
+        """As `backward`, but leaves no gradients: it returns the terms that they are sums of."""
+        done = self._matching_forward(dy)
+        return self.differentiate_terms(done.ops, dy, done.cache, input_gradient)
+
     @overload
     def backward(self, dy: Array, input_gradient: Literal[True] = True) -> Array: ...
     @overload
@@ -163,6 +185,10 @@ class Layer:
         With `input_gradient=False` a layer may skip dx and return None.
         Raises RuntimeError without a matching forward, ValueError if dy has not the output's shape.
         """
+        done = self._matching_forward(dy)
+        return self.differentiate(done.ops, dy, done.cache, input_gradient)
+
+    def _matching_forward(self, dy: Array) -> _Forward:
         done = self._forward_done
         if done is None:
             raise RuntimeError(
@@ -177,7 +203,7 @@ class Layer:
                 f"got {dy.dtype} {list(dy.shape)}"
             )
         self._forward_done = None
-        return self.differentiate(done.ops, dy, done.cache, input_gradient)
+        return done
 
     def forget(self) -> None:
         """Drop what the last forward left for backward."""

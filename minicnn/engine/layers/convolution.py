@@ -28,6 +28,7 @@ from minicnn.engine.initializers import BIASES, WEIGHTS, Initializer, Seed
 from minicnn.engine.layers.base import Array, Layer, Shape, register_layer
 from minicnn.engine.parameters import Parameter
 from minicnn.engine.reference import expect_padding, window_geometry
+from minicnn.engine.shards import Terms
 
 
 @register_layer
@@ -87,10 +88,21 @@ class Conv2D(Layer):
         return ops.conv2d_forward(x, self.weight.value, self.bias.value, self.stride, self.padding)
 
     def differentiate(self, ops: Any, dy: Array, cache: Any, input_gradient: bool) -> Array | None:
-        dx, dw, db = ops.conv2d_backward(dy, cache, input_gradient)
-        self.weight.set_gradient(dw)
-        self.bias.set_gradient(db)
+        dx, terms = self.differentiate_terms(ops, dy, cache, input_gradient)
+        self.add_up(ops, terms)
         return dx
+
+    def differentiate_terms(
+        self, ops: Any, dy: Array, cache: Any, input_gradient: bool
+    ) -> tuple[Array | None, Terms]:
+        sizes = ops.share.sizes(len(dy))
+        dx, dw, db = ops.conv2d_backward_by_shards(dy, cache, sizes, input_gradient)
+        return dx, Terms(by_shard=(dw, db))
+
+    def add_up(self, ops: Any, terms: Terms) -> None:
+        dw, db = terms.by_shard
+        self.weight.set_gradient(ops.tree_sum(dw))
+        self.bias.set_gradient(ops.tree_sum(db))
 
 
 @register_layer
@@ -110,8 +122,9 @@ class ConvReLUPool(Conv2D):
         w, b = self.weight.value, self.bias.value
         return ops.conv_relu_pool_forward(x, w, b, self.stride, self.padding)
 
-    def differentiate(self, ops: Any, dy: Array, cache: Any, input_gradient: bool) -> Array | None:
-        dx, dw, db = ops.conv_relu_pool_backward(dy, cache, input_gradient)
-        self.weight.set_gradient(dw)
-        self.bias.set_gradient(db)
-        return dx
+    def differentiate_terms(
+        self, ops: Any, dy: Array, cache: Any, input_gradient: bool
+    ) -> tuple[Array | None, Terms]:
+        sizes = ops.share.sizes(len(dy))
+        dx, dw, db = ops.conv_relu_pool_backward_by_shards(dy, cache, sizes, input_gradient)
+        return dx, Terms(by_shard=(dw, db))

@@ -17,6 +17,7 @@ from minicnn.engine.arguments import integer
 from minicnn.engine.initializers import BIASES, WEIGHTS, Initializer, Seed
 from minicnn.engine.layers.base import Array, Layer, Shape, register_layer
 from minicnn.engine.parameters import Parameter
+from minicnn.engine.shards import Terms
 
 LARGE = 100_000  # weights: their gradient is left as a product. A smaller one stays in the processor's cache
 
@@ -73,6 +74,18 @@ class Dense(Layer):
         else:
             self.weight.set_gradient(dw)
         return dx
+
+    def differentiate_terms(
+        self, ops: Any, dy: Array, cache: Any, input_gradient: bool
+    ) -> tuple[Array | None, Terms]:
+        # dw = x.T @ dy has far more entries than its factors, so several processes exchange these.
+        x, w = cache
+        dx, _, _ = ops.dense_backward(dy, (x, w), input_gradient, weight_gradient=False)
+        return dx, Terms(by_image=(x, dy))
+
+    def add_up(self, ops: Any, terms: Terms) -> None:
+        x, dy = terms.by_image
+        self.differentiate(ops, dy, (x, self.weight.value), input_gradient=False)
 
 
 @register_layer
