@@ -19,13 +19,13 @@ LEVELS = [
     ["data"],
     ["tutorial"],
     ["checks", "runs", "pictures", "interchange"],
-    ["explore", "learn", "sweeps"],
+    ["explore", "learn", "sweeps", "parallel"],
     ["cli", "__main__", "__init__"],  # __init__ is the front door: it may import everything
 ]
 LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
 # The same within the engine.
 ENGINE_LEVELS = [
-    ["arguments", "locks", "numba_settings", "workspace", "reference"],
+    ["arguments", "locks", "numba_settings", "workspace", "reference", "shards"],
     ["profile"],
     ["kernels"],
     ["initializers", "ops"],

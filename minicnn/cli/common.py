@@ -68,8 +68,8 @@ def expect_place(option: str, file: str, reading: Sequence[str]) -> None:
         raise UsageError(f"{option}: {file} is {error.strerror}") from None
 
 
-def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
-    """Use that many processor cores, and print a line before kernels are compiled.
+def prepare_kernels(ops: str = "kernels", threads: int | None = None, announce: bool = True) -> None:
+    """Use that many processor cores, and, if `announce`, print a line before kernels are compiled.
 
     Does nothing, and does not import Numba, if `ops` is "reference": NumPy chooses its threads.
     Raises UsageError where Numba is needed but missing.
@@ -95,7 +95,8 @@ def prepare_kernels(ops: str = "kernels", threads: int | None = None) -> None:
         if (quota := cpu_quota()) <= threads - 1:
             why = f"more than the CPU quota of this container, {quota:g}: they take turns"
             warn(f"--threads {threads}: {why}")
-    announce_compilation(lambda: tell(COMPILING))
+    if announce:
+        announce_compilation(lambda: tell(COMPILING))
 
 
 def add_orientation(parser: Any) -> None:

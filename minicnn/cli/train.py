@@ -34,11 +34,13 @@ from minicnn.cli.terminal import (
     tell,
     warn,
 )
+from minicnn.parallel.launch import started_by_mpiexec
 from minicnn.storage.outputs import PICTURES
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from minicnn.parallel.lead import Leader
     from minicnn.runs.run import Measurement, Run
     from minicnn.runs.settings import Settings
 
@@ -47,24 +49,36 @@ PATIENCE = 200  # steps in which a training may learn nothing before it is warne
 
 def train_command(args: argparse.Namespace) -> int:
     """Train a network or resume a run, write its files, and print the result."""
+    train = train_together if started_by_mpiexec() else train_alone
     if not args.profile:
-        return _train(args)
+        return train(args)
     from minicnn.engine import profile
 
     profile.enable()
-    code = _train(args)
+    code = train(args)
     for line in profile.table().splitlines():
         tell(line)
     return code
 
 
-def _train(args: argparse.Namespace) -> int:
+def train_together(args: argparse.Namespace) -> int:
+    """The same, by several processes."""
+    from minicnn.cli import together
+
+    return together.train(args, train_alone)
+
+
+def train_alone(args: argparse.Namespace, leader: Leader | None = None) -> int:
+    """Train by one process, or, as their `leader`, by several."""
     from minicnn.runs.directory import RunError
     from minicnn.runs.loop import Stopped, train
+    from minicnn.runs.team import TeamLost
     from minicnn.tutorial import Diverged
 
     try:
-        run = _resume(args) if args.resume is not None else _begin(args)
+        run = _resume(args, leader) if args.resume is not None else _begin(args, leader)
+        if leader is not None:
+            leader.begin(run)
     except ValueError as error:  # from settings, data, run or checkpoint: the message names what is wrong
         raise UsageError(error) from None
     directory = quoted(run.directory)
@@ -84,6 +98,8 @@ def _train(args: argparse.Namespace) -> int:
         return fail(f"interrupted; {_saved(run)}; {resume}", 128 + signal.SIGINT)
     except RunError as error:
         raise UsageError(f"{error}; {_saved(run)}; {resume}") from None
+    except TeamLost as error:
+        raise TeamLost(f"{error}; {_saved(run)}; {resume}") from None
     except MemoryError as error:
         less = f"out of memory ({error}); a smaller --batch-size needs less"
         raise UsageError(f"{less}; {_saved(run)}; {resume}") from None
@@ -100,7 +116,7 @@ def _warmup(run: Run) -> contextlib.AbstractContextManager[None]:
     return compiling_ahead(run.settings, run.data)
 
 
-def _begin(args: argparse.Namespace) -> Run:
+def _begin(args: argparse.Namespace, leader: Leader | None) -> Run:
     from minicnn.runs.run import Run, Start, load_dataset
     from minicnn.runs.settings import settings_for
 
@@ -112,7 +128,9 @@ def _begin(args: argparse.Namespace) -> Run:
     start = None
     if args.start is not None:
         start = Start(open_network(args.start), os.path.abspath(args.start))
-    run = Run.create(settings, load_dataset(settings), args.run_dir, start)
+    data = load_dataset(settings)
+    team = leader.agree(settings, data) if leader is not None else None
+    run = Run.create(settings, data, args.run_dir, start, team)
     _print_start(run, args.quiet)
     return run
 
@@ -124,7 +142,7 @@ def _expect_no_pictures(directory: str) -> None:
             raise UsageError(f"{directory}: already holds a {name}; choose another directory")
 
 
-def _resume(args: argparse.Namespace) -> Run:
+def _resume(args: argparse.Namespace, leader: Leader | None) -> Run:
     from minicnn.runs.run import Run, load_dataset
 
     if args.run_dir is not None:
@@ -134,7 +152,9 @@ def _resume(args: argparse.Namespace) -> Run:
     expect_name("--resume", args.resume)
     settings, version = _continued_settings(args)
     prepare_kernels(settings.ops, args.threads)
-    run = Run.open(settings, load_dataset(settings), args.resume, warn)
+    data = load_dataset(settings)
+    team = leader.agree(settings, data) if leader is not None else None
+    run = Run.open(settings, data, args.resume, warn, team)
     if version != __version__:
         warn(f"begun with minicnn {version}, this is {__version__}: results may differ in the last bits")
     _print_start(run, args.quiet)
@@ -186,6 +206,8 @@ def _print_start(run: Run, quiet: bool) -> None:
         f"{settings.steps} steps of {settings.batch_size} images, {settings.optimizer} with learning rate "
         f"{'up to ' if varies else ''}{settings.learning_rate:g}, seed {settings.seed}"
     )
+    if run.team.processes > 1:
+        say(f"{run.team.processes} processes share out {settings.shards} shards of each batch")
     if run.finished:
         more = "; continue with --steps N" if constant else ""
         say(f"{run.directory}: all {settings.steps} steps are done{more}")
@@ -324,6 +346,9 @@ def add_to(commands: Any) -> None:
         "--keep-prob", type=float, metavar="X", help="probability that dropout keeps a unit (0.5)"
     )
     how.add_argument("--log-every", type=int, metavar="N", help="steps between log lines (100)")
+    how.add_argument(
+        "--shards", type=int, metavar="N", help="parts of a batch that processes can share out (8)"
+    )
     how.add_argument("--plain", action="store_true", help="separate convolution, ReLU and pool layers")
     how.add_argument("--ops", choices=("kernels", "reference"), help="compiled or plain NumPy (kernels)")
 
