@@ -1,6 +1,7 @@
 """`mpiexec -n N minicnn train`: the same bits as one process, and an end to everything that goes wrong."""
 
 import os
+import random
 import signal
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from commands import assert_usage_error, run_main, write_idx
 from runs import split
+from sweeping import SAVE_OFTEN
 from teams import STEPS, mpiexec, needs_mpi, own_lines, state_of, train_alone, train_together
 
 from minicnn.parallel import launch
@@ -183,11 +185,36 @@ def test_a_signal_stops_all_processes_after_the_step(number, never_stopped, data
 @needs_mpi
 def test_after_a_process_was_killed_fewer_resume_the_run(never_stopped, data, tmp_path):
     with training(data, tmp_path) as process:
-        kill_the_last_of(process)
+        kill_one_of(process)
         process.communicate(timeout=60)
     assert process.returncode != 0
     code, _, err = train_together(2, "--resume", tmp_path / "run", "--quiet")
     assert (code, err) == (0, [])
+    assert state_of(tmp_path / "run") == never_stopped
+
+
+@needs_mpi
+@pytest.mark.long
+def test_a_run_survives_any_kill_at_any_moment(data, never_stopped, tmp_path):
+    rng, kills = random.Random(0), 0
+    options = [*LONGER, "--data", data, "--run-dir", tmp_path / "run"]
+    while True:
+        command, env = mpiexec(rng.choice([2, 3, 4]), *options)
+        env |= {"PYTHONPATH": str(save_often(tmp_path))}
+        process = subprocess.Popen(
+            command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        try:
+            process.communicate(timeout=rng.uniform(4, 25))
+        except subprocess.TimeoutExpired:
+            kill_one_of(process, rng.choice)
+            process.communicate(timeout=60)  # nothing hangs
+            kills += 1
+        if process.returncode == 0:
+            break
+        if (tmp_path / "run" / "config.json").exists():
+            options = ["--resume", tmp_path / "run", "--threads", "1"]
+    assert kills > 0
     assert state_of(tmp_path / "run") == never_stopped
 
 
@@ -213,12 +240,19 @@ def training(data, tmp_path):
     return process
 
 
-def kill_the_last_of(process):
+def save_often(directory):
+    """A place from which every Python loads a module that lets runs be saved ten times a second."""
+    (directory / "sitecustomize.py").write_text(SAVE_OFTEN)
+    return directory
+
+
+def kill_one_of(process, choice=max):
     found = subprocess.run(
         ["pgrep", "-f", "--", "-m minicnn train"], capture_output=True, text=True, check=True
     )
     started = sorted(int(pid) for pid in found.stdout.split() if descends_from(int(pid), process.pid))
-    os.kill(started[-1], signal.SIGKILL)
+    if started:  # otherwise it has just ended
+        os.kill(choice(started), signal.SIGKILL)
 
 
 def descends_from(pid, ancestor):

@@ -322,7 +322,8 @@ def add_to(commands: Any) -> None:
         "  minicnn train --resume runs/second --steps 20000  train the same run for longer\n"
         "  minicnn train --from runs/second --learning-rate 1e-5  a new run, from its weights\n"
         "  minicnn train --recipe fast                       as accurate, in a fraction of the time\n"
-        "  minicnn train --model softmax                     the baseline without convolutions"
+        "  minicnn train --model softmax                     the baseline without convolutions\n"
+        "  mpiexec -n 4 minicnn train --batch-size 400       four processes, on one machine or several"
     )
     parser = add_command(commands, "train", train_command, "train a network, or resume a run", example)
 

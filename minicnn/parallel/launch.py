@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from typing import Any
 
 INSTALL = 'mpiexec needs more packages here: pip install "minicnn[mpi]"'
@@ -29,7 +30,9 @@ def first_of_all() -> bool:
 def world() -> Any:
     """The communicator of all processes. Raises LaunchError if MPI cannot be used."""
     try:
-        from mpi4py import MPI
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of an mpiexec of another MPI: that is said below
+            from mpi4py import MPI
     except ImportError as error:
         raise LaunchError(f"{INSTALL} ({error})") from None
     except RuntimeError as error:  # no MPI library, or one that it does not know
