@@ -340,6 +340,20 @@ def test_a_wrong_number_has_no_place():
     assert course.what_is_wrong(3, np.array(2.0), {}) == "expected 2, got 3"
 
 
+@pytest.mark.parametrize(
+    ("mine", "hint"),
+    [
+        (64, ""),
+        (64.0, ""),
+        (8, "this is one axis"),
+        (65, "too high: a product"),
+        (63, "too low: a product"),
+    ],
+)
+def test_a_wrong_number_gets_the_mistake_that_gives_it_or_its_side(mine, hint):
+    assert course.wrong_number(mine, 64, {8: "this is one axis"}, "a product") == hint
+
+
 def test_wrong_convolutions_differ_from_the_right_one_and_from_each_other():
     rng = np.random.default_rng(0)
     x, w, b = rng.normal(size=(2, 6, 7, 3)), rng.normal(size=(5, 5, 3, 4)), rng.normal(size=4)
