@@ -136,7 +136,8 @@ def page(language: str = "en") -> str:
     for proof in sorted(proof for notebook in notebooks for proof in proofs(notebook)):
         name = re.sub(r"\D*(\d\d)_.*", r"\1", proof.notebook)
         tests = (", " if language == "en" else "、").join(f"{name}.{number}" for number in proof.self_tests)
-        text += f"| Q{proof.question} | [{name}]({proof.notebook}) | `[{proof.cell}]` | `{proof.line}` "
+        line = proof.line.replace("|", "\\|")  # it stands in a table
+        text += f"| Q{proof.question} | [{name}]({proof.notebook}) | `[{proof.cell}]` | `{line}` "
         text += f"| {proof.numbers} | {tests} |\n"
     return text
 
