@@ -123,6 +123,20 @@ def what_is_wrong(mine: Any, right: np.ndarray, mistakes: Mapping[str, np.ndarra
     return f"{where}expected {right[first]:.6g}, got {mine[first]:.6g}"
 
 
+def wrong_number(mine: float, right: float, mistakes: Mapping[float, str], advice: str) -> str:
+    """A hint for an exercise whose answer is one number: "" if `mine` is `right`.
+
+    Otherwise the mistake that leads to `mine`, or whether it is too high or too low, and `advice`. `mistakes`
+    says for the numbers that typical mistakes give what the mistake is.
+    """
+    if math.isclose(mine, right, rel_tol=1e-6):
+        return ""
+    for number, words in mistakes.items():
+        if math.isclose(mine, number, rel_tol=1e-6):
+            return words
+    return f"too {'high' if mine > right else 'low'}: {advice}"
+
+
 def wrong_convolutions(x: np.ndarray, w: np.ndarray, b: np.ndarray) -> dict[str, np.ndarray]:
     """What typical mistakes in a convolution ("same", stride 1) give, [N, H, W, F], by the mistake.
 

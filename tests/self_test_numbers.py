@@ -78,7 +78,7 @@ def sees(*layers):
     """How many pixels across the middle unit after these layers depends on."""
     net = minicnn.Sequential(list(layers), (48, 48, 1))
     seen, rng = np.zeros(48, bool), np.random.default_rng(0)
-    for _ in range(20):  # a pool passes gradients to its winner only: other inputs, other winners
+    for _ in range(20):  # a pool passes gradients to its maximum only: other inputs, other maxima
         y = net.forward(rng.random((4, 48, 48, 1), np.float32), training=True)
         dy = np.zeros_like(y)
         dy[:, y.shape[1] // 2, y.shape[2] // 2] = 1

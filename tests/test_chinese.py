@@ -51,6 +51,32 @@ def test_no_figure_draws_chinese_which_needs_a_font(path):
     assert re.findall(HAN, "\n".join([*code, read(COURSE / "course.py")])) == []
 
 
+CAPTION = "**图：**"
+
+
+def without_caption(cells):
+    """The ids of cells with a figure, and no caption below it. The map is explained once, in notebook 00."""
+    found = []
+    for at, cell in enumerate(cells):
+        figure = any("image/png" in output.get("data", {}) for output in cell.get("outputs", []))
+        if figure and ("network_map" not in "".join(cell["source"]) or cell["id"] == "cell-06"):
+            below = next(c for c in cells[at:] if c["cell_type"] == "markdown")
+            found += [] if "".join(below["source"]).startswith(CAPTION) else [cell["id"]]
+    return found
+
+
+@pytest.mark.parametrize("path", sorted(COURSE.glob("zh_*.ipynb")), ids=lambda path: path.stem)
+def test_below_a_figure_with_english_labels_a_caption_says_what_is_seen(path):
+    assert without_caption(json.loads(read(path))["cells"]) == []
+
+
+def test_a_figure_without_a_caption_is_noticed():
+    figure = {"cell_type": "code", "id": "figure", "source": [], "outputs": [{"data": {"image/png": ""}}]}
+    text = {"cell_type": "markdown", "id": "text", "source": ["**回答。** 二。"]}
+    assert without_caption([figure, text]) == ["figure"]
+    assert without_caption([figure, text | {"source": [CAPTION]}]) == []
+
+
 # --- the glossary ---------------------------------------------------------------------------------
 
 

@@ -177,7 +177,22 @@ def test_a_check_that_was_not_run_is_missed(printed):
 def test_the_page_of_answers_is_what_the_notebooks_say():
     assert (COURSE / "answers.md").read_text(encoding="utf-8") == make_answers.page()
     numbers = re.findall(r"^\| Q(\d+) \|", make_answers.page(), re.MULTILINE)
-    assert list(map(int, numbers)) == list(QUESTIONS)
+    assert list(map(int, numbers)) == [*QUESTIONS, *QUESTIONS]  # the answers, and what asserts them
+
+
+def test_the_number_that_asserts_an_answer_is_one_that_the_notebook_asks_to_guess():
+    proofs = [(path, proof) for path in NOTEBOOKS for proof in make_answers.proofs(path)]
+    asked = {path: make_answers.guessed(make_answers.cells_of(path)) for path in NOTEBOOKS}
+    named = [(path, (f"Q{proof.question}", proof.line.rsplit(": ", 1)[0])) for path, proof in proofs]
+    without = {question for path, (question, what) in named if (question, what) not in asked[path]}
+    assert without <= {"Q10"}  # which is asked together with 11
+
+
+@pytest.mark.parametrize("pattern", ["[0-9]*.ipynb", "zh_*.ipynb"])
+def test_every_question_has_a_self_test(pattern):
+    proofs = [proof for path in COURSE.glob(pattern) for proof in make_answers.proofs(path)]
+    assert [proof.question for proof in proofs if not proof.self_tests] == []
+    assert {proof.question for proof in proofs} == set(QUESTIONS)
 
 
 def test_the_readme_names_every_notebook_and_no_other():
@@ -338,6 +353,20 @@ def test_a_wrong_array_gets_the_mistake_that_gives_it_or_the_first_difference(mi
 
 def test_a_wrong_number_has_no_place():
     assert course.what_is_wrong(3, np.array(2.0), {}) == "expected 2, got 3"
+
+
+@pytest.mark.parametrize(
+    ("mine", "hint"),
+    [
+        (64, ""),
+        (64.0, ""),
+        (8, "this is one axis"),
+        (65, "too high: a product"),
+        (63, "too low: a product"),
+    ],
+)
+def test_a_wrong_number_gets_the_mistake_that_gives_it_or_its_side(mine, hint):
+    assert course.wrong_number(mine, 64, {8: "this is one axis"}, "a product") == hint
 
 
 def test_wrong_convolutions_differ_from_the_right_one_and_from_each_other():

@@ -106,6 +106,14 @@ def test_cells_that_only_show_source_or_check_are_folded(path):
 
 
 @every_notebook
+def test_source_of_the_engine_is_printed_by_cells_of_its_own_or_folded(path):
+    printing = re.compile(r"print\((inspect\.getsource|course\.kernel_source)\(")
+    cells = [cell for cell in cells_of(path) if cell["cell_type"] == "code" and printing.search(text(cell))]
+    mixed = [cell for cell in cells if not shows_only_source_or_checks(cell) and not folded_output(cell)]
+    assert [cell["id"] for cell in mixed] == []
+
+
+@every_notebook
 def test_what_is_folded_is_folded_on_the_site_too(path):
     tags = {(True, True): ["hide-cell"], (True, False): ["hide-input"], (False, True): ["hide-output"]}
     for cell in cells_of(path):
@@ -128,6 +136,12 @@ def test_no_picture_is_folded(path):
 
 
 # --- the exercises --------------------------------------------------------------------------------
+
+
+@every_notebook
+def test_there_is_one_exercise_of_each_size(path):
+    sizes = [size for size, _ in exercises(cells_of(path)).values()]
+    assert sorted(sizes) == ["Large", "Medium", "Small"]
 
 
 @every_notebook
