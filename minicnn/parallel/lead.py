@@ -64,7 +64,7 @@ class Leader:
     def leave(self) -> None:
         """Tell the others that no step will follow, if they wait for one. Raises TeamLost."""
         if self._run is not None and self._team is not None:
-            if not self._run.finished and self._team.stopped is None:
+            if not (self._run.finished or self._team.stopped or self._team.ended):
                 self._team.leave()
         elif not self._told:
             self.exchange.together(lambda: self.exchange.comm.bcast(None, root=0))

@@ -30,7 +30,7 @@ from minicnn.parallel.split import Split
 from minicnn.runs.run import Run
 from minicnn.runs.settings import Settings
 from minicnn.runs.team import Team
-from minicnn.tutorial import raise_if_diverged
+from minicnn.tutorial import Diverged, raise_if_diverged
 
 Array = np.ndarray
 
@@ -52,6 +52,7 @@ class ProcessTeam(Team):
         self.exchange = exchange
         self._memory: dict[str, OpsMemory] = {}
         self._agreed: int | None = None
+        self.ended = False  # for all, by themselves: the training has diverged
         self._share_out(settings)
 
     def _share_out(self, settings: Settings) -> None:
@@ -89,7 +90,8 @@ class ProcessTeam(Team):
             )
             for layer, terms, gatherings in travelling:
                 self._add_up(layer, terms, gatherings)
-        except BaseException:  # also Ctrl-C: the step has not been made
+        except BaseException as error:  # also Ctrl-C: the step has not been made
+            self.ended = self.ended or isinstance(error, Diverged)
             _set_random_states(network, before)
             raise
         optimizer.step()
