@@ -12,6 +12,7 @@ from minicnn.cli.common import add_command, add_orientation, expect_name, open_d
 from minicnn.cli.terminal import UsageError, can_print, program, progress_bar, quoted, say
 
 if TYPE_CHECKING:
+    from minicnn.data import Dataset
     from minicnn.learn.messages import Messages
 
 LANGUAGES = ("en", "zh")
@@ -53,6 +54,7 @@ def check_command(args: argparse.Namespace) -> int:
 
 def train_command(args: argparse.Namespace) -> int:
     """Train with the learner's code, then with our kernels in its place, one by one."""
+    from minicnn.data.remarks import like_mnist
     from minicnn.learn import sessions
     from minicnn.learn.lesson import Lesson
 
@@ -60,7 +62,7 @@ def train_command(args: argparse.Namespace) -> int:
         if getattr(args, name) < 1:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"{option}: expected 1 or more, got {getattr(args, name)}")
-    file, request = _file(args.directory), _request(args)
+    file, digits = _file(args.directory), like_mnist(_data(args).train)
     messages, command = _messages(args), _commands(args.directory)
     outcomes = sessions.check(file)
     passed = sum(outcome.status == "passed" for outcome in outcomes.values())
@@ -68,12 +70,18 @@ def train_command(args: argparse.Namespace) -> int:
         say(messages("not_all", passed=passed, total=8, command=command("check")), "red")
         return 1
     goal = GOAL if args.data is None and args.steps >= STEPS else None
-    lesson = Lesson(messages, command, goal, lambda text, style: say(text, STYLES[style]))
-    printed = sessions.Printed()
+    where = "" if args.directory == "." else args.directory
+    lesson = Lesson(
+        messages,
+        command,
+        lambda name: os.path.join(where, name),
+        lambda network: _uses(network, args, digits),
+        goal,
+        lambda text, style: say(text, STYLES[style]),
+    )
+    request = _request(args, file)
     with (
-        contextlib.closing(
-            sessions.events({**request, "path": str(file)}, sessions.PATIENCE, printed)
-        ) as sent,
+        contextlib.closing(sessions.events(request, sessions.PATIENCE, sessions.Printed())) as sent,
         progress_bar(args.steps, unit=" steps") as bar,
     ):
         for event in sent:
@@ -86,18 +94,25 @@ def train_command(args: argparse.Namespace) -> int:
 STEPS = 400
 
 
-def _request(args: argparse.Namespace) -> dict[str, Any]:
-    """What the child is asked to do. Raises UsageError for data that cannot be used."""
-    from minicnn.runs.settings import ORIENTATION
-
+def _data(args: argparse.Namespace) -> Dataset:
+    """What to train on. Raises UsageError for data that cannot be used."""
     try:
         data = open_data(args)
     except ValueError as error:
         raise UsageError(error) from None
     if len(data.train) < args.batch_size:
         raise UsageError(f"--batch-size: expected at most {len(data.train)}, got {args.batch_size}")
+    return data
+
+
+def _request(args: argparse.Namespace, file: Path) -> dict[str, Any]:
+    """What the child is asked to do."""
+    from minicnn.runs.settings import ORIENTATION
+
     return {
         "work": "train",
+        "path": str(file),
+        "directory": os.path.abspath(args.directory),
         "data": None if args.data is None else os.path.abspath(args.data),
         "orientation": {name: value for name, value in vars(args).items() if name in ORIENTATION},
         "steps": args.steps,
@@ -105,6 +120,22 @@ def _request(args: argparse.Namespace) -> dict[str, Any]:
         "every": max(1, min(50, args.steps)),
         "anyway": args.anyway,
     }
+
+
+def _uses(network: str, args: argparse.Namespace, digits: bool) -> list[str]:
+    """Commands that use a network file, as the user would type them.
+
+    Photographs are prepared as `digits` are, if it learned those, and only scaled if it learned other images.
+    """
+    as_is = [] if digits else ["--as-is", *(["--invert"] * getattr(args, "invert", False))]
+    lines = [["predict", quoted(network), "photo.jpg", *as_is]]
+    if args.data is None:
+        lines.append(["explore", quoted(network)])
+    else:
+        given = [f"--{name}" for name in ("transpose", "invert") if getattr(args, name, False)]
+        given += ["--size", str(args.size)] if hasattr(args, "size") else []
+        lines.append(["evaluate", quoted(network), "--data", quoted(args.data), *given])
+    return [" ".join([program(), *line]) for line in lines]
 
 
 def _file(directory: str) -> Path:

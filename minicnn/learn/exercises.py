@@ -11,6 +11,7 @@ from minicnn.learn.probe import Learner
 from minicnn.learn.scores import check_adam, check_loss
 
 FILE = "my_network.py"  # the learner's file
+NETWORK = "my_network.safetensors"  # what it trained
 
 
 @dataclass(frozen=True)

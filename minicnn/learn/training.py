@@ -7,8 +7,10 @@ starts. One BLAS thread computes (see `sessions`), and in the comparison one cor
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,7 @@ import numpy as np
 from minicnn.data import Dataset, to_float
 from minicnn.data.loader import Loader
 from minicnn.learn.child import loaded
-from minicnn.learn.exercises import EXERCISES
+from minicnn.learn.exercises import EXERCISES, NETWORK
 from minicnn.learn.network import Network
 from minicnn.learn.probe import Learner
 from minicnn.learn.swapping import compare
@@ -51,7 +53,10 @@ class Timed:
 
 
 def train(request: dict[str, Any], send: Callable[..., None]) -> None:
-    """Train, and send {"estimate"}, {"step"}, {"test"}, {"swap"} events; {"wrong"} if the code fails."""
+    """Train, save, and send {"estimate"}, {"step"}, {"test"}, {"saved"}, {"swap"} events.
+
+    {"wrong"} if the learner's code fails, {"not_saved"} if the network cannot be written.
+    """
     from minicnn.data import load_data, load_mnist
     from minicnn.learn.findings import Wrong
 
@@ -119,3 +124,18 @@ def _train(
     trained = time.monotonic() - began
     correct = network.correct(to_float(data.test.images), data.test.labels)
     send(test=correct, count=len(data.test), seconds=trained)
+    file = free_name(Path(request["directory"]))
+    try:
+        network.layers.save(file)
+        send(saved=file.name, taken=file.name != NETWORK)
+    except OSError as error:
+        send(not_saved=error.strerror or str(error))
+
+
+def free_name(directory: Path) -> Path:
+    """A name for a network that replaces nothing: my_network.safetensors, my_network-2.safetensors, ..."""
+    file, number = directory / NETWORK, 1
+    while os.path.lexists(file):
+        number += 1
+        file = directory / NETWORK.replace(".", f"-{number}.")
+    return file

@@ -213,6 +213,9 @@ TEXTS: dict[str, str] = {
     "trained": "Trained by your own code in {seconds}.",
     "reached": "The goal was {goal}: reached.",
     "missed": "The goal was {goal}: not reached.",
+    "saved": "Your network is saved: {file}. Now use it, for example:",
+    "taken": "{file} is there already and stays as it is.",
+    "not_saved": "Your network could not be saved: {file}: {problem}. Mend that, then train again.",
     "compiling": "Now the kernels of minicnn take its place, one by one (the very first time they are compiled: about "
     "half a minute) ...",
     "no_kernels": "The kernels cannot be compiled here ({problem}), so there is no comparison.",
