@@ -7,7 +7,7 @@ from commands import run_main
 from minicnn.checks.files.discover import load
 from minicnn.learn.exercises import EXERCISES, FILE
 from minicnn.learn.findings import NotStarted, Wrong
-from minicnn.learn.probe import Learner
+from minicnn.learn.learner import Learner
 
 SOLUTION = (Path(__file__).parent / "learn_solution.py").read_text()
 

@@ -152,6 +152,35 @@ def test_a_missing_file_is_a_usage_error(capsys):
     assert_usage_error(run_main(capsys, "learn", "check", "elsewhere"), "elsewhere", "learn start elsewhere")
 
 
+@pytest.mark.parametrize(("language", "words"), [("en", "is a file; name its directory"), ("zh", "是文件")])
+@pytest.mark.parametrize("action", ["check", "train"])
+def test_the_file_in_place_of_its_directory_is_a_usage_error(capsys, action, language, words):
+    write(SOLUTION)
+    result = run_main(capsys, "learn", action, "course/my_network.py", "--language", language)
+    assert_usage_error(result, words, f"learn {action} course")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_errors_of_the_commands_are_in_the_language_that_was_asked_for(capsys, language):
+    write("mine")
+    chosen = ("--language", language)
+    exists = run_main(capsys, "learn", "start", "course", *chosen)
+    missing = run_main(capsys, "learn", "check", *chosen)
+    for result, text in ((exists, "exists"), (missing, "no_file")):
+        assert_usage_error(result)
+        end = LANGUAGES[language][text].split("{file}")[1].split("{")[0]
+        assert end in result[2][0]
+
+
+def test_the_next_command_keeps_the_language_that_was_asked_for(capsys, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    _, out, _ = run_main(capsys, "learn", "start", "course", "--language", "zh")
+    assert out[-1].endswith("learn check course --language zh")
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    _, out, _ = run_main(capsys, "learn", "check", "course")
+    assert out[-1].endswith("learn check course --hint")
+
+
 def test_nothing_is_left_beside_the_file(capsys, here):
     check_of(capsys, SOLUTION)
     assert [path.name for path in (here / "course").iterdir()] == [FILE]

@@ -13,8 +13,8 @@ from minicnn.checks.files.discover import load
 from minicnn.cli import learn
 from minicnn.engine import reference
 from minicnn.learn.exercises import EXERCISES, FILE, NETWORK
+from minicnn.learn.learner import Learner
 from minicnn.learn.network import Network
-from minicnn.learn.probe import Learner
 
 ENGLISH = ("--language", "en")
 

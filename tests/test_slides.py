@@ -33,7 +33,7 @@ def texts(file):
     return re.findall(r"<!-- (.*) -->", (SLIDES / file).read_text(encoding="utf-8"))
 
 
-NAME_OR_FORMULA = re.compile(r"[-\d., x]+|[A-Za-z]\w*|.* / 2h, .*")
+NAME_OR_FORMULA = re.compile(r"[-\u2212\d., x]+|[A-Za-z]\w*|.* / 2h, .*")
 
 
 def test_the_chinese_figures_are_the_english_ones_with_every_word_translated(slides):
@@ -41,7 +41,7 @@ def test_the_chinese_figures_are_the_english_ones_with_every_word_translated(sli
         english, chinese = texts(f"{name}.svg"), texts(f"zh_{name}.svg")
         assert Counter(map(slides.in_chinese, english)) == Counter(chinese)
         left = [text for text in english if slides.in_chinese(text) == text]
-        assert [text for text in left if not NAME_OR_FORMULA.fullmatch(text.replace("−", "-"))] == []
+        assert [text for text in left if not NAME_OR_FORMULA.fullmatch(text)] == []
 
 
 def test_a_translated_text_keeps_its_numbers(slides):

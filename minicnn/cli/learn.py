@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,17 +26,16 @@ def start_command(args: argparse.Namespace) -> int:
     from minicnn.learn.exercises import FILE
     from minicnn.learn.start import write_exercises
 
+    messages, command = _messages(args), _commands(args)
     expect_name("DIR", args.directory)
     file = os.path.join(args.directory, FILE)
     if os.path.lexists(file):
-        check = _commands(args.directory)("check")
-        raise UsageError(f"{file} exists and is never replaced; go on with it: {check}")
+        raise UsageError(messages("exists", file=file, command=command("check")))
     if os.path.lexists(args.directory) and not os.path.isdir(args.directory):
-        raise UsageError(f"DIR: {args.directory} is not a directory")
+        raise UsageError(messages("not_a_directory", directory=args.directory))
     write_exercises(Path(args.directory), args.language)
-    messages = _messages(args)
     say(messages("written", file=file))
-    say(messages("start_next", command=_commands(args.directory)("check")))
+    say(messages("start_next", command=command("check")))
     return 0
 
 
@@ -45,9 +45,9 @@ def check_command(args: argparse.Namespace) -> int:
 
     if args.hint not in (1, 2, 3):
         raise UsageError(f"--hint: expected 1, 2 or 3, got {args.hint}")
-    outcomes = sessions.check(_file(args.directory))
+    outcomes = sessions.check(_file(args, "check"))
     signs = can_print("".join(board.SIGNS.values()))
-    for line in board.board(outcomes, _messages(args), args.hint, _commands(args.directory), signs):
+    for line in board.board(outcomes, _messages(args), args.hint, _commands(args), signs):
         say(line.text, STYLES[line.style])
     return 0 if all(outcome.status == "passed" for outcome in outcomes.values()) else 1
 
@@ -62,8 +62,8 @@ def train_command(args: argparse.Namespace) -> int:
         if getattr(args, name) < 1:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"{option}: expected 1 or more, got {getattr(args, name)}")
-    file, digits = _file(args.directory), like_mnist(_data(args).train)
-    messages, command = _messages(args), _commands(args.directory)
+    file, digits = _file(args, "train"), like_mnist(_data(args).train)
+    messages, command = _messages(args), _commands(args)
     outcomes = sessions.check(file)
     passed = sum(outcome.status == "passed" for outcome in outcomes.values())
     if passed < 8:
@@ -138,24 +138,30 @@ def _uses(network: str, args: argparse.Namespace, digits: bool) -> list[str]:
     return [" ".join([program(), *line]) for line in lines]
 
 
-def _file(directory: str) -> Path:
-    """The learner's file in a directory. Raises UsageError if there is none."""
+def _file(args: argparse.Namespace, action: str) -> Path:
+    """The learner's file in the directory that `action` is given. Raises UsageError if there is none."""
     from minicnn.learn.exercises import FILE
 
-    expect_name("DIR", directory)
-    file = Path(directory) / FILE
+    expect_name("DIR", args.directory)
+    messages, given = _messages(args), Path(args.directory)
+    if given.is_file():
+        command = _commands(args, str(given.parent))(action)
+        raise UsageError(messages("a_file", file=args.directory, command=command))
+    file = given / FILE
     if not file.is_file():
-        start = " ".join([program(), "learn", "start", quoted(directory)])
-        raise UsageError(f"{file}: no such file; this makes one: {start}")
+        start = _commands(args, "course" if args.directory == "." else None)("start")
+        raise UsageError(messages("no_file", file=file, command=start))
     return file.resolve()
 
 
-def _commands(directory: str) -> Any:
-    """Writes a command as the user would type it: command("check", "--hint")."""
+def _commands(args: argparse.Namespace, directory: str | None = None) -> Callable[..., str]:
+    """Writes a command as it is typed, for this or another directory: command("check", "--hint")."""
+    where = args.directory if directory is None else directory
 
     def command(action: str, *options: str) -> str:
-        where = [] if directory == "." else [quoted(directory)]
-        return " ".join([program(), "learn", action, *where, *options])
+        named = [] if where == "." else [quoted(where)]
+        language = [] if args.language == _language() else ["--language", args.language]
+        return " ".join([program(), "learn", action, *named, *options, *language])
 
     return command
 

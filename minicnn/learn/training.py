@@ -19,8 +19,8 @@ from minicnn.data import Dataset, to_float
 from minicnn.data.loader import Loader
 from minicnn.learn.child import loaded
 from minicnn.learn.exercises import EXERCISES, NETWORK
+from minicnn.learn.learner import Learner
 from minicnn.learn.network import Network
-from minicnn.learn.probe import Learner
 from minicnn.learn.swapping import compare
 
 SEED = 0
