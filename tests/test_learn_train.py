@@ -12,6 +12,7 @@ from PIL import Image
 from minicnn.checks.files.discover import load
 from minicnn.cli import learn
 from minicnn.engine import reference
+from minicnn.learn import training
 from minicnn.learn.exercises import EXERCISES, FILE, NETWORK
 from minicnn.learn.learner import Learner
 from minicnn.learn.network import Network
@@ -162,13 +163,35 @@ def test_a_training_with_an_exercise_that_fails_does_not_start(capsys, data):
 
 
 def test_code_that_is_slow_is_told_so_before_it_starts(capsys, data):
-    sleep = "if x.shape[-1] == 32: __import__('time').sleep(0.2 * len(x))"  # after conv1
-    slow = with_changes(("    return np.maximum(x, 0)", f"    {sleep}\n    return np.maximum(x, 0)"))
+    work = "until = time.process_time() + 0.2 * len(x) * (x.shape[-1] == 32)"  # after conv1
+    slow = with_changes(
+        ("import numpy as np\n", "import time\n\nimport numpy as np\n"),
+        (
+            "    return np.maximum(x, 0)",
+            f"    {work}\n    while time.process_time() < until: pass\n    return np.maximum(x, 0)",
+        ),
+    )
     code, out, _ = train_of(capsys, data, "--steps", 2_000, text=slow)
     assert code == 1
     assert re.search(r"about \d+ (min|h) for 2000 steps", out[0])
     assert "relu_forward takes" in out[1]
     assert "--anyway" in out[1]
+
+
+@pytest.mark.parametrize(
+    ("clock", "processor", "start", "busy"),
+    [(0.1, 0.1, True, False), (10, 0.1, True, True), (10, 10, False, False), (0.1, 0.3, True, False)],
+)
+def test_code_that_waits_for_others_is_not_called_slow(monkeypatch, data, clock, processor, start, busy):
+    """Seconds of a step on the clock and of the processor, which on a busy computer is less."""
+    events = []
+    monkeypatch.setattr(training, "_measured", lambda *_: np.array([clock, processor]))
+    monkeypatch.setattr(training, "_train", lambda *_: None)
+    monkeypatch.setattr(training, "compare", lambda *_: None)
+    request = {"path": f"{write(SOLUTION)}/{FILE}", "data": str(data), "orientation": {}, "batch": 5}
+    request |= {"steps": 400, "every": 50, "anyway": False}
+    training.train(request, lambda **event: events.append(event))
+    assert [(event["start"], event["busy"]) for event in events] == [(start, busy)]
 
 
 def test_code_that_fails_in_training_only_is_shown_with_its_line(capsys, data):
@@ -198,3 +221,5 @@ def test_the_solution_reaches_the_goal(capsys):
     correct = next(int(found[1]) for line in out if (found := re.search(r"\((\d+) of 10000\)", line)))
     assert correct >= 9700
     assert "The goal was 97 %: reached." in out
+    evaluated = run_main(capsys, "evaluate", f"course/{NETWORK}")[1][0]
+    assert evaluated == f"test accuracy {correct / 10_000:.4f} ({correct} of 10000)"

@@ -69,6 +69,8 @@ class Lesson:
             steps=event["steps"],
             batch=event["batch"],
         )
+        if event["busy"]:
+            self._print("busy", alone=self._duration(event["alone"]))
         if not event["start"]:
             share = f"{100 * event['share']:.0f} %"
             again = self._command("train", "--anyway")

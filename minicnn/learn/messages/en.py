@@ -220,6 +220,7 @@ TEXTS: dict[str, str] = {
     "no_file": "{file}: no such file; name the directory of yours, or make one: {command}",
     "not_all": "{passed} of {total} exercises pass; first: {command}",
     "estimate": "a step takes {step} s with your code: about {total} for {steps} steps of {batch} images",
+    "busy": "This computer is busy with other work: alone, your code would take about {alone}.",
     "too_slow": "Your code is correct, but slow: {slowest} takes {share} of the time. Replace its loops over pixels "
     "by operations on whole arrays (see the hints). To train nevertheless: {command}",
     "progress": "step {step}  loss {loss}  validation accuracy {accuracy}  {left} left",

@@ -206,6 +206,7 @@ TEXTS: dict[str, str] = {
     "no_file": "{file}：没有这个文件；请指明你的文件所在的目录，或者新建一个：{command}",
     "not_all": "{total} 道练习中通过 {passed} 道；请先运行：{command}",
     "estimate": "你的代码一步需要 {step} 秒：{steps} 步，每步 {batch} 张图像，大约需要 {total}",
+    "busy": "这台电脑还忙着别的事：只运行你的代码，大约需要 {alone}。",
     "too_slow": "你的代码是对的，但是太慢：{slowest} 占了 {share} 的时间。请把对像素的循环换成对整个数组的运算（见提示）。"
     "仍要训练：{command}",
     "progress": "第 {step} 步  损失 {loss}  验证准确率 {accuracy}  还需 {left}",
