@@ -221,7 +221,7 @@ TEXTS: dict[str, str] = {
     "no_kernels": "这里无法编译内核（{problem}），所以没有比较。",
     "columns": "由谁计算|毫秒/步|快多少倍",
     "swap_none": "你的代码",
-    "swap": "+ 我们的 {name}",
+    "swap": "+ 内核：{name}",
     "swap_whole": "minicnn train",
     "swap_cores": "minicnn train，{cores} 个核",
     "agree": "除注明的以外都用一个核。{steps} 步的损失与你的代码相差不超过 {difference}。",
