@@ -1,13 +1,16 @@
-"""Draw the figures of the teachers' page, one for each slide, as SVG in docs/slides/.
+"""Draw the figures of the teachers' page, one for each slide, as SVG in docs/slides/: in English and Chinese.
 
 python notebooks/make_slides.py [DIRECTORY]
 
-All numbers are computed here by the engine, or read from `notebooks/data`.
+All numbers are computed here by the engine, or read from `notebooks/data`. The Chinese figures need a Chinese
+font to be drawn (Noto Sans CJK SC), but not to be shown: letters are stored as outlines.
 """
 
 from __future__ import annotations
 
+import re
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +19,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 import minicnn
 from minicnn import reference
@@ -178,12 +182,68 @@ FIGURES: dict[str, Callable[[], Figure]] = {
 }
 
 
+FONTS = ["DejaVu Sans", "Noto Sans CJK SC"]  # what the first lacks is taken from the second
+NUMBER = re.compile(r"-?\d+(?:,\d{3})*(?:\.\d+)?")
+CHINESE = {  # numbers are #; what is not here is a name or a formula
+    "# number": "# 个数",
+    "scores": "得分",
+    "loss": "损失",
+    "the image": "图像",
+    "# pixels": "# 个像素",
+    "# weights": "# 个权重",
+    "# products": "# 个乘积",
+    "the sum is #, with the bias #: one of # x # x # numbers": "和是 #，加偏置是 #：# x # x # 个数中的一个",
+    "# x # pixels": "# x # 个像素",
+    "a filter: ink above paper": "一个滤波器：上边是墨，下边是纸",
+    "its feature map, # x #": "它的特征图，# x #",
+    "red: the pattern is there; blue: its opposite; white: neither": "红：有这种图案；蓝：正相反；白：都不是",
+    "forward: x": "前向：x",
+    "backward: dy": "反向：dy",
+    "probabilities p": "概率 p",
+    "gradient p - y": "梯度 p - y",
+    "the digit is a #; the loss is -log p[#] = #": "这个数字是 #；损失是 -log p[#] = #",
+    "the weight w": "权重 w",
+    "loss L": "损失 L",
+    "the loss, as one weight moves": "只改变一个权重时的损失",
+    "backward: #": "反向传播：#",
+    "the same, h = #: #": "同上，h = #：#",
+    "first bias #": "初始偏置 #",
+    "dead units of fc#, of #": "fc# 的 # 个单元中死亡的个数",
+    "training step": "训练步",
+    "test accuracy in %": "测试准确率（%）",
+    "five seeds": "五个种子",
+    "the tutorial's promise: about # %": "教程的承诺：大约 # %",
+}
+
+
+def in_chinese(text: str) -> str:
+    """A text of a figure in Chinese, with its numbers; names and formulas stay as they are."""
+    numbers = iter(NUMBER.findall(text))
+    return re.sub("#", lambda _: next(numbers), CHINESE.get(NUMBER.sub("#", text), text))
+
+
 def main(directory: Path) -> None:
-    """Write all figures into a directory."""
+    """Write all figures into a directory. Raises UserWarning if a font lacks a letter."""
     directory.mkdir(parents=True, exist_ok=True)
     for name, draw in FIGURES.items():
-        with plt.rc_context(STYLE if draw is not network else {"svg.hashsalt": "minicnn"}):
-            draw().savefig(directory / f"{name}.svg", metadata={"Date": None})
+        style = STYLE if draw is not network else {"svg.hashsalt": "minicnn"}
+        _write(draw, style, directory / f"{name}.svg")
+        _write(draw, style | {"font.family": FONTS}, directory / f"zh_{name}.svg", in_chinese)
+
+
+def _write(
+    draw: Callable[[], Figure], style: dict, file: Path, translated: Callable[[str], str] = str
+) -> None:
+    with plt.rc_context(style), warnings.catch_warnings():
+        warnings.filterwarnings("error", "Glyph .* missing")
+        figure = draw()
+        for ax in figure.axes:  # Matplotlib writes the labels of ticks anew when it draws
+            labels = [label.get_text() for label in ax.get_xticklabels()]
+            if [*map(translated, labels)] != labels:
+                ax.set_xticks(ax.get_xticks(), [*map(translated, labels)])
+        for text in figure.findobj(Text):
+            text.set_text(translated(text.get_text()))
+        figure.savefig(file, metadata={"Date": None})
         plt.close("all")
 
 

@@ -2,10 +2,12 @@
 
 from pathlib import Path
 
+from commands import run_main
+
 from minicnn.checks.files.discover import load
-from minicnn.learn.exercises import EXERCISES
+from minicnn.learn.exercises import EXERCISES, FILE
 from minicnn.learn.findings import NotStarted, Wrong
-from minicnn.learn.probe import Learner
+from minicnn.learn.learner import Learner
 
 SOLUTION = (Path(__file__).parent / "learn_solution.py").read_text()
 
@@ -31,3 +33,16 @@ def finding(directory, exercise, text):
     except NotStarted as missing:
         return f"{missing.function} is not started"
     return None
+
+
+def write(text, directory="course"):
+    """A learner's file with this text; the name of its directory."""
+    Path(directory).mkdir(exist_ok=True)
+    (Path(directory) / FILE).write_text(text)
+    return directory
+
+
+def train_of(capsys, data, *options, text=SOLUTION):
+    """What `learn train` prints for a file with this text, in three steps of five images."""
+    short = ["--language", "en", "--steps", 3, "--batch-size", 5, "--data", data]
+    return run_main(capsys, "learn", "train", write(text), *short, *options)

@@ -1,21 +1,17 @@
-"""`minicnn learn`: start, check and train, as a learner sees them, whatever the learner's code does."""
+"""`minicnn learn`: start and check, as a learner sees them, whatever the learner's code does."""
 
 import ast
 import re
 from collections import Counter
-from pathlib import Path
 
-import numpy as np
 import pytest
 from commands import assert_usage_error, run_main
-from learning import SOLUTION, with_changes
+from learning import SOLUTION, with_changes, write
 
-from minicnn.engine import reference
 from minicnn.learn import sessions
 from minicnn.learn.board import columns
 from minicnn.learn.exercises import EXERCISES, FILE
 from minicnn.learn.messages import LANGUAGES
-from minicnn.learn.network import Network
 from minicnn.learn.start import exercises
 
 ENGLISH = ("--language", "en")
@@ -25,12 +21,6 @@ ENGLISH = ("--language", "en")
 def here(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def write(text, directory="course"):
-    Path(directory).mkdir(exist_ok=True)
-    (Path(directory) / FILE).write_text(text)
-    return directory
 
 
 def check_of(capsys, text, *options):
@@ -162,6 +152,35 @@ def test_a_missing_file_is_a_usage_error(capsys):
     assert_usage_error(run_main(capsys, "learn", "check", "elsewhere"), "elsewhere", "learn start elsewhere")
 
 
+@pytest.mark.parametrize(("language", "words"), [("en", "is a file; name its directory"), ("zh", "是文件")])
+@pytest.mark.parametrize("action", ["check", "train"])
+def test_the_file_in_place_of_its_directory_is_a_usage_error(capsys, action, language, words):
+    write(SOLUTION)
+    result = run_main(capsys, "learn", action, "course/my_network.py", "--language", language)
+    assert_usage_error(result, words, f"learn {action} course")
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_errors_of_the_commands_are_in_the_language_that_was_asked_for(capsys, language):
+    write("mine")
+    chosen = ("--language", language)
+    exists = run_main(capsys, "learn", "start", "course", *chosen)
+    missing = run_main(capsys, "learn", "check", *chosen)
+    for result, text in ((exists, "exists"), (missing, "no_file")):
+        assert_usage_error(result)
+        end = LANGUAGES[language][text].split("{file}")[1].split("{")[0]
+        assert end in result[2][0]
+
+
+def test_the_next_command_keeps_the_language_that_was_asked_for(capsys, monkeypatch):
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    _, out, _ = run_main(capsys, "learn", "start", "course", "--language", "zh")
+    assert out[-1].endswith("learn check course --language zh")
+    monkeypatch.setenv("LC_ALL", "zh_CN.UTF-8")
+    _, out, _ = run_main(capsys, "learn", "check", "course")
+    assert out[-1].endswith("learn check course --hint")
+
+
 def test_nothing_is_left_beside_the_file(capsys, here):
     check_of(capsys, SOLUTION)
     assert [path.name for path in (here / "course").iterdir()] == [FILE]
@@ -232,116 +251,3 @@ def test_a_check_in_chinese_has_columns_of_equal_width(capsys):
     rows = [line for line in out[2:10] if line.endswith("未开始")]
     assert len(rows) == 6
     assert len({columns(row) for row in rows}) == 1
-
-
-# --- train ---
-
-
-def ours():
-    """The reference in the learner's form."""
-
-    def dropout_forward(x, keep_prob, rng):
-        return reference.dropout_forward(x, rng.random(x.shape) < keep_prob, keep_prob)
-
-    def loss_backward(cache):
-        return reference.softmax_cross_entropy_backward(1.0, cache)
-
-    names = {name: getattr(reference, name) for e in EXERCISES for name in e.functions}
-    return names | {"dropout_forward": dropout_forward, "softmax_cross_entropy_backward": loss_backward}
-
-
-def test_the_network_computes_the_loss_and_gradients_of_the_engine():
-    from minicnn import Adam, SoftmaxCrossEntropy, train_step, tutorial_network
-
-    rng = np.random.default_rng(0)
-    x, labels = rng.random((4, 8, 8, 1), np.float32), np.array([3, 1, 0, 2])
-    engine = tutorial_network(5, keep_prob=1, ops="reference", init="he", input_shape=(8, 8, 1), classes=4)
-    loss = SoftmaxCrossEntropy(ops="reference")
-    adam = Adam(engine.parameters(), 1e-3, ops="reference")
-    without = {
-        "dropout_forward": lambda x, keep_prob, rng: (x, None),
-        "dropout_backward": lambda dy, cache: dy,
-    }
-    network = Network(ours() | without, (8, 8, 1), 4, 5)
-    for _ in range(3):
-        expected = train_step(engine, loss, adam, x, labels)
-        assert network.train_step(x, labels) == pytest.approx(expected, rel=1e-5)
-    for parameter, value in zip(engine.parameters(), network.parameters, strict=True):
-        np.testing.assert_allclose(value, parameter.value, atol=1e-5)
-
-
-def train_of(capsys, data, *options, text=SOLUTION):
-    short = ["--steps", 3, "--batch-size", 5, "--data", data]
-    return run_main(capsys, "learn", "train", write(text), *ENGLISH, *short, *options)
-
-
-def test_training_shows_its_steps_the_accuracy_and_the_kernels_one_by_one(capsys, data):
-    code, out, err = train_of(capsys, data)
-    assert code == 0, err
-    assert re.fullmatch(r"a step takes \S+ s with your code: about \d+ s for 3 steps of 5 images", out[0])
-    assert re.fullmatch(r"step 3  loss \d+\.\d{4}  validation accuracy \d\.\d{4}  0 s left", out[1])
-    assert re.fullmatch(r"test accuracy \d\.\d{4} \(\d+ of 20\)", out[3])
-    table = [line.split("  ")[0] for line in out[out.index("") + 3 :]]
-    assert table[1:9] == [
-        "your code",
-        *(
-            f"+ our {name}"
-            for name in (
-                "im2col",
-                "convolution",
-                "max-pool",
-                "ReLU",
-                "dropout",
-                "softmax cross-entropy",
-                "Adam",
-            )
-        ),
-    ]
-    assert re.search(r"the losses agree with those of your code to \d\.\de-\d\d", out[-1])
-
-
-def test_a_training_with_an_exercise_that_fails_does_not_start(capsys, data):
-    code, out, _ = train_of(
-        capsys, data, text=with_changes(("return dlogits / len(labels)", "return dlogits"))
-    )
-    assert code == 1
-    assert out == [line for line in out if line.startswith("7 of 8 exercises pass; first: ")]
-
-
-def test_code_that_is_slow_is_told_so_before_it_starts(capsys, data):
-    sleep = "if x.shape[-1] == 32: __import__('time').sleep(0.2 * len(x))"  # after conv1
-    slow = with_changes(("    return np.maximum(x, 0)", f"    {sleep}\n    return np.maximum(x, 0)"))
-    code, out, _ = train_of(capsys, data, "--steps", 2_000, text=slow)
-    assert code == 1
-    assert re.search(r"about \d+ (min|h) for 2000 steps", out[0])
-    assert "relu_forward takes" in out[1]
-    assert "--anyway" in out[1]
-
-
-def test_code_that_fails_in_training_only_is_shown_with_its_line(capsys, data):
-    text = with_changes(
-        ("    return np.maximum(x, 0)", "    assert x.shape[-1] != 32\n    return np.maximum(x, 0)")
-    )
-    code, out, _ = train_of(capsys, data, text=text)
-    assert code == 1
-    assert out[0].startswith("relu_forward stopped with AssertionError")
-    assert "assert x.shape[-1] != 32" in out[1]
-
-
-def test_bad_data_is_refused_before_anything_is_checked(capsys, here):
-    assert_usage_error(train_of(capsys, here / "nothing"), "nothing")
-
-
-@pytest.mark.parametrize("option", [("--steps", 0), ("--batch-size", 0), ("--batch-size", 10_000)])
-def test_numbers_that_make_no_sense_are_refused(capsys, data, option):
-    assert_usage_error(train_of(capsys, data, *option), option[0])
-
-
-@pytest.mark.long
-@pytest.mark.timeout(1800)
-def test_the_solution_reaches_the_goal(capsys):
-    code, out, _ = run_main(capsys, "learn", "train", write(SOLUTION), *ENGLISH)
-    assert code == 0
-    correct = next(int(found[1]) for line in out if (found := re.search(r"\((\d+) of 10000\)", line)))
-    assert correct >= 9700
-    assert "The goal was 97 %: reached." in out

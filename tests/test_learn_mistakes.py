@@ -98,6 +98,10 @@ MISTAKES = [  # exercise, changes of the solution, the message that names the mi
     ("loss", [(LOSS, LOSS.replace("mean", "sum"))], "loss_summed"),
     ("loss", [(LOSS, LOSS.replace("-log_p", "log_p"))], "loss_sign"),
     ("loss", [(LOSS, LOSS.removesuffix(".mean()"))], "loss_of_each"),
+    ("loss", [(LOSS, "loss = -(labels * log_p).sum() / len(labels)")], "labels_as_weights"),
+    ("loss", [(LOSS, LOSS.replace("log_p[", "np.log(np.exp(log_p))["))], "log_of_tiny_p"),
+    ("loss", [(LOSS, LOSS.replace("log_p[", "np.log(np.exp(log_p) + 1e-12)["))], "log_of_tiny_p"),
+    ("loss", [("dlogits[np.arange(len(labels)), labels] -= 1", "dlogits[:, labels] -= 1")], "at_all_labels"),
     ("loss", [(RETURNED, "return dlogits")], "mean_forgotten"),
     ("loss", [(RETURNED, "return -dlogits / len(labels)")], "gradient_sign"),
     ("loss", [("labels] -= 1", "labels] -= 0")], "label_not_subtracted"),
@@ -129,6 +133,7 @@ OTHERS = [  # exercise, changes, the message that says what is wrong in itself
     ("relu", [(RELU, "x[x < 0] = 0\n    return x, x > 0")], "changed"),
     ("relu", [("def relu_forward(x):", "def forward(x):")], "missing"),
     ("relu", [(RELU, "raise SystemExit")], "raised"),
+    ("relu", [("def relu_forward(x):", "def relu_forward(x, slope):")], "raised"),
     ("loss", [("dlogits = p.copy()", "dlogits = p")], "cache_used_up"),
     ("adam", [("    m *= beta1\n    m +=", "    m = beta1 * m\n    m +=")], "not_in_place"),
     ("adam", [(UPDATE, UPDATE.replace("value -=", "value = value -"))], "not_in_place"),
@@ -179,9 +184,24 @@ def test_an_exception_is_shown_with_its_line(tmp_path):
 
 
 def test_a_function_that_is_not_written_is_not_started(tmp_path):
-    text = with_changes((PADDED, "raise NotImplementedError"))
+    body = SOLUTION[SOLUTION.index("    N, H, W, C = x.shape") : SOLUTION.index("\n\n\ndef conv2d_forward")]
+    text = with_changes((body, '    """Patches."""\n    raise NotImplementedError'))
     assert finding(tmp_path, "im2col", text) == "im2col is not started"
     assert finding(tmp_path, "conv_forward", text) == "im2col is not started"
+
+
+@pytest.mark.parametrize("exercise", ["im2col", "conv_forward"])
+def test_a_raise_that_was_left_in_the_code_is_named(tmp_path, exercise):
+    found = finding(tmp_path, exercise, with_changes((PADDED, "raise NotImplementedError")))
+    assert (found.key, found.values["function"]) == ("raise_left", "im2col")
+    assert found.values["where"].endswith(": raise NotImplementedError")
+
+
+def test_numbers_that_differ_in_the_last_digits_are_shown_with_them(tmp_path):
+    text = with_changes((LOSS, LOSS.replace("log_p[", "np.log(np.exp(log_p) + 1e-7)[")))
+    found = finding(tmp_path, "loss", text)
+    assert found.mistake == "rounded"
+    assert dict(found.shown)["expected"] != dict(found.shown)["found"]
 
 
 def test_naive_loops_pass(tmp_path):

@@ -6,7 +6,7 @@ from collections import Counter
 from course_files import COURSE
 
 ROOT = COURSE.parent
-PAGES = [ROOT / "README.md", COURSE / "README.md"]
+PAGES = [ROOT / "README.md", COURSE / "README.md", ROOT / "docs" / "teaching.md"]
 HAN = r"[\u4e00-\u9fff]"
 LEADS = {
     "**Predict:**": "**预测：**",

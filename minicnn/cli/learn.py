@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from minicnn.cli.common import add_command, add_orientation, expect_name, open_d
 from minicnn.cli.terminal import UsageError, can_print, program, progress_bar, quoted, say
 
 if TYPE_CHECKING:
+    from minicnn.data import Dataset
     from minicnn.learn.messages import Messages
 
 LANGUAGES = ("en", "zh")
@@ -24,17 +26,16 @@ def start_command(args: argparse.Namespace) -> int:
     from minicnn.learn.exercises import FILE
     from minicnn.learn.start import write_exercises
 
+    messages, command = _messages(args), _commands(args)
     expect_name("DIR", args.directory)
     file = os.path.join(args.directory, FILE)
     if os.path.lexists(file):
-        check = _commands(args.directory)("check")
-        raise UsageError(f"{file} exists and is never replaced; go on with it: {check}")
+        raise UsageError(messages("exists", file=file, command=command("check")))
     if os.path.lexists(args.directory) and not os.path.isdir(args.directory):
-        raise UsageError(f"DIR: {args.directory} is not a directory")
+        raise UsageError(messages("not_a_directory", directory=args.directory))
     write_exercises(Path(args.directory), args.language)
-    messages = _messages(args)
     say(messages("written", file=file))
-    say(messages("start_next", command=_commands(args.directory)("check")))
+    say(messages("start_next", command=command("check")))
     return 0
 
 
@@ -44,15 +45,16 @@ def check_command(args: argparse.Namespace) -> int:
 
     if args.hint not in (1, 2, 3):
         raise UsageError(f"--hint: expected 1, 2 or 3, got {args.hint}")
-    outcomes = sessions.check(_file(args.directory))
+    outcomes = sessions.check(_file(args, "check"))
     signs = can_print("".join(board.SIGNS.values()))
-    for line in board.board(outcomes, _messages(args), args.hint, _commands(args.directory), signs):
+    for line in board.board(outcomes, _messages(args), args.hint, _commands(args), signs):
         say(line.text, STYLES[line.style])
     return 0 if all(outcome.status == "passed" for outcome in outcomes.values()) else 1
 
 
 def train_command(args: argparse.Namespace) -> int:
     """Train with the learner's code, then with our kernels in its place, one by one."""
+    from minicnn.data.remarks import like_mnist
     from minicnn.learn import sessions
     from minicnn.learn.lesson import Lesson
 
@@ -60,20 +62,26 @@ def train_command(args: argparse.Namespace) -> int:
         if getattr(args, name) < 1:
             option = f"--{name.replace('_', '-')}"
             raise UsageError(f"{option}: expected 1 or more, got {getattr(args, name)}")
-    file, request = _file(args.directory), _request(args)
-    messages, command = _messages(args), _commands(args.directory)
+    file, digits = _file(args, "train"), like_mnist(_data(args).train)
+    messages, command = _messages(args), _commands(args)
     outcomes = sessions.check(file)
     passed = sum(outcome.status == "passed" for outcome in outcomes.values())
     if passed < 8:
         say(messages("not_all", passed=passed, total=8, command=command("check")), "red")
         return 1
     goal = GOAL if args.data is None and args.steps >= STEPS else None
-    lesson = Lesson(messages, command, goal, lambda text, style: say(text, STYLES[style]))
-    printed = sessions.Printed()
+    where = "" if args.directory == "." else args.directory
+    lesson = Lesson(
+        messages,
+        command,
+        lambda name: os.path.join(where, name),
+        lambda network: _uses(network, args, digits),
+        goal,
+        lambda text, style: say(text, STYLES[style]),
+    )
+    request = _request(args, file)
     with (
-        contextlib.closing(
-            sessions.events({**request, "path": str(file)}, sessions.PATIENCE, printed)
-        ) as sent,
+        contextlib.closing(sessions.events(request, sessions.PATIENCE, sessions.Printed())) as sent,
         progress_bar(args.steps, unit=" steps") as bar,
     ):
         for event in sent:
@@ -86,18 +94,25 @@ def train_command(args: argparse.Namespace) -> int:
 STEPS = 400
 
 
-def _request(args: argparse.Namespace) -> dict[str, Any]:
-    """What the child is asked to do. Raises UsageError for data that cannot be used."""
-    from minicnn.runs.settings import ORIENTATION
-
+def _data(args: argparse.Namespace) -> Dataset:
+    """What to train on. Raises UsageError for data that cannot be used."""
     try:
         data = open_data(args)
     except ValueError as error:
         raise UsageError(error) from None
     if len(data.train) < args.batch_size:
         raise UsageError(f"--batch-size: expected at most {len(data.train)}, got {args.batch_size}")
+    return data
+
+
+def _request(args: argparse.Namespace, file: Path) -> dict[str, Any]:
+    """What the child is asked to do."""
+    from minicnn.runs.settings import ORIENTATION
+
     return {
         "work": "train",
+        "path": str(file),
+        "directory": os.path.abspath(args.directory),
         "data": None if args.data is None else os.path.abspath(args.data),
         "orientation": {name: value for name, value in vars(args).items() if name in ORIENTATION},
         "steps": args.steps,
@@ -107,24 +122,46 @@ def _request(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def _file(directory: str) -> Path:
-    """The learner's file in a directory. Raises UsageError if there is none."""
+def _uses(network: str, args: argparse.Namespace, digits: bool) -> list[str]:
+    """Commands that use a network file, as the user would type them.
+
+    Photographs are prepared as `digits` are, if it learned those, and only scaled if it learned other images.
+    """
+    as_is = [] if digits else ["--as-is", *(["--invert"] * getattr(args, "invert", False))]
+    lines = [["predict", quoted(network), "photo.jpg", *as_is]]
+    if args.data is None:
+        lines.append(["explore", quoted(network)])
+    else:
+        given = [f"--{name}" for name in ("transpose", "invert") if getattr(args, name, False)]
+        given += ["--size", str(args.size)] if hasattr(args, "size") else []
+        lines.append(["evaluate", quoted(network), "--data", quoted(args.data), *given])
+    return [" ".join([program(), *line]) for line in lines]
+
+
+def _file(args: argparse.Namespace, action: str) -> Path:
+    """The learner's file in the directory that `action` is given. Raises UsageError if there is none."""
     from minicnn.learn.exercises import FILE
 
-    expect_name("DIR", directory)
-    file = Path(directory) / FILE
+    expect_name("DIR", args.directory)
+    messages, given = _messages(args), Path(args.directory)
+    if given.is_file():
+        command = _commands(args, str(given.parent))(action)
+        raise UsageError(messages("a_file", file=args.directory, command=command))
+    file = given / FILE
     if not file.is_file():
-        start = " ".join([program(), "learn", "start", quoted(directory)])
-        raise UsageError(f"{file}: no such file; this makes one: {start}")
+        start = _commands(args, "course" if args.directory == "." else None)("start")
+        raise UsageError(messages("no_file", file=file, command=start))
     return file.resolve()
 
 
-def _commands(directory: str) -> Any:
-    """Writes a command as the user would type it: command("check", "--hint")."""
+def _commands(args: argparse.Namespace, directory: str | None = None) -> Callable[..., str]:
+    """Writes a command as it is typed, for this or another directory: command("check", "--hint")."""
+    where = args.directory if directory is None else directory
 
     def command(action: str, *options: str) -> str:
-        where = [] if directory == "." else [quoted(directory)]
-        return " ".join([program(), "learn", action, *where, *options])
+        named = [] if where == "." else [quoted(where)]
+        language = [] if args.language == _language() else ["--language", args.language]
+        return " ".join([program(), "learn", action, *named, *options, *language])
 
     return command
 

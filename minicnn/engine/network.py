@@ -49,6 +49,7 @@ class Sequential:
 
     layers: tuple[Layer, ...]
     input_shape: Shape
+    name: str
     shapes: list[Shape]
     shards: int
     dtype: np.dtype[Any]

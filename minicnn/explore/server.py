@@ -72,7 +72,7 @@ class ExploreServer(ThreadingHTTPServer):
     """Serves one session at `address` until `shutdown`. Port 0 takes a free one."""
 
     daemon_threads = True
-    allow_reuse_address = sys.platform != "win32"  # there, two servers could take the same port
+    allow_reuse_address: bool = sys.platform != "win32"  # there, two servers could take the same port
     block_on_close = False
 
     session: Session

@@ -4,7 +4,8 @@ exercises.py    the eight, in their order
 convolution.py  what checks im2col, and convolution forward and backward
 pointwise.py    max-pool, ReLU, dropout
 scores.py       softmax cross-entropy, Adam
-probe.py        calling the learner's functions and comparing what they return
+learner.py      the learner's file: calling its functions, and what is said when a call fails
+probe.py        comparing what they return with what they should
 findings.py     what is wrong, in a form that can be sent and printed in any language
 
 child.py        the process that runs the learner's file

@@ -94,7 +94,8 @@ def _details(outcome: Outcome, messages: Messages) -> list[Line]:
         if finding.mistake:
             lines += _wrapped(messages(finding.mistake))
         if finding.diagnosis:
-            lines += _wrapped(messages("diagnosis", diagnosis=finding.diagnosis.rstrip("?.")))
+            end = "" if finding.diagnosis.endswith("?") else "."
+            lines += _wrapped(messages("diagnosis", diagnosis=finding.diagnosis.rstrip(".") + end))
         lines += _example(finding, messages)
     if outcome.printed:
         lines += [Line(""), Line(messages("printed"))]

@@ -108,7 +108,7 @@ def loaded(path: str, send: Callable[..., None]) -> Any:
     global learners_file
     from minicnn.checks.files.discover import load
     from minicnn.learn.findings import Wrong
-    from minicnn.learn.probe import Learner
+    from minicnn.learn.learner import Learner
 
     file = Path(path)
     learners_file = str(file)

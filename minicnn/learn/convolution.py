@@ -8,7 +8,8 @@ import numpy as np
 
 from minicnn.engine import reference
 from minicnn.learn.findings import Wrong
-from minicnn.learn.probe import Array, Learner, Results, Subject, compare, compare_backward
+from minicnn.learn.learner import Learner
+from minicnn.learn.probe import Array, Results, Subject, compare, compare_backward
 
 IMAGE = np.arange(1.0, 10.0).reshape(1, 3, 3, 1)
 RIGHT_TEN = np.array([[0.0, 0, 0], [0, 1, 10], [0, 0, 0]]).reshape(3, 3, 1, 1)  # y = pixel + 10 * right one

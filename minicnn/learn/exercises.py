@@ -6,11 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from minicnn.learn.convolution import check_backward, check_forward, check_im2col
+from minicnn.learn.learner import Learner
 from minicnn.learn.pointwise import check_dropout, check_pool, check_relu
-from minicnn.learn.probe import Learner
 from minicnn.learn.scores import check_adam, check_loss
 
 FILE = "my_network.py"  # the learner's file
+NETWORK = "my_network.safetensors"  # what it trained
 
 
 @dataclass(frozen=True)

@@ -85,11 +85,11 @@ def as_text(array: Any, around: tuple[int, ...] | None = None) -> str:
     return "\n".join("  ".join(cell.rjust(width) for cell in row) for row in cells)
 
 
-def number(value: Any) -> str:
+def number(value: Any, digits: int = 5) -> str:
     """A number with as many digits as a reader needs."""
     if isinstance(value, bool | np.bool_):
         return str(bool(value))
-    return f"{float(value):.5g}"
+    return f"{float(value):.{digits}g}"
 
 
 def shape_of(array: Any) -> str:

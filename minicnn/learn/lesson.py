@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from minicnn.learn.board import columns, problem
+from minicnn.learn.exercises import NETWORK
 from minicnn.learn.findings import Finding
 from minicnn.learn.messages import Messages
 
@@ -16,6 +17,8 @@ class Lesson:
     """Prints events in a language; `code` is the exit code so far.
 
     `goal` is the share of the test images that are to be classified correctly, None if there is none.
+    `path` is how the user would name a file in the learner's directory, and `uses` the commands that make
+    use of a network file, as they would be typed.
     """
 
     code: int
@@ -24,10 +27,13 @@ class Lesson:
         self,
         messages: Messages,
         command: Callable[..., str],
+        path: Callable[[str], str],
+        uses: Callable[[str], list[str]],
         goal: float | None,
         say: Callable[[str, str], None],
     ) -> None:
         self._messages, self._command, self._goal, self._say = messages, command, goal, say
+        self._path, self._uses = path, uses
         self._request: dict[str, Any] = {}
         self._losses: list[float] = []
         self._difference, self._first, self._widths = 0.0, 0.0, [0, 0, 0]
@@ -40,6 +46,8 @@ class Lesson:
             "step",
             "diverged",
             "test",
+            "saved",
+            "not_saved",
             "compiling",
             "no_kernels",
             "swap",
@@ -61,6 +69,8 @@ class Lesson:
             steps=event["steps"],
             batch=event["batch"],
         )
+        if event["busy"]:
+            self._print("busy", alone=self._duration(event["alone"]))
         if not event["start"]:
             share = f"{100 * event['share']:.0f} %"
             again = self._command("train", "--anyway")
@@ -89,6 +99,18 @@ class Lesson:
             goal = f"{100 * self._goal:.0f} %"
             self._print("reached" if reached else "missed", "good" if reached else "bad", goal=goal)
         self.code = 0 if reached else 1
+
+    def _saved(self, event: dict[str, Any]) -> None:
+        file = self._path(event["saved"])
+        if event["taken"]:
+            self._print("taken", file=self._path(NETWORK))
+        self._print("saved", file=file)
+        for command in self._uses(file):
+            self._say(f"  {command}", "")
+
+    def _not_saved(self, event: dict[str, Any]) -> None:
+        self._print("not_saved", "bad", file=self._path(NETWORK), problem=event["not_saved"])
+        self.code = 1
 
     def _compiling(self, event: dict[str, Any]) -> None:
         self._say("", "")

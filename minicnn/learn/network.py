@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from minicnn.engine.network import Sequential
 from minicnn.engine.reference import dense_backward, dense_forward
 from minicnn.tutorial import tutorial_network
 
@@ -26,12 +27,15 @@ CHUNK = 250  # images that are classified together
 class Network:
     """Parameters, Adam's moments, and the way through the layers and back."""
 
+    layers: Sequential  # minicnn's, which hold the parameters: to save them
     parameters: list[Array]  # w and b of conv1, conv2, fc1, fc2
 
     def __init__(self, functions: Functions, shape: tuple[int, int, int], classes: int, seed: int) -> None:
-        fresh = tutorial_network(seed, ops="reference", init="he", input_shape=shape, classes=classes)
         self.functions = functions
-        self.parameters = [p.value.copy() for p in fresh.parameters()]
+        self.layers = tutorial_network(
+            seed, KEEP_PROB, ops="reference", init="he", input_shape=shape, classes=classes
+        )
+        self.parameters = [p.value for p in self.layers.parameters()]
         self._m = [np.zeros_like(p) for p in self.parameters]
         self._v = [np.zeros_like(p) for p in self.parameters]
         self._rng = np.random.default_rng(seed)

@@ -10,7 +10,8 @@ import numpy as np
 from minicnn.checks.examples import separated
 from minicnn.engine import reference
 from minicnn.learn.findings import Wrong
-from minicnn.learn.probe import Array, Learner, Results, Subject, compare, compare_backward
+from minicnn.learn.learner import Learner
+from minicnn.learn.probe import Array, Results, Subject, compare, compare_backward
 
 # --- max-pool ---
 

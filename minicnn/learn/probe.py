@@ -1,6 +1,5 @@
-"""Calling the learner's functions, and comparing what they return with what they should.
+"""Comparing what the learner's functions return with what they should.
 
-    Learner           calls a function on copies of its arguments, and says what went wrong with the call
     compare           results against the reference, case by case; a known mistake that explains them is named
     gradients         the backward pass against finite differences (`minicnn.gradient_check`)
     compare_backward  both, for a backward pass
@@ -11,95 +10,19 @@ All of them raise `Wrong`, or `NotStarted`, at the first thing that is wrong.
 from __future__ import annotations
 
 import copy
-import inspect
-import traceback
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 
 from minicnn.learn.findings import NotStarted, Wrong, as_text, described, number, shape_of
+from minicnn.learn.learner import Learner
 
 Array = np.ndarray
 Arguments = tuple[Any, ...]
 Results = dict[str, Any]  # by name: y, dx, dw, ...
 DOUBLE, SINGLE = 1e-9, 1e-4  # of the largest entry expected: sums in another order differ by so much
-
-
-class Learner:
-    """The functions of the learner's file."""
-
-    path: Path
-
-    def __init__(self, module: ModuleType, path: Path) -> None:
-        self._module, self.path = module, path
-
-    def call(self, function: str, *arguments: Any) -> Any:
-        """What the function returns for these arguments. Raises Wrong or NotStarted."""
-        given = self.find(function)
-        before = copy.deepcopy(arguments)
-        with np.errstate(all="ignore"), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            try:
-                result = given(*arguments)
-            except NotImplementedError as error:
-                raise NotStarted(self._unwritten(error) or function) from error
-            except MemoryError as error:
-                raise Wrong("memory", function=function) from error
-            except (Exception, SystemExit) as error:
-                raise self.failed(function, arguments, error) from error
-        for name, now, then in zip(inspect.signature(given).parameters, arguments, before, strict=False):
-            if isinstance(then, np.ndarray) and not np.array_equal(now, then, equal_nan=True):
-                raise Wrong("changed", function=function, argument=name)
-        return result
-
-    def find(self, function: str) -> Callable[..., Any]:
-        """The function of this name. Raises Wrong if there is none."""
-        found = getattr(self._module, function, None)
-        if not callable(found):
-            raise Wrong("missing", function=function)
-        return found
-
-    def replace(self, function: str, other: Callable[..., Any]) -> None:
-        """Let another function have this name in the learner's file, also for its own functions."""
-        setattr(self._module, function, other)
-
-    def failed(self, function: str, arguments: Sequence[Any], error: BaseException) -> Wrong:
-        """What the learner is told about an exception: its text, and the line of the file it came from."""
-        if isinstance(error, SystemExit):
-            what = "exit()"
-        else:
-            what = f"{type(error).__name__}: {error}".split("\n")[0][:300]
-        return Wrong(
-            "raised",
-            function=function,
-            error=what,
-            where=self.line_of(error.__traceback__),
-            arguments=", ".join(map(described, arguments)),
-        )
-
-    def _unwritten(self, error: BaseException) -> str:
-        """The function that is not written yet: the one called, or another one that it calls."""
-        names = [f.name for f in traceback.extract_tb(error.__traceback__) if Path(f.filename) == self.path]
-        return names[-1] if names else ""
-
-    def line_of(self, trace: Any) -> str:
-        """The last line of the learner's own file in a traceback: "line 57: y = cols @ w"."""
-        frames = [f for f in traceback.extract_tb(trace) if Path(f.filename) == self.path]
-        return f"{self.path.name}, line {frames[-1].lineno}: {frames[-1].line}" if frames else ""
-
-    def pair(self, function: str, *arguments: Any) -> tuple[Any, Any]:
-        """The two results of a forward function."""
-        found = self.call(function, *arguments)
-        if found is None:
-            raise Wrong("nothing", function=function)
-        if not isinstance(found, tuple | list) or len(found) != 2:
-            raise Wrong("not_a_pair", function=function, found=described(found))
-        return found[0], found[1]
 
 
 @dataclass(frozen=True)
@@ -189,14 +112,16 @@ def _wrong_values(what: dict[str, str], got: Array, right: Array, relative: floa
     bad = _bad(got, right, relative)
     where = tuple(int(i) for i in np.argwhere(bad)[0]) if bad.ndim else ()
     place = f"{what['result']}[{', '.join(map(str, where))}]"
-    if right.size <= 20:
+    rounded = "rounded" if alike(got, right, SINGLE) else ""
+    if right.size <= 20 and not rounded:
         shown = [("expected", as_text(right)), ("found", as_text(got))]
-    elif len(right) == 1 and 1 < right.shape[-1] <= 27:  # one image, or patches of one
-        row = f"{what['result']}[{', '.join(map(str, where[:-1]))}]"
+    elif len(right.shape) > 1 and len(right) == 1 and 1 < right.shape[-1] <= 27 and not rounded:
+        row = f"{what['result']}[{', '.join(map(str, where[:-1]))}]"  # of one image, or of patches of one
         shown = [("at", row), ("expected", as_text(right, where)), ("found", as_text(got, where))]
     else:
-        shown = [("at", place), ("expected", number(right[where])), ("found", number(got[where]))]
-    rounded = "rounded" if alike(got, right, SINGLE) else ""
+        digits = 12 if rounded else 5
+        shown = [("at", place)] if where else []
+        shown += [("expected", number(right[where], digits)), ("found", number(got[where], digits))]
     return Wrong("values", mistake=rounded, **what, count=int(bad.sum()), size=int(bad.size), shown=shown)
 
 

@@ -10,7 +10,8 @@ import numpy as np
 
 from minicnn.engine import reference
 from minicnn.learn.findings import Wrong
-from minicnn.learn.probe import Array, Learner, Results, Subject, compare, diagnosed, gradients
+from minicnn.learn.learner import Learner
+from minicnn.learn.probe import Array, Results, Subject, compare, diagnosed, gradients
 
 # --- softmax cross-entropy ---
 
@@ -28,6 +29,10 @@ def _over_the_batch(logits: Array, labels: Array) -> float:
     return float(-np.log(p[np.arange(len(p)), labels]).mean())
 
 
+def _labels_as_weights(logits: Array, labels: Array) -> float:
+    return float((labels * -np.log(reference.softmax(logits))).sum()) / len(logits)
+
+
 LOSS = Subject(
     function="softmax_cross_entropy_forward",
     learners=lambda learner, case: {"loss": learner.pair("softmax_cross_entropy_forward", *case)[0]},
@@ -42,6 +47,7 @@ LOSS = Subject(
         "logarithm_2": ("loss", lambda z, labels: _loss(z, labels) / np.log(2)),
         "mean_of_all": ("loss", lambda z, labels: _loss(z, labels) / z.shape[1]),
         "softmax_over_batch": ("loss", _over_the_batch),
+        "labels_as_weights": ("loss", _labels_as_weights),
     },
     arguments=("logits", "labels"),
 )
@@ -57,6 +63,12 @@ def _learners_dlogits(learner: Learner, case: tuple[Any, ...]) -> Results:
     return {"dlogits": learner.call("softmax_cross_entropy_backward", cache)}
 
 
+def _at_all_labels(logits: Array, labels: Array) -> Array:
+    p = reference.softmax(logits)
+    p[:, labels] -= 1
+    return p / len(p)
+
+
 LOSS_BACKWARD = Subject(
     function="softmax_cross_entropy_backward",
     learners=_learners_dlogits,
@@ -68,6 +80,7 @@ LOSS_BACKWARD = Subject(
         "gradient_sign": ("dlogits", lambda z, labels: -_dlogits(z, labels)),
         "gradient_sign_sum": ("dlogits", lambda z, labels: -len(z) * _dlogits(z, labels)),
         "mean_of_all": ("dlogits", lambda z, labels: _dlogits(z, labels) / z.shape[1]),
+        "at_all_labels": ("dlogits", _at_all_labels),
     },
     arguments=("logits", "labels"),
 )
@@ -81,9 +94,11 @@ def check_loss(learner: Learner) -> None:
     single = (cases[1][0].astype(np.float32), cases[1][1])
     large = (np.array([[1000.0, 0, -1000], [999, 1000, -2]]), np.array([0, 0]))
     apart = (np.array([[1000.0, 999], [-1000, -1001]]), np.array([1, 0]))
+    unlikely = (np.array([[1000.0, 0, -1000], [0, 1, 2]]), np.array([2, 0]))
     compare(learner, LOSS, [hand, *cases, single])
     _expect_finite(learner, large, "loss_overflows")
     _expect_finite(learner, apart, "one_maximum")
+    _expect_finite(learner, unlikely, "log_of_tiny_p", finite_too=True)
 
     def forward(logits: Array, labels: Array) -> tuple[Any, Any]:
         return learner.pair("softmax_cross_entropy_forward", logits, labels)
@@ -102,13 +117,15 @@ def check_loss(learner: Learner) -> None:
     gradients("softmax_cross_entropy_backward", forward, backward, *cases[1])
 
 
-def _expect_finite(learner: Learner, case: tuple[Array, Array], mistake: str) -> None:
-    """Compare a case in which that mistake leads to infinity or NaN."""
+def _expect_finite(
+    learner: Learner, case: tuple[Array, Array], mistake: str, finite_too: bool = False
+) -> None:
+    """Compare a case in which that mistake leads to infinity or NaN, or else to another wrong number."""
     try:
         compare(learner, LOSS, [case])
     except Wrong as wrong:
         loss, _ = learner.pair("softmax_cross_entropy_forward", *case)
-        if wrong.finding.key == "values" and not np.isfinite(loss):
+        if wrong.finding.key == "values" and (finite_too or not np.isfinite(loss)):
             wrong.finding = replace(wrong.finding, mistake=mistake)
         raise
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from minicnn.data import Dataset
 from minicnn.data.loader import Loader
+from minicnn.learn.learner import Learner
 from minicnn.learn.network import KEEP_PROB, LEARNING_RATE, Network
-from minicnn.learn.probe import Learner
 
 STEPS = 7  # the first is not timed; of the others the fastest counts
 SEED = 0

@@ -7,8 +7,10 @@ starts. One BLAS thread computes (see `sessions`), and in the comparison one cor
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,9 @@ import numpy as np
 from minicnn.data import Dataset, to_float
 from minicnn.data.loader import Loader
 from minicnn.learn.child import loaded
-from minicnn.learn.exercises import EXERCISES
+from minicnn.learn.exercises import EXERCISES, NETWORK
+from minicnn.learn.learner import Learner
 from minicnn.learn.network import Network
-from minicnn.learn.probe import Learner
 from minicnn.learn.swapping import compare
 
 SEED = 0
@@ -51,7 +53,10 @@ class Timed:
 
 
 def train(request: dict[str, Any], send: Callable[..., None]) -> None:
-    """Train, and send {"estimate"}, {"step"}, {"test"}, {"swap"} events; {"wrong"} if the code fails."""
+    """Train, save, and send {"estimate"}, {"step"}, {"test"}, {"saved"}, {"swap"} events.
+
+    {"wrong"} if the learner's code fails, {"not_saved"} if the network cannot be written.
+    """
     from minicnn.data import load_data, load_mnist
     from minicnn.learn.findings import Wrong
 
@@ -74,29 +79,36 @@ def train(request: dict[str, Any], send: Callable[..., None]) -> None:
 def _worth_it(
     timed: Timed, data: Dataset, batch: Loader, request: dict[str, Any], send: Callable[..., None]
 ) -> bool:
-    """Measure steps and tell how long the training will take; whether it is short enough, or wanted."""
+    """Measure steps and tell how long the training will take; whether it is short enough, or wanted.
+
+    It is the code that is judged: what other programs take away does not make it slow.
+    """
     network = Network(timed.functions, data.shape, len(data.classes), SEED)
     x, labels = batch(1)
     network.train_step(x[:1], labels[:1])  # the first is slow for other reasons
     seconds, images = _measured(timed, network, x[:1], labels[:1]), 1
-    if seconds * len(x) < TOO_LONG / 10:
-        seconds, images = min(_measured(timed, network, x, labels) for _ in range(3)), len(x)
-    step = seconds / images * len(x)
+    if seconds[0] * len(x) < TOO_LONG / 10:
+        measured = [_measured(timed, network, x, labels) for _ in range(3)]
+        seconds, images = np.min(measured, axis=0), len(x)
     looks = math.ceil(request["steps"] / request["every"]) * min(LOOKED_AT, len(data.validation))
-    total = request["steps"] * step + (looks + len(data.test)) * step / len(x) / 3  # forward is a third
+    steps = request["steps"] + (looks + len(data.test)) / len(x) / 3  # forward is a third of a step
+    step, own = map(float, seconds / images * len(x))
+    total, alone = steps * step, steps * min(step, own)
     slowest = max(FUNCTIONS, key=timed.seconds.__getitem__)
     share = timed.seconds[slowest] / sum(timed.seconds.values())
-    start = total <= TOO_LONG or request["anyway"]
-    send(estimate=total, step_seconds=step, slowest=slowest, share=share, start=start,
+    start = alone <= TOO_LONG or request["anyway"]
+    send(estimate=total, alone=alone, busy=alone <= TOO_LONG < total, step_seconds=step,
+         slowest=slowest, share=share, start=start,
          steps=request["steps"], batch=len(x))  # fmt: skip
     return start
 
 
-def _measured(timed: Timed, network: Network, x: np.ndarray, labels: np.ndarray) -> float:
+def _measured(timed: Timed, network: Network, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Seconds of a step: on the clock, and of the processor."""
     timed.seconds.update(dict.fromkeys(FUNCTIONS, 0.0))
-    began = time.perf_counter()
+    began = np.array([time.perf_counter(), time.process_time()])
     network.train_step(x, labels)
-    return time.perf_counter() - began
+    return np.array([time.perf_counter(), time.process_time()]) - began
 
 
 def _train(
@@ -119,3 +131,18 @@ def _train(
     trained = time.monotonic() - began
     correct = network.correct(to_float(data.test.images), data.test.labels)
     send(test=correct, count=len(data.test), seconds=trained)
+    file = free_name(Path(request["directory"]))
+    try:
+        network.layers.save(file)
+        send(saved=file.name, taken=file.name != NETWORK)
+    except OSError as error:
+        send(not_saved=error.strerror or str(error))
+
+
+def free_name(directory: Path) -> Path:
+    """A name for a network that replaces nothing: my_network.safetensors, my_network-2.safetensors, ..."""
+    file, number = directory / NETWORK, 1
+    while os.path.lexists(file):
+        number += 1
+        file = directory / NETWORK.replace(".", f"-{number}.")
+    return file

@@ -33,6 +33,11 @@ class Gathering:
 class Exchange:
     """Gathers rows by MPI. Raises TeamLost where another process does not answer for `patience` seconds."""
 
+    comm: Any
+    patience: float
+    rank: int
+    size: int
+
     def __init__(self, comm: Any, patience: float) -> None:
         self.comm, self.patience = comm, patience
         self.rank, self.size = comm.Get_rank(), comm.Get_size()

@@ -24,7 +24,7 @@ from minicnn.engine.losses import SoftmaxCrossEntropy
 from minicnn.engine.network import Sequential
 from minicnn.engine.ops import OpsMemory
 from minicnn.engine.optimizers import Optimizer
-from minicnn.engine.shards import Terms
+from minicnn.engine.shards import Share, Terms
 from minicnn.parallel.exchange import Exchange, Gathering
 from minicnn.parallel.split import Split
 from minicnn.runs.run import Run
@@ -47,6 +47,10 @@ class ProcessTeam(Team):
 
     Raises ValueError if there are more processes than shards.
     """
+
+    processes: int
+    split: Split
+    share: Share
 
     def __init__(self, exchange: Exchange, settings: Settings) -> None:
         self.exchange = exchange

@@ -120,7 +120,7 @@ class Run:
         self, settings: Settings, data: Dataset, directory: PathLike, team: Team | None = None
     ) -> None:
         self.settings, self.data, self.directory = settings, data, Path(directory)
-        self.team = Team() if team is None else team
+        self.team: Team = Team() if team is None else team
         self.model = self.network = build_network(settings, data.shape, len(data.classes))
         self.average: MovingAverage | None = None
         if settings.ema_decay:

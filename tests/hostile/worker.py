@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable
@@ -132,7 +133,9 @@ def warm_up(good: Path) -> None:
 def compile_for(row: matrix.Row, good: Path) -> None:
     """Let a command compile what it computes in another process: that takes longer than a case may."""
     command = [sys.executable, "-m", "minicnn", *row.argv]
-    subprocess.run(command, cwd=good, stdout=subprocess.DEVNULL, check=True)
+    with tempfile.TemporaryDirectory() as place:  # what it writes is none of the good files
+        shutil.copytree(good, place, symlinks=True, dirs_exist_ok=True)
+        subprocess.run(command, cwd=place, stdout=subprocess.DEVNULL, check=True)
 
 
 def main(good: Path, scratch: Path) -> None:

@@ -47,6 +47,8 @@ line_of: Any = _make_count(8 * CACHE_LINE)  # the numbers in a cache line
 class Emitter:
     """The vector instructions that the kernels need, for one element type."""
 
+    builder: Any
+    processor: Processor
     scalar: Any
     lanes: int
     vector: Any

@@ -25,13 +25,14 @@ TEXTS: dict[str, str] = {
     "cut": "(and more)",
     "hint": "Hint: {hint}",
     "more_hints": "A stronger hint: {command}",
-    "diagnosis": "The gradient check says: {diagnosis}.",
+    "diagnosis": "The gradient check says: {diagnosis}",
     "all_pass": "All eight pass. Now train the network with your code: {command}",
     # --- what is wrong ---
     "missing": "there is no function {function} any more. Its name and arguments must stay as they were.",
     "raised": "{function} stopped with {error}",
     "raised_where": "in {where}",
     "raised_arguments": "called with {arguments}",
+    "raise_left": "{function} still stops at its `raise NotImplementedError`. Delete that line when your code is complete.",
     "nothing": "{function} returned None. Is the return missing?",
     "nothing_in": "{function} returned None for {result}.",
     "not_a_pair": "{function} must return two things, the result and a cache; it returned {found}.",
@@ -67,7 +68,9 @@ TEXTS: dict[str, str] = {
     "mask_drawn": "mask",
     # --- mistakes ---
     "reshaped": "The numbers are right, only the shape is not: a reshape is missing.",
-    "rounded": "Only the last digits are wrong: something is computed in float32, where the input is float64. Use x.dtype.",
+    "rounded": "Only the last digits are wrong: something is computed in float32, where the input is float64 (use x.dtype), "
+    "or a small number is added, such as 1e-7.",
+    "signature": "Its arguments must stay as they were in the file that `learn start` wrote.",
     "no_padding": "This is the result without padding. Put a border of zeros around the image, kh // 2 rows above "
     "and below, kw // 2 columns left and right.",
     "padded_at_the_end": "This is the result if all the padding is at the bottom and on the right. Half of it "
@@ -136,6 +139,12 @@ TEXTS: dict[str, str] = {
     "loss_overflows": "exp overflows for large scores. Subtract each row's largest score before exp: p stays the same.",
     "one_maximum": "The largest score of the whole batch is subtracted. In a row far below it every exp becomes 0. "
     "Subtract each row's own largest score.",
+    "log_of_tiny_p": "Where p is tiny, its logarithm is wrong: p is rounded to 0, or clipped, or a small number is added to "
+    "it. Take log p from the scores: shifted - log(sum of exp(shifted)).",
+    "labels_as_weights": "The labels are multiplied with log p, as if they were one-hot rows. They are class numbers: "
+    "p[np.arange(N), labels] is the one entry of each row that counts.",
+    "at_all_labels": "In each row, 1 is subtracted at the labels of all images. Subtract it at the image's own label: "
+    "p[np.arange(N), labels].",
     "loss_summed": "It is the sum over the images. Take the mean: divide by N.",
     "loss_of_each": "It is the loss of each image. Return their mean, one number.",
     "loss_sign": "The sign is wrong. log p is negative, so the loss is -log p.",
@@ -180,7 +189,8 @@ TEXTS: dict[str, str] = {
     "dw = cols.reshape(len(rows), -1).T @ rows, and dcols = dy @ w.reshape(-1, F).T. Then undo im2col.",
     "hint_conv_backward_3": "To undo im2col: dcols as (N, H, W, kh, kw, C), a padded image of zeros, and in a loop over "
     "u and v: padded[:, u : u + H, v : v + W] += dcols[:, :, :, u, v]. Cut off the border.",
-    "hint_pool_1": "Which pixel won is all that backward needs to know. Put it into the cache.",
+    "hint_pool_1": "Which pixel won is all that backward needs to know: put it into the cache. Where H or W is odd, the last "
+    "window has only half its pixels.",
     "hint_pool_2": "x[:, 0::2, 0::2], x[:, 0::2, 1::2], x[:, 1::2, 0::2] and x[:, 1::2, 1::2] are the four pixels of all "
     "windows. If H or W is odd, pad it with -np.inf to make it even.",
     "hint_pool_3": "np.stack the four, then y is their max and winner their argmax along the new axis. In backward, "
@@ -204,8 +214,13 @@ TEXTS: dict[str, str] = {
     # --- commands ---
     "written": "written: {file}",
     "start_next": "Open it in your editor and write exercise 1, im2col. Then check it: {command}",
+    "exists": "{file} exists and is never replaced; go on with it: {command}",
+    "not_a_directory": "DIR: {directory} is not a directory",
+    "a_file": "DIR: {file} is a file; name its directory: {command}",
+    "no_file": "{file}: no such file; name the directory of yours, or make one: {command}",
     "not_all": "{passed} of {total} exercises pass; first: {command}",
     "estimate": "a step takes {step} s with your code: about {total} for {steps} steps of {batch} images",
+    "busy": "This computer is busy with other work: alone, your code would take about {alone}.",
     "too_slow": "Your code is correct, but slow: {slowest} takes {share} of the time. Replace its loops over pixels "
     "by operations on whole arrays (see the hints). To train nevertheless: {command}",
     "progress": "step {step}  loss {loss}  validation accuracy {accuracy}  {left} left",
@@ -213,6 +228,9 @@ TEXTS: dict[str, str] = {
     "trained": "Trained by your own code in {seconds}.",
     "reached": "The goal was {goal}: reached.",
     "missed": "The goal was {goal}: not reached.",
+    "saved": "Your network is saved: {file}. Now use it, for example:",
+    "taken": "{file} is there already and stays as it is.",
+    "not_saved": "Your network could not be saved: {file}: {problem}. Mend that, then train again.",
     "compiling": "Now the kernels of minicnn take its place, one by one (the very first time they are compiled: about "
     "half a minute) ...",
     "no_kernels": "The kernels cannot be compiled here ({problem}), so there is no comparison.",

@@ -25,13 +25,14 @@ TEXTS: dict[str, str] = {
     "cut": "（后面还有）",
     "hint": "提示：{hint}",
     "more_hints": "更明确的提示：{command}",
-    "diagnosis": "梯度检验（英文）：{diagnosis}.",
+    "diagnosis": "梯度检验（英文）：{diagnosis}",
     "all_pass": "八道练习全部通过。现在用你的代码训练网络：{command}",
     # --- what is wrong ---
     "missing": "找不到函数 {function}。函数名和参数请保持原样。",
     "raised": "{function} 抛出异常 {error}",
     "raised_where": "位置：{where}",
     "raised_arguments": "调用参数：{arguments}",
+    "raise_left": "{function} 里还留着 `raise NotImplementedError`，运行到那里就停了。代码写完后请删去这一行。",
     "nothing": "{function} 返回了 None。是不是忘了 return？",
     "nothing_in": "{function} 返回的 {result} 是 None。",
     "not_a_pair": "{function} 应返回两个值：结果和缓存；实际返回 {found}。",
@@ -66,7 +67,8 @@ TEXTS: dict[str, str] = {
     "mask_drawn": "掩码",
     # --- mistakes ---
     "reshaped": "数值都对，只是形状不对：少了一次 reshape。",
-    "rounded": "只有末尾几位数字不对：输入是 float64，却有一处用 float32 计算。请使用 x.dtype。",
+    "rounded": "只有末尾几位数字不对：输入是 float64，却有一处用 float32 计算（请用 x.dtype）；或者加上了 1e-7 之类很小的数。",
+    "signature": "它的参数必须与 `learn start` 写出的文件里相同。",
     "no_padding": "这正是没有填充的结果。请在图像四周补零：上下各 kh // 2 行，左右各 kw // 2 列。",
     "padded_at_the_end": "这正是把填充全放在下边和右边的结果。上边和左边应各占一半。",
     "padded_with_edges": "这正是用边缘像素填充的结果。填充的值应为 0。",
@@ -127,6 +129,11 @@ TEXTS: dict[str, str] = {
     "dy_scaled_unmasked": "放大了，但没有用掩码。被丢弃的元素没有梯度。",
     "loss_overflows": "得分很大时 exp 溢出。求 exp 之前，每一行先减去该行的最大得分：p 不变。",
     "one_maximum": "减去的是整个批次的最大得分。比它小很多的行，exp 全变成 0。应减去每一行自己的最大得分。",
+    "log_of_tiny_p": "p 很小的地方，对数不对：p 被舍入成了 0，或者被截断，或者加上了一个很小的数。应由得分直接算出 log p："
+    "shifted - log(exp(shifted) 之和)。",
+    "labels_as_weights": "标签被当成独热（one-hot）向量与 log p 相乘了。这里的标签是类别编号："
+    "p[np.arange(N), labels] 取出每一行中该取的那个元素。",
+    "at_all_labels": "每一行都在所有图像的标签处减了 1。只应在这张图像自己的标签处减：p[np.arange(N), labels]。",
     "loss_summed": "这是所有图像的损失之和。应取平均：除以 N。",
     "loss_of_each": "这是每张图像的损失。应返回它们的平均值，一个数。",
     "loss_sign": "符号错了。log p 是负数，所以损失是 -log p。",
@@ -169,7 +176,7 @@ TEXTS: dict[str, str] = {
     "dw = cols.reshape(len(rows), -1).T @ rows，dcols = dy @ w.reshape(-1, F).T。然后倒着做 im2col。",
     "hint_conv_backward_3": "倒着做 im2col：把 dcols 写成 (N, H, W, kh, kw, C)，取一张全零的带填充的图像，对 u 和 v 循环："
     "padded[:, u : u + H, v : v + W] += dcols[:, :, :, u, v]。最后裁掉四周。",
-    "hint_pool_1": "反向传播只需要知道哪个像素是最大的。把它存进缓存。",
+    "hint_pool_1": "反向传播只需要知道哪个像素是最大的：把它存进缓存。H 或 W 为奇数时，最后的窗口只有一半像素。",
     "hint_pool_2": "x[:, 0::2, 0::2]、x[:, 0::2, 1::2]、x[:, 1::2, 0::2] 和 x[:, 1::2, 1::2] 是所有窗口的四个像素。"
     "H 或 W 为奇数时，先用 -np.inf 补成偶数。",
     "hint_pool_3": "用 np.stack 把四个叠起来，y 是沿新轴的最大值，winner 是 argmax。反向传播时，k 从 0 到 3："
@@ -193,8 +200,13 @@ TEXTS: dict[str, str] = {
     # --- commands ---
     "written": "已写入：{file}",
     "start_next": "请用编辑器打开它，写练习 1，im2col。然后检查：{command}",
+    "exists": "{file} 已经存在，不会覆盖；请接着写，然后运行：{command}",
+    "not_a_directory": "DIR：{directory} 不是目录",
+    "a_file": "DIR：{file} 是文件；请写它所在的目录：{command}",
+    "no_file": "{file}：没有这个文件；请指明你的文件所在的目录，或者新建一个：{command}",
     "not_all": "{total} 道练习中通过 {passed} 道；请先运行：{command}",
     "estimate": "你的代码一步需要 {step} 秒：{steps} 步，每步 {batch} 张图像，大约需要 {total}",
+    "busy": "这台电脑还忙着别的事：只运行你的代码，大约需要 {alone}。",
     "too_slow": "你的代码是对的，但是太慢：{slowest} 占了 {share} 的时间。请把对像素的循环换成对整个数组的运算（见提示）。"
     "仍要训练：{command}",
     "progress": "第 {step} 步  损失 {loss}  验证准确率 {accuracy}  还需 {left}",
@@ -202,11 +214,14 @@ TEXTS: dict[str, str] = {
     "trained": "完全用你自己的代码训练，用时 {seconds}。",
     "reached": "目标 {goal}：达到。",
     "missed": "目标 {goal}：没有达到。",
+    "saved": "你的网络已保存：{file}。现在可以用它，例如：",
+    "taken": "{file} 已经存在，保持不变。",
+    "not_saved": "你的网络无法保存：{file}：{problem}。请先解决这个问题，再重新训练。",
     "compiling": "现在逐个换上 minicnn 的内核（第一次要编译，大约半分钟）……",
     "no_kernels": "这里无法编译内核（{problem}），所以没有比较。",
     "columns": "由谁计算|毫秒/步|快多少倍",
     "swap_none": "你的代码",
-    "swap": "+ 我们的 {name}",
+    "swap": "+ 内核：{name}",
     "swap_whole": "minicnn train",
     "swap_cores": "minicnn train，{cores} 个核",
     "agree": "除注明的以外都用一个核。{steps} 步的损失与你的代码相差不超过 {difference}。",
