@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_kernels import OPS, assert_equal, cases, run
 
-from minicnn.engine import reference, without_blas
+from minicnn.engine import reference
+from minicnn.engine.without_blas import operations
 
 HERE = Path(__file__).parent
 
@@ -19,13 +20,13 @@ HERE = Path(__file__).parent
 @given(data=st.data())
 def test_results_are_those_of_the_reference(name, data):
     case = data.draw(cases(name, np.float64))
-    actual, expected = (run(ops, name, case.args) for ops in (without_blas, reference))
+    actual, expected = (run(ops, name, case.args) for ops in (operations, reference))
     assert_equal(actual, expected, np.float64, case.length)
 
 
 def test_the_product_is_written_where_it_is_wanted():
     out = np.empty((2, 4))
-    assert without_blas.dense_weight_gradient(np.ones((3, 2)), np.ones((3, 4)), out) is out
+    assert operations.dense_weight_gradient(np.ones((3, 2)), np.ones((3, 4)), out) is out
     assert (out == 3).all()
 
 
@@ -36,12 +37,12 @@ def test_no_product_is_left_to_numpy(monkeypatch):
         shapes.append(b.shape)
         return np.matmul(a, b, out=out)
 
-    monkeypatch.setattr(without_blas, "product", noted)
+    monkeypatch.setattr(operations, "product", noted)
     x, w, b = np.ones((2, 4, 4, 3)), np.ones((3, 3, 3, 5)), np.ones(5)
-    y, cache = without_blas.conv2d_forward(x, w, b)
-    without_blas.conv2d_backward(y, cache)
-    y, cache = without_blas.dense_forward(x.reshape(2, 48), np.ones((48, 6)), np.ones(6))
-    without_blas.dense_backward(y, cache)
+    y, cache = operations.conv2d_forward(x, w, b)
+    operations.conv2d_backward(y, cache)
+    y, cache = operations.dense_forward(x.reshape(2, 48), np.ones((48, 6)), np.ones(6))
+    operations.dense_backward(y, cache)
     assert shapes == [(27, 5), (32, 5), (5, 27), (48, 6), (2, 6), (6, 48)]
 
 

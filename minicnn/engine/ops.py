@@ -13,7 +13,7 @@ from minicnn.engine.shards import WHOLE, Share
 from minicnn.engine.workspace import FRESH, Workspace
 
 if sys.platform == "emscripten":
-    from minicnn.engine import without_blas as reference
+    from minicnn.engine.without_blas import operations as reference
 else:
     from minicnn.engine import reference
 
