@@ -39,6 +39,6 @@ class _Products(ast.NodeTransformer):
 
 
 _tree = _Products().visit(ast.parse(inspect.getsource(reference)))
-operations = ModuleType(reference.__name__)  # in place of `minicnn.engine.reference`
+operations: ModuleType = ModuleType(reference.__name__)  # in place of `minicnn.engine.reference`
 operations.__dict__["product"] = product
 exec(compile(ast.fix_missing_locations(_tree), reference.__file__, "exec"), operations.__dict__)
