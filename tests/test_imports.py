@@ -26,7 +26,7 @@ LEVEL = {unit: level for level, units in enumerate(LEVELS) for unit in units}
 # The same within the engine.
 ENGINE_LEVELS = [
     ["arguments", "locks", "numba_settings", "workspace", "reference", "shards"],
-    ["profile"],
+    ["profile", "without_blas"],
     ["kernels"],
     ["initializers", "ops"],
     ["parameters"],

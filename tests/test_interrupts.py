@@ -1,9 +1,12 @@
 """Stop signals: an answer at once even while compiled code runs, an end at the second, and nothing lost."""
 
+import contextlib
+import gc
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -100,6 +103,17 @@ def test_a_main_thread_that_leaves_by_itself_is_not_announced():
     assert lines == []
 
 
+def test_no_garbage_collection_delays_the_second_signal():
+    announced = threading.Event()
+    with contextlib.suppress(KeyboardInterrupt), answered(lambda line: announced.set(), lambda: "nothing"):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            assert announced.wait(30)
+            assert not gc.isenabled()
+    assert gc.isenabled()
+
+
 def test_the_wakeup_pipe_of_others_is_put_back():
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -151,6 +165,26 @@ sys.exit(run())
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+@pytest.mark.parametrize(("code", "last"), [(0, "freed\n"), (2, "freed\n"), (130, "")])
+def test_after_a_signal_a_process_ends_without_freeing_its_objects(code, last):
+    program = f"""
+import atexit, sys, minicnn.cli
+from minicnn.__main__ import run
+class Heap:
+    def __del__(self):
+        print("freed")
+heap = Heap()
+def main():
+    atexit.register(print, "closed")
+    print("begun")
+    return {code}
+minicnn.cli.main = main
+sys.exit(run())
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout, done.stderr) == (code, f"begun\nclosed\n{last}", "")
 
 
 @pytest.mark.long

@@ -138,7 +138,7 @@ def test_the_line_of_an_endless_loop_is_named(capsys, monkeypatch):
         ("import nothing_of_the_kind\n", "ModuleNotFoundError"),
         ("raise SystemExit\n", "exit()"),
         ("import os; os._exit(3)\n", "exit code 3"),
-        ("\0", "SyntaxError"),
+        ("\0", "null bytes"),
     ],
 )
 def test_a_file_that_cannot_be_loaded_is_one_line(capsys, text, words):

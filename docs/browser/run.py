@@ -67,7 +67,7 @@ def problems(cells: list[dict[str, Any]]) -> list[str]:
 
 def main(site: str, *notebooks: str) -> int:
     """Run the notebooks one after the other."""
-    wrong: list[str] = []
+    failed = False
     with served(Path(site)) as address, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=["--no-sandbox", "--disable-gpu"]
@@ -79,19 +79,16 @@ def main(site: str, *notebooks: str) -> int:
             start = time.monotonic()
             cells = run(page, address, name)
             pictures = sum("image/png" in o.get("data", {}) for c in cells for o in c["outputs"])
-            print(
-                f"{name}: {len(cells)} cells, {pictures} pictures, {time.monotonic() - start:.0f} s",
-                flush=True,
-            )
+            print(f"{name}: {len(cells)} cells, {pictures} pictures, {time.monotonic() - start:.0f} s")
             local = (address, "data:", "blob:")
             found = problems(cells) + [f"asks {url}" for url in elsewhere if not url.startswith(local)]
+            print(*(f"{name}: {problem}" for problem in found or ["no problem"]), sep="\n", flush=True)
+            failed |= bool(found)
             if directory := os.environ.get("SCREENSHOTS"):
                 page.screenshot(path=Path(directory) / f"{name}.png")
-            wrong += [f"{name}: {problem}" for problem in found]
             page.context.close()
         browser.close()
-    print("\n".join(wrong))
-    return bool(wrong)
+    return failed
 
 
 if __name__ == "__main__":

@@ -3,11 +3,16 @@
 Python calls its signal handlers between two bytecodes of the main thread. A compiler or a kernel can keep
 that thread for seconds. So a second thread reads the signals from a pipe into which the interpreter writes
 them as they arrive.
+
+That thread needs the interpreter's lock. Compiled code and LLVM run without it, and other Python code
+gives it away every 5 ms; only a full garbage collection keeps it to its end. So none starts after the
+first signal.
 """
 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import threading
@@ -35,6 +40,7 @@ def answered(say: Callable[[str], None], awaited: Callable[[], str]) -> Iterator
     before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     left = threading.Event()
     watch = threading.Thread(target=_watch, args=(reader, left, say, awaited), daemon=True)
+    collecting = gc.isenabled()
     watch.start()
     try:
         yield
@@ -44,6 +50,8 @@ def answered(say: Callable[[str], None], awaited: Callable[[], str]) -> Iterator
         os.close(writer)  # the thread reads the end of the pipe
         watch.join()
         os.close(reader)
+        if collecting:
+            gc.enable()
 
 
 def _watch(
@@ -56,5 +64,6 @@ def _watch(
                 continue
             if again:
                 os._exit(128 + number)  # without a word: a terminal that is stuck could hold it up
+            gc.disable()
             say(f"stopping: waiting for {awaited()}; once more stops at once")
             again = True

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from functools import partial
 from typing import Any
 
-from minicnn.engine import profile, reference
+from minicnn.engine import profile
 from minicnn.engine.numba_settings import NoCompilerError, NumbaSettingsError
 from minicnn.engine.shards import WHOLE, Share
 from minicnn.engine.workspace import FRESH, Workspace
+
+if sys.platform == "emscripten":
+    from minicnn.engine.without_blas import operations as reference
+else:
+    from minicnn.engine import reference
 
 WITHOUT = 'compute with ops="reference" instead'
 OPS = ("kernels", "reference")
