@@ -10,7 +10,7 @@ import pkgutil
 import numba
 import numpy as np
 import pytest
-from test_kernels import BACKWARDS, OPS, UPDATES, run, stem, typical, upstream
+from test_kernels import BACKWARDS, OPS, UPDATES, backward_of, run, stem, typical, upstream
 
 from minicnn.engine import kernels, reference
 from minicnn.engine.kernels.dense import sum_rows
@@ -92,6 +92,7 @@ WITHOUT_ARRAYS = {
     "expect_contiguous",
     "expect_convolution",
     "expect_floats",
+    "expect_sizes",
     "expect_window",
     "find_processor",
     "has_cache",
@@ -106,6 +107,7 @@ WITHOUT_ARRAYS = {
     "plain_tile",
     "set_thread_count",
     "set_threads",
+    "starts_of",
     "suits_winograd",
     "thread_count",
     "transforms",
@@ -237,7 +239,7 @@ def test_an_operation_refuses_what_does_not_fit_or_computes_what_the_reference_d
 @pytest.mark.parametrize("name", BACKWARDS)
 def test_a_backward_refuses_what_does_not_fit_with_its_cache(name):
     y, cache = getattr(kernels, f"{stem(name)}_forward")(*typical(name).args)
-    backward, dy = getattr(kernels, name), upstream(y)
+    backward, dy = backward_of(kernels, name, y), upstream(y)
     expected = backward(dy, cache)
     for args, what in spoiled((dy, cache)):
         try:

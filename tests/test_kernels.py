@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 from minicnn.engine import kernels, reference
 from minicnn.engine.kernels.threads import set_threads
 from minicnn.engine.kernels.winograd import MIN_CHANNELS, TAPS
+from minicnn.engine.shards import shard_sizes
 from minicnn.engine.workspace import FRESH, Workspace, aligned_empty
 
 SHARED = {
@@ -35,7 +36,7 @@ OPS = [
     if inspect.isfunction(op) and not name.startswith("_") and name not in SHARED
 ]
 FORWARDS = [name for name in OPS if name.endswith("_forward")]
-BACKWARDS = [name for name in OPS if name.endswith("_backward")]
+BACKWARDS = [name for name in OPS if name.endswith(("_backward", "_backward_by_shards"))]
 UPDATES = [name for name in OPS if name.endswith("_update")]
 ENTRY_BY_ENTRY = [name for name in UPDATES if name != "adam_product_update"]
 FUNCTIONS = [name for name in OPS if name not in UPDATES]  # these return new arrays
@@ -165,6 +166,10 @@ def warp(numbers, N=3, H=7, W=6, far=1):
     return Case(images, numbers(N, *grid, 2) * numbers.dtype(far), length=4 * far * (H + W))
 
 
+def tree_sum(numbers, N=3, size=11):
+    return Case(numbers(N, size), length=N)
+
+
 BUILDERS = {
     "conv2d": conv2d,
     "conv_relu_pool": conv2d,
@@ -184,6 +189,7 @@ BUILDERS = {
     "adam_product": adam_product,
     "sgd": sgd,
     "average": average,
+    "tree_sum": tree_sum,
     "warp": warp,
 }
 
@@ -211,6 +217,7 @@ SIZES = {
     adam_product: product | {"share": st.sampled_from([0, 0.25, 1]), "step": st.integers(1, 10_000)},
     sgd: flat | {"momentum": st.sampled_from([0.0, 0.9])},
     average: flat | {"decay": st.sampled_from([0.0, 0.9, 0.999])},
+    tree_sum: flat | {"N": st.integers(1, 20)},
     warp: {"N": few, "H": st.integers(1, 30), "W": st.integers(1, 30), "far": st.sampled_from([1, 20])},
 }
 # The block decides ties after rounding, so its two sides agree for certain only without rounding.
@@ -219,6 +226,7 @@ EXACT = ["integers", "blank", "sixteenths"]
 
 def stem(name):
     """The operation that a function is part of: "relu" for "relu_backward"."""
+    name = name.removesuffix("_by_shards")
     return name.removesuffix("_forward").removesuffix("_backward").removesuffix("_update")
 
 
@@ -244,6 +252,17 @@ def upstream(y, kind="sixteenths"):
     return dy if isinstance(y, np.ndarray) else float(dy)
 
 
+def sizes_for(name, y):
+    """What a backward takes besides dy and cache: sizes, if it sums by shards."""
+    return [shard_sizes(len(y), 2)] if name.endswith("_by_shards") else []
+
+
+def backward_of(ops, name, y):
+    """ops.<name> as a function of dy and cache."""
+    op, sizes = getattr(ops, name), sizes_for(name, y)
+    return lambda dy, cache, **options: op(dy, cache, *sizes, **options)
+
+
 def run(ops, name, args, change=lambda a: a, dy_kind="sixteenths", **options):
     """What ops.<name> computes: its results, or for an update the arrays that it changes.
 
@@ -260,8 +279,8 @@ def run(ops, name, args, change=lambda a: a, dy_kind="sixteenths", **options):
         return [op(*args, **options)[0]]
     if name in BACKWARDS:
         y, cache = getattr(ops, f"{stem(name)}_forward")(*args, **options)
-        dy = upstream(y, dy_kind)
-        results = op(change(dy) if isinstance(dy, np.ndarray) else dy, cache, **options)
+        dy, backward = upstream(y, dy_kind), backward_of(ops, name, y)
+        results = backward(change(dy) if isinstance(dy, np.ndarray) else dy, cache, **options)
         return list(results) if isinstance(results, tuple) else [results]
     return [op(*args, **options)]
 
@@ -428,7 +447,7 @@ def test_updates_take_arrays_of_any_shape(name):
 @pytest.mark.parametrize("name", BACKWARDS)
 def test_a_backward_can_be_repeated(name):
     y, cache = getattr(kernels, f"{stem(name)}_forward")(*typical(name).args)
-    backward, dy = getattr(kernels, name), upstream(y)
+    backward, dy = backward_of(kernels, name, y), upstream(y)
     np.testing.assert_equal(backward(dy, cache), backward(dy, cache))
 
 
@@ -486,8 +505,9 @@ def test_arrays_that_do_not_fit_are_refused_by_name(name):
 @pytest.mark.parametrize("name", [name for name in BACKWARDS if name != "softmax_cross_entropy_backward"])
 def test_an_upstream_gradient_that_does_not_fit_is_refused_by_name(name):
     y, cache = getattr(kernels, f"{stem(name)}_forward")(*typical(name).args)
-    assert all([refuses(name, [dy, cache]) for dy in altered(upstream(y))])
-    assert refuses(name, [upstream(y).astype(complex), cache])
+    rest = [cache, *sizes_for(name, y)]
+    assert all([refuses(name, [dy, *rest]) for dy in altered(upstream(y))])
+    assert refuses(name, [upstream(y).astype(complex), *rest])
 
 
 # --- ties and special values ---------------------------------------------------------------------
@@ -646,7 +666,7 @@ def test_live_results_do_not_overlap(name):
     args, workspace = typical(name).args, Workspace()
     y, cache = getattr(kernels, f"{stem(name)}_forward")(*args, workspace=workspace)
     dy = upstream(y)
-    gradients = getattr(kernels, name)(dy, cache, workspace=workspace)
+    gradients = backward_of(kernels, name, y)(dy, cache, workspace=workspace)
     gradients = gradients if isinstance(gradients, tuple) else (gradients,)
     live = [a for a in (*args, y, dy, *gradients) if isinstance(a, np.ndarray)]
     for a, b in combinations(live, 2):
@@ -658,7 +678,7 @@ def test_a_backward_leaves_the_output_of_its_forward_alone(name):
     workspace = Workspace()
     y, cache = getattr(kernels, f"{stem(name)}_forward")(*typical(name).args, workspace=workspace)
     before = np.copy(y)
-    getattr(kernels, name)(upstream(y), cache, workspace=workspace)
+    backward_of(kernels, name, y)(upstream(y), cache, workspace=workspace)
     np.testing.assert_array_equal(y, before)
 
 

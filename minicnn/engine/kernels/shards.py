@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
@@ -48,9 +47,4 @@ def tree_sum(parts: np.ndarray, *, workspace: Workspace = FRESH) -> np.ndarray:
 
 def starts_of(sizes: Sequence[int]) -> np.ndarray:
     """Where shards of these sizes begin, and where the last one ends."""
-    return _starts_of(tuple(sizes))
-
-
-@functools.cache  # the same in every step
-def _starts_of(sizes: tuple[int, ...]) -> np.ndarray:
     return np.cumsum([0, *sizes])
