@@ -26,6 +26,7 @@ TRAININGS = (
     "accuracy-softmax",
     "data-accuracy",
     "sweep",
+    "parallel",
 )
 
 

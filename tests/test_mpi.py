@@ -1,6 +1,7 @@
 """`mpiexec -n N minicnn train`: the same bits as one process, and an end to everything that goes wrong."""
 
 import os
+import platform
 import random
 import signal
 import subprocess
@@ -98,6 +99,26 @@ def test_what_cannot_be_trained_is_told_once_and_leaves_nothing(options, words, 
     assert (code, out) == (2, "")
     assert len(err) == 1
     assert words in err[0]
+    assert not (tmp_path / "run").exists()
+
+
+NO_DATA_AT_1 = """
+import os
+if os.environ.get("PMI_RANK", os.environ.get("OMPI_COMM_WORLD_RANK")) == "1":
+    from minicnn.parallel import lead
+    def load_dataset(settings):
+        raise ValueError("no such data here")
+    lead.load_dataset = load_dataset
+"""
+
+
+@needs_mpi
+def test_what_is_wrong_on_another_machine_is_told_by_the_leading_process(data, tmp_path):
+    (tmp_path / "sitecustomize.py").write_text(NO_DATA_AT_1)
+    options = [*STEPS, "--data", data, "--run-dir", tmp_path / "run"]
+    code, out, err = train_together(3, *options, PYTHONPATH=str(tmp_path))
+    assert (code, out) == (2, "")
+    assert err == [f"minicnn: error: process 1 on {platform.node()}: no such data here"]
     assert not (tmp_path / "run").exists()
 
 

@@ -93,7 +93,6 @@ def test_a_tile_as_tall_as_the_one_of_avx512_does_not_fit_on_arm():
     """Which is why it is of another shape there, with as many registers."""
     tall = Processor(128, 32, vectors=2, multiplies_by_lane=True)
     assert tall.rows == AVX512.rows
-    targets = [assembly.TARGETS[name] for name in ("ARM, any (generic)", "Graviton 2 (Neoverse N1)")]
-    for target in targets:
-        loops = assembly.inner_loops(target, tall.rows, tall)
-        assert any(loop.stack_accesses for loop in loops)
+    # By LLVM 14 to 22; for which other processors it finds no way depends on its version.
+    loops = assembly.inner_loops(assembly.TARGETS["ARM, any (generic)"], tall.rows, tall)
+    assert any(loop.stack_accesses for loop in loops)
