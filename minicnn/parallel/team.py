@@ -51,12 +51,13 @@ class ProcessTeam(Team):
     processes: int
     split: Split
     share: Share
+    ended: bool  # for all, by themselves: the training has diverged
 
     def __init__(self, exchange: Exchange, settings: Settings) -> None:
         self.exchange = exchange
         self._memory: dict[str, OpsMemory] = {}
         self._agreed: int | None = None
-        self.ended = False  # for all, by themselves: the training has diverged
+        self.ended = False
         self._share_out(settings)
 
     def _share_out(self, settings: Settings) -> None:
