@@ -46,6 +46,11 @@ def is_open_mpi():
     return "Open MPI" in MPI.Get_library_version()
 
 
+def has_failure_mitigation():
+    """Whether those that are left can go on when a process is lost."""
+    return not missing() and is_open_mpi()
+
+
 def train_together(processes, *train, timeout=120, **environment):
     """Exit code, stdout, and the lines of stderr that are minicnn's."""
     command, env = mpiexec(processes, *train, **environment)
