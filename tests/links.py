@@ -235,9 +235,15 @@ ODD = [  # of each operation, sizes that leave remainders in blocks, tiles and v
     ("adam_product", {"N": 5, "D": 90, "F": 40}),
     ("sgd", {}),
     ("average", {"size": 20_000}),
+    ("tree_sum", {"N": 6, "size": 2000}),
     ("warp", {}),
 ]
-ENDINGS = dict.fromkeys(("adam", "adam_product", "sgd", "average"), ("_update",)) | {"warp": ("",)}
+BOTH = ("_forward", "_backward")
+ENDINGS = {
+    **dict.fromkeys(("adam", "adam_product", "sgd", "average"), ("_update",)),
+    **dict.fromkeys(("tree_sum", "warp"), ("",)),
+    **dict.fromkeys(("conv2d", "conv_relu_pool"), (*BOTH, "_backward_by_shards")),
+}
 
 
 class Spoilt(Workspace):
@@ -254,8 +260,8 @@ def kernels(package):
     for stem, sizes in ODD:
         if stem not in package.chosen([stem]):
             continue
-        for name in [f"{stem}{ending}" for ending in ENDINGS.get(stem, ("_forward", "_backward"))]:
-            kind = "normal" if stem in ENDINGS else "integers"
+        for name in [f"{stem}{ending}" for ending in ENDINGS.get(stem, BOTH)]:
+            kind = "integers" if f"{stem}_forward" in test_kernels.FORWARDS else "normal"
             case = test_kernels.build(name, test_kernels.Numbers(0, np.float64, kind), **sizes)
             expected = test_kernels.run(package.reference, name, case.args)
             test_kernels.assert_equal(

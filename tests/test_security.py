@@ -20,11 +20,11 @@ ROOT = Path(minicnn.__file__).parent
 FILES = sorted(path.relative_to(ROOT).as_posix() for path in ROOT.rglob("*.py"))
 
 FORBIDDEN_MODULES = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "yaml", "importlib.util"}
-FORBIDDEN_CALLS = {"eval", "compile", "__import__", "np.load", "numpy.load", "os.system", "np.fromregex"}
+FORBIDDEN_CALLS = {"eval", "__import__", "np.load", "numpy.load", "os.system", "np.fromregex"}
 # Runs text that it has written itself, from no input: the body of an unrolled loop.
 PICKLES = "checks/contract.py"  # it copies layers through pickle
 RUNS_A_PROGRAM = {"checks/files/discover.py"}  # of the user's own, which says so: see SECURITY.md
-WRITES_CODE = {"engine/kernels/tile.py"}
+WRITES_CODE = {"engine/kernels/tile.py", "engine/without_blas.py"}  # from source of its own
 
 
 def names_of(node):
@@ -52,7 +52,7 @@ def test_no_file_of_the_package_uses_what_runs_code_from_data(file):
         if isinstance(node, ast.Call):
             assert ast.unparse(node.func) not in FORBIDDEN_CALLS
             assert not any(keyword.arg == "allow_pickle" for keyword in node.keywords)
-            if ast.unparse(node.func) == "exec":
+            if ast.unparse(node.func) in ("exec", "compile"):
                 assert file in WRITES_CODE
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -76,14 +77,11 @@ def _follow(args: argparse.Namespace, exchange: Any) -> int:
         except UsageError as error:
             raise ValueError(str(error)) from None
 
-    try:
-        with answered(lambda line: None, lambda: ""):
-            signal = follow(exchange, prepare)
-    except Diverged:
-        return 1
-    except Left:
-        return 0
-    return 0 if signal is None else 128 + signal
+    # The leading process says how it ended, by a message and by the exit code. Another code than 0 would let
+    # mpiexec end that process at once, before it has saved the run.
+    with answered(lambda line: None, lambda: ""), contextlib.suppress(Diverged, Left):
+        follow(exchange, prepare)
+    return 0
 
 
 def _threads_each(comm: Any) -> int:

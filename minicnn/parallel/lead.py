@@ -72,14 +72,14 @@ class Leader:
             self.exchange.together(lambda: self.exchange.comm.bcast(False, root=0))
 
 
-def follow(exchange: Exchange, prepare: Callable[[str], None]) -> int | None:
+def follow(exchange: Exchange, prepare: Callable[[str], None]) -> None:
     """What every other process does; `prepare` gets ready to compute with the ops of a name.
 
-    Returns the stop signal after which the training ended, or None. Raises Diverged and TeamLost.
+    Raises Diverged and TeamLost.
     """
     told: dict[str, Any] | None = exchange.together(lambda: exchange.comm.bcast(None, root=0))
     if told is None:
-        return None
+        return
     settings, data, problem = Settings(**told), None, ""
     try:
         problem = _problem(settings)
@@ -89,10 +89,10 @@ def follow(exchange: Exchange, prepare: Callable[[str], None]) -> int | None:
     except (ValueError, OSError, MemoryError, ImportError) as error:
         problem = str(error)
     if disagreement(_all_ready(exchange, settings, data, problem)):
-        return None
+        return
     assert data is not None
     if not exchange.together(lambda: exchange.comm.bcast(None, root=0)):
-        return None
+        return
     team = ProcessTeam(exchange, settings)
     run = Run(settings, data, "", team)
     team.hand_out(run)
@@ -102,7 +102,6 @@ def follow(exchange: Exchange, prepare: Callable[[str], None]) -> int | None:
             loss = run.train_one_batch()
             if run.step % settings.log_every == 0 or run.finished:
                 run.measure(loss)
-    return team.stopped
 
 
 def _problem(settings: Settings) -> str:

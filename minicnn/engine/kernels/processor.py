@@ -6,8 +6,8 @@ where the numbers of A come from:
 
 - AVX-512 takes the number from memory within the multiply-add, and one register is plenty.
 - NEON, the vectors of every 64-bit ARM processor, multiplies by one lane of a register. The number is loaded
-  before, and far enough ahead, which takes a few registers: at 14 x 2 LLVM 22 runs out of them for about half of
-  the processors that it knows. A tile of 6 x 4 leaves four, and needs 10 loads for 24 multiply-adds where
+  before, and far enough ahead, which takes a few registers: at 14 x 2 LLVM 22 runs out of them for about half
+  of the processors that it knows. A tile of 6 x 4 leaves four, and needs 10 loads for 24 multiply-adds where
   12 x 2 needs 14.
 
 `benchmarks/assembly.py` counts, for processors of all kinds, what stays in registers.
