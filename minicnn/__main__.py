@@ -20,8 +20,11 @@ def run() -> int:
 
 
 def _end_at_once_if_stopped(codes: list[int]) -> None:
-    """After a signal, do not wait until Python has freed all objects: a compiler leaves a million of them."""
-    if codes and codes[0] > 128:
+    """After a signal, do not wait until Python has freed all objects: a compiler leaves a million of them.
+
+    Unless MPI is in use, which ends after that, by all processes together: mpiexec kills those that skip it.
+    """
+    if codes and codes[0] > 128 and "mpi4py" not in sys.modules:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(AttributeError, OSError, ValueError):  # no stream, broken or closed
                 stream.flush()
