@@ -192,7 +192,8 @@ class Run:
 
     def _measure(self, loss: float) -> Measurement:
         x, labels = self.batch(self.step)
-        training = float((self.team.predict_batch(self.network, x).argmax(axis=1) == labels).mean())
+        probabilities = self.team.predict_batch(self.network, x)
+        training = float((probabilities.argmax(axis=1) == labels).mean())
         if self._tested is None or self._tested[0] != self.step:
             self._tested = self.step, self.team.predict(self.network, self.data.test.images)
         test = float((self.test_probabilities().argmax(axis=1) == self.data.test.labels).mean())
