@@ -9,28 +9,31 @@ from numba import prange
 
 from minicnn.engine.kernels.expect import expect_floats
 from minicnn.engine.kernels.jit import kernel
+from minicnn.engine.kernels.vector import add, address, copy
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
-ENTRIES = 1024  # of the sum in one block of work
+ENTRIES = 1024  # of the sum in one block of work: its partial sums stay in the nearest cache
 
 
 @kernel(parallel=True, serial_up_to=16 * 1024)
 def _tree_sum(parts, scratch, total):
-    """total [size] = the sum of parts [P, size], in place in scratch [P, size]."""
+    """total [size] = the sum of parts [P, size]; scratch [P, size] holds the sums on the way."""
     count, size = parts.shape
     for block in prange((size + ENTRIES - 1) // ENTRIES):
-        first, last = block * ENTRIES, min(size, (block + 1) * ENTRIES)
-        for part in range(count):
-            for i in range(first, last):
-                scratch[part, i] = parts[part, i]
-        step = 1
+        first = block * ENTRIES
+        here = min(size, first + ENTRIES) - first
+        for part in range(0, count, 2):
+            to = address(scratch, part * size + first)
+            copy(address(parts, part * size + first), to, here)
+            if part + 1 < count:
+                add(address(parts, (part + 1) * size + first), to, here)
+        step = 2
         while step < count:
             for part in range(0, count - step, 2 * step):
-                for i in range(first, last):
-                    scratch[part, i] += scratch[part + step, i]
+                source = address(scratch, (part + step) * size + first)
+                add(source, address(scratch, part * size + first), here)
             step *= 2
-        for i in range(first, last):
-            total[i] = scratch[0, i]
+        copy(address(scratch, first), address(total, first), here)
 
 
 def tree_sum(parts: np.ndarray, *, workspace: Workspace = FRESH) -> np.ndarray:
