@@ -86,6 +86,7 @@ WITHOUT_ARRAYS = {
     "announce_compilation",
     "compile_seconds",
     "compiled",
+    "constant",
     "dry_run",
     "expect",
     "expect_changeable",

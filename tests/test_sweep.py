@@ -300,3 +300,20 @@ def test_durations_are_given_in_a_unit_that_fits(seconds, words):
 )
 def test_the_cores_are_shared_out(cores, runs, at_once, threads, shared):
     assert share(cores, runs, at_once, threads) == shared
+
+
+def test_a_process_that_has_compiled_trains_to_the_same_bits(tmp_path):
+    """Compiling goes through a step in which every array is filled with zeros: none of them may be kept."""
+    code = (
+        "import dataclasses, sys; from minicnn.runs.run import Run, load_dataset; "
+        "from minicnn.runs.settings import settings_for; from minicnn.sweeps.cell import compile_for; "
+        "wanted = settings_for(recipe='fast', seed=1, steps=2, batch_size=10); "
+        "sys.argv[1:] and compile_for([dataclasses.asdict(wanted)], 1); "
+        "run = Run(wanted, load_dataset(wanted), ''); "
+        "[run.train_one_batch() for _ in range(2)]; print(run.model.values.tobytes().hex())"
+    )
+    fresh, compiled = (
+        subprocess.run([sys.executable, "-c", code, *more], capture_output=True, check=True).stdout
+        for more in ([], ["compile first"])
+    )
+    assert fresh == compiled

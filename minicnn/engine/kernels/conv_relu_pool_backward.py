@@ -17,14 +17,13 @@ dropped (dw) or zero (dx). `gather_sum` keeps the sums of a few pieces at a time
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 
 import numpy as np
 from numba import get_thread_id, prange
 
 from minicnn.engine.kernels.expect import expect, expect_contiguous, expect_floats, expect_sizes
-from minicnn.engine.kernels.jit import helper, kernel, thread_count
+from minicnn.engine.kernels.jit import constant, helper, kernel, thread_count
 from minicnn.engine.kernels.one_channel import _one_channel_weight_gradient
 from minicnn.engine.kernels.pooling import ConvReLUPoolCache
 from minicnn.engine.kernels.shards import starts_of
@@ -180,7 +179,7 @@ def _input_gradient(packed, dy, y, argmax, dx, geometry, in_image, scratch):
 # --- both ----------------------------------------------------------------------------------------
 
 
-@functools.cache  # the same in every step
+@constant  # the same in every step
 def _pieces(kernel_shape: tuple[int, ...], Wp: int, lane_count: int) -> tuple[Array, Array]:
     """Where the pieces of a patch begin: in a padded image, and in the sums of dw [kh, row of pieces].
 

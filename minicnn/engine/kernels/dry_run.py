@@ -41,6 +41,8 @@ def dry_run() -> Iterator[list[Call]]:
         yield calls
     finally:
         jit.replacement = None
+        for kept in jit.constants:  # which hold zeros now
+            kept.cache_clear()
 
 
 def _fill_with_zeros(args: tuple) -> None:

@@ -17,6 +17,7 @@ What happens around the calls has files of its own: `threads.py` and `dry_run.py
 
 from __future__ import annotations
 
+import functools
 import os
 import threading
 from collections.abc import Callable
@@ -170,6 +171,19 @@ def kernel(*, parallel: bool, serial_up_to: int = 0) -> Callable[[Callable], Ker
     `serial_up_to` entries.
     """
     return lambda function: Kernel(function, parallel, serial_up_to)
+
+
+constants: list[Any] = []  # the functions that `constant` has wrapped
+
+
+def constant(function: Callable) -> Any:
+    """Compute an array that kernels read once, and keep it: like `functools.cache`.
+
+    A dry run, which fills the arrays of every kernel with zeros, has them forgotten at its end.
+    """
+    cached = functools.cache(function)
+    constants.append(cached)
+    return cached
 
 
 def helper(function: Callable) -> Any:

@@ -12,14 +12,13 @@ up in a fixed order.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
 from numba import get_thread_id, prange
 
-from minicnn.engine.kernels.jit import kernel, thread_count
+from minicnn.engine.kernels.jit import constant, kernel, thread_count
 from minicnn.engine.kernels.pooling import ConvReLUPoolCache
 from minicnn.engine.kernels.shards import starts_of
 from minicnn.engine.kernels.tile import Factor, Rows, panel_width, tile, tile_rows
@@ -108,7 +107,7 @@ def _one_channel_weight_gradient(
     return dw, db
 
 
-@functools.cache  # the same in every step
+@constant  # the same in every step
 def _blocks(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Where the blocks of all shards begin, and where the last one ends; and the shard of each block."""
     shards = starts_of(sizes)

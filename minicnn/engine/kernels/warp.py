@@ -7,13 +7,11 @@ innermost loop goes along the row.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
 from numba import prange
 
 from minicnn.engine.kernels.expect import expect, expect_floats
-from minicnn.engine.kernels.jit import kernel
+from minicnn.engine.kernels.jit import constant, kernel
 from minicnn.engine.reference import spline_basis
 from minicnn.engine.workspace import FRESH, Workspace, as_contiguous
 
@@ -55,7 +53,7 @@ def _warp(images, moves, rows, columns, work, y):
                 to[i, j, 0] = value / scale
 
 
-@functools.lru_cache(maxsize=16)
+@constant
 def _bases(H: int, W: int, dtype: np.dtype) -> tuple[np.ndarray, np.ndarray]:
     return spline_basis(H).astype(dtype), np.ascontiguousarray(spline_basis(W).T, dtype)
 
