@@ -60,13 +60,17 @@ def states(directory):
     return {run.name: (state_of(run), sorted(path.name for path in run.iterdir())) for run in runs}
 
 
-def start_sweep(argv, scratch, **more):
-    """A sweep in a process group of its own, whose runs are saved ten times a second."""
+def save_often(scratch):
+    """An environment in which runs are saved ten times a second."""
     place = scratch / "save often"
     place.mkdir(exist_ok=True)
     (place / "sitecustomize.py").write_text(SAVE_OFTEN)
-    path = os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PYTHONPATH": os.pathsep.join([str(place), *filter(None, [os.environ.get("PYTHONPATH")])])}
+
+
+def start_sweep(argv, scratch, **more):
+    """A sweep in a process group of its own, whose runs are saved ten times a second."""
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     command = [sys.executable, "-m", "minicnn", *argv]
-    environment = os.environ | {"PYTHONPATH": path}
+    environment = os.environ | save_often(scratch)
     return subprocess.Popen(command, env=environment, start_new_session=True, **pipes, **more)

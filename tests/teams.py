@@ -1,6 +1,5 @@
 """What the tests of several processes share: trainings that mpiexec starts, and what has become of them."""
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -9,8 +8,6 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-import safetensors.numpy
-from runs import metrics_but_seconds
 
 STEPS = ["--steps", "12", "--log-every", "5", "--quiet", "--threads", "1"]
 
@@ -67,11 +64,3 @@ def train_alone(*train):
     command = [sys.executable, "-m", "minicnn", "train", *map(str, train)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
-
-
-def state_of(run):
-    """A digest of weights and moments, and the metrics without their times."""
-    digest = hashlib.sha256()
-    for name, array in sorted(safetensors.numpy.load_file(run / "checkpoint.safetensors").items()):
-        digest.update(name.encode() + array.tobytes())
-    return digest.hexdigest(), metrics_but_seconds(run)

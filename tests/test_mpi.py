@@ -11,15 +11,14 @@ from pathlib import Path
 import pytest
 from commands import assert_usage_error, run_main, write_idx
 from runs import split
-from sweeping import SAVE_OFTEN
+from sweeping import save_often, state_of
 from teams import (
     STEPS,
+    has_failure_mitigation,
     is_open_mpi,
-    missing,
     mpiexec,
     needs_mpi,
     own_lines,
-    state_of,
     train_alone,
     train_together,
 )
@@ -235,9 +234,7 @@ def test_after_a_process_was_killed_fewer_resume_the_run(never_stopped, data, tm
 
 
 @needs_mpi
-@pytest.mark.skipif(
-    bool(missing()) or not is_open_mpi(), reason="MPI without failure mitigation: no Open MPI"
-)
+@pytest.mark.skipif(not has_failure_mitigation(), reason="an MPI that cannot lose a process: no Open MPI")
 def test_with_failure_mitigation_the_others_train_on(never_stopped, data, tmp_path):
     with training(data, tmp_path, "--with-ft", "ulfm") as process:
         kill_one_of(process)
@@ -256,7 +253,7 @@ def test_a_run_survives_any_kill_at_any_moment(data, tmp_path):
     options += ["--run-dir", tmp_path / "run"]
     while True:
         command, env = mpiexec(rng.choice([2, 3, 4]), *options)
-        env |= {"PYTHONPATH": str(save_often(tmp_path))}
+        env |= save_often(tmp_path)
         process = subprocess.Popen(
             command, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
@@ -295,12 +292,6 @@ def training(data, tmp_path, *options_of_mpiexec):
         if line.startswith("step 20"):
             break
     return process
-
-
-def save_often(directory):
-    """A place from which every Python loads a module that lets runs be saved ten times a second."""
-    (directory / "sitecustomize.py").write_text(SAVE_OFTEN)
-    return directory
 
 
 def kill_one_of(process, choice=max):

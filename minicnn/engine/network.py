@@ -104,6 +104,10 @@ class Sequential:
         """What is saved but not trained: arrays and random generators, such as "norm1.running_mean"."""
         return {f"{layer.name}.{name}": s for layer in self.layers for name, s in layer.state.items()}
 
+    def generators(self) -> dict[str, np.random.Generator]:
+        """The part of the state that is random generators, by name: "dropout.rng"."""
+        return {f"{layer.name}.{name}": g for layer in self.layers for name, g in layer.generators().items()}
+
     def arrays(self) -> dict[str, Array]:
         """Parameters and state that are arrays, by name: "conv1.weight", "norm1.running_mean"."""
         return {f"{layer.name}.{name}": a for layer in self.layers for name, a in layer.arrays().items()}

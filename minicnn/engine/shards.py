@@ -65,9 +65,12 @@ WHOLE = Share()
 @functools.cache  # asked at every step
 def shard_sizes(images: int, shards: int) -> tuple[int, ...]:
     """So many images in so many shards, as even as can be; fewer shards if there are fewer images."""
-    count = min(images, shards)
-    ends = [images * s // count for s in range(count + 1)]
-    return tuple(last - first for first, last in pairwise(ends))
+    return tuple(last - first for first, last in even_ranges(images, min(images, shards)))
+
+
+def even_ranges(total: int, parts: int) -> list[tuple[int, int]]:
+    """`total` things in so many parts, as even as can be: where each begins, and before what it ends."""
+    return list(pairwise(total * part // parts for part in range(parts + 1)))
 
 
 def pairs(count: int) -> Iterator[tuple[int, int, int]]:

@@ -52,7 +52,7 @@ class Exchange:
         row = own.dtype.itemsize * int(np.prod(own.shape[1:], dtype=int))
         lengths = [count * row for count in counts]
         places = [0, *np.cumsum(lengths[:-1]).tolist()]
-        send = [own.view(np.uint8) if own.ndim == 1 else own.reshape(-1).view(np.uint8), MPI.BYTE]
+        send = [own.reshape(-1).view(np.uint8), MPI.BYTE]
         receive = [whole.reshape(-1).view(np.uint8), (lengths, places), MPI.BYTE]
         try:
             request = self.comm.Iallgatherv(send, receive)

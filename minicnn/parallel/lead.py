@@ -15,6 +15,7 @@ import numpy as np
 from minicnn.data import Dataset
 from minicnn.engine.ops import find_ops
 from minicnn.parallel.exchange import Exchange
+from minicnn.parallel.split import Split
 from minicnn.parallel.team import ProcessTeam
 from minicnn.runs.run import Run, data_digest, load_dataset
 from minicnn.runs.settings import Settings
@@ -47,8 +48,7 @@ class Leader:
         """The team for a run with these settings. Raises ValueError if there can be none, and says why."""
         self.exchange.together(lambda: self.exchange.comm.bcast(dataclasses.asdict(settings), root=0))
         self._told = True
-        problem = _problem(settings)
-        found = _all_ready(self.exchange, settings, data, problem)
+        found = _all_ready(self.exchange, data, _problem(self.exchange, settings))
         if why := disagreement(found):
             raise ValueError(why)
         self._team = ProcessTeam(self.exchange, settings)
@@ -82,13 +82,13 @@ def follow(exchange: Exchange, prepare: Callable[[str], None]) -> None:
         return
     settings, data, problem = Settings(**told), None, ""
     try:
-        problem = _problem(settings)
+        problem = _problem(exchange, settings)
         if not problem:
             prepare(settings.ops)
             data = load_dataset(settings)
     except (ValueError, OSError, MemoryError, ImportError) as error:
         problem = str(error)
-    if disagreement(_all_ready(exchange, settings, data, problem)):
+    if disagreement(_all_ready(exchange, data, problem)):
         return
     assert data is not None
     if not exchange.together(lambda: exchange.comm.bcast(None, root=0)):
@@ -104,18 +104,18 @@ def follow(exchange: Exchange, prepare: Callable[[str], None]) -> None:
                 run.measure(loss)
 
 
-def _problem(settings: Settings) -> str:
+def _problem(exchange: Exchange, settings: Settings) -> str:
+    """Why so many processes cannot train with these settings, or nothing."""
     if not find_ops(settings.ops).compiled:
         return "several processes train with compiled kernels only: leave out mpiexec, or --ops reference"
+    try:
+        Split(settings.batch_size, settings.shards, exchange.size)
+    except ValueError as error:
+        return str(error)
     return ""
 
 
-def _all_ready(exchange: Exchange, settings: Settings, data: Dataset | None, problem: str) -> list[Ready]:
-    if not problem:
-        try:
-            ProcessTeam(exchange, settings)
-        except ValueError as error:
-            problem = str(error)
+def _all_ready(exchange: Exchange, data: Dataset | None, problem: str) -> list[Ready]:
     own = Ready(platform.node(), problem)
     if data is not None and not problem:
         from minicnn.engine.kernels.processor import PROCESSOR

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
-from minicnn.engine.shards import Share, pairs, shard_sizes
+from minicnn.engine.shards import Share, even_ranges, pairs, shard_sizes
 
 Array = np.ndarray
 
@@ -38,7 +37,7 @@ class Split:
     @property
     def ranges(self) -> list[tuple[int, int]]:
         """The shards of each process: from the first to before the last."""
-        return list(pairwise(len(self.sizes) * p // self.processes for p in range(self.processes + 1)))
+        return even_ranges(len(self.sizes), self.processes)
 
     @property
     def images(self) -> list[int]:

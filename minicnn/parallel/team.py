@@ -13,9 +13,6 @@ From these each process computes every gradient to the same bits, and moves its 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
@@ -24,7 +21,7 @@ from minicnn.engine.losses import SoftmaxCrossEntropy
 from minicnn.engine.network import Sequential
 from minicnn.engine.ops import OpsMemory
 from minicnn.engine.optimizers import Optimizer
-from minicnn.engine.shards import Share, Terms
+from minicnn.engine.shards import Share, Terms, even_ranges
 from minicnn.parallel.exchange import Exchange, Gathering
 from minicnn.parallel.split import Split
 from minicnn.runs.run import Run
@@ -64,6 +61,7 @@ class ProcessTeam(Team):
         self.processes = self.exchange.size
         self.split = Split(settings.batch_size, settings.shards, self.processes)
         self.share = self.split.share(self.exchange.rank)
+        self._kept = [len(self.split.kept(process)) for process in range(self.processes)]
 
     @property
     def rows(self) -> slice:
@@ -83,7 +81,7 @@ class ProcessTeam(Team):
         x: Array,
         labels: Array,
     ) -> float:
-        before = _random_states(network)
+        before = {name: g.bit_generator.state for name, g in network.generators().items()}
         try:
             logits = self._gather_scores(network.forward(x, training=True, share=self.share))
             value = loss.forward(logits, labels)
@@ -97,7 +95,8 @@ class ProcessTeam(Team):
                 self._add_up(layer, terms, gatherings)
         except BaseException as error:  # also Ctrl-C: the step has not been made
             self.ended = self.ended or isinstance(error, Diverged)
-            _set_random_states(network, before)
+            for name, generator in network.generators().items():
+                generator.bit_generator.state = before[name]
             raise
         optimizer.step()
         return value
@@ -108,7 +107,7 @@ class ProcessTeam(Team):
         return self._with_news(own, news)
 
     def _with_news(self, own: Array, news: Array) -> Array:
-        N, K = self.split.batch, own.shape[1]
+        K = own.shape[1]
         rows = np.zeros((len(own) + 1, K), own.dtype)
         rows[0, :NEWS], rows[1:] = news, own
         counts = [images + 1 for images in self.split.images]
@@ -118,18 +117,15 @@ class ProcessTeam(Team):
         if told[:, LEAVES].any():
             raise Left("the leading process has ended")
         self._agreed = int(told[:, OWN].max()) or None
-        whole = np.delete(found, firsts, axis=0)
-        assert len(whole) == N
-        return whole
+        return np.delete(found, firsts, axis=0)
 
     def _send(self, layer: Layer, terms: Terms) -> list[Gathering]:
         start, rank = self.exchange.start, self.exchange.rank
         sent = [
             start(f"{layer.name} {i}", array, self.split.images) for i, array in enumerate(terms.by_image)
         ]
-        kept = [len(self.split.kept(process)) for process in range(self.exchange.size)]
         for i, parts in enumerate(terms.by_shard):
-            sent.append(start(f"{layer.name} shards {i}", self.split.add_own(rank, parts), kept))
+            sent.append(start(f"{layer.name} shards {i}", self.split.add_own(rank, parts), self._kept))
         return sent
 
     def _add_up(self, layer: Layer, terms: Terms, gatherings: list[Gathering]) -> None:
@@ -145,9 +141,9 @@ class ProcessTeam(Team):
         return self.exchange.gather("batch", network.predict(x), self.split.images)
 
     def predict(self, network: Sequential, images: Array) -> Array:
-        ends = [len(images) * p // self.exchange.size for p in range(self.exchange.size + 1)]
-        counts = [last - first for first, last in pairwise(ends)]
-        own = images[ends[self.exchange.rank] : ends[self.exchange.rank + 1]]
+        ranges = even_ranges(len(images), self.processes)
+        counts = [last - first for first, last in ranges]
+        own = images[slice(*ranges[self.exchange.rank])]
         classes = network.shapes[-1][0]
         found = network.predict(own) if len(own) else np.empty((0, classes), network.dtype)
         return self.exchange.gather("predictions", found, counts).copy()
@@ -180,16 +176,3 @@ class ProcessTeam(Team):
             self._with_news(own, np.array([0, 1], np.float32))
         except Left:
             pass
-
-
-def _random_states(network: Sequential) -> dict[str, Any]:
-    generators = {
-        f"{layer.name}/{name}": g for layer in network.layers for name, g in layer.generators().items()
-    }
-    return {name: g.bit_generator.state for name, g in generators.items()}
-
-
-def _set_random_states(network: Sequential, states: Mapping[str, Any]) -> None:
-    for layer in network.layers:
-        for name, generator in layer.generators().items():
-            generator.bit_generator.state = states[f"{layer.name}/{name}"]

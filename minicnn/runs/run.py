@@ -194,8 +194,7 @@ class Run:
         x, labels = self.batch(self.step)
         probabilities = self.team.predict_batch(self.network, x)
         training = float((probabilities.argmax(axis=1) == labels).mean())
-        if self._tested is None or self._tested[0] != self.step:
-            self._tested = self.step, self.team.predict(self.network, self.data.test.images)
+        self._tested = self.step, self.team.predict(self.network, self.data.test.images)
         test = float((self.test_probabilities().argmax(axis=1) == self.data.test.labels).mean())
         return Measurement(self.step, loss, training, test, self.seconds)
 
@@ -352,10 +351,6 @@ class Run:
         moments = self.optimizer.arrays().items()
         return arrays | {f"{self.settings.optimizer}/{name}": array for name, array in moments}
 
-    def _generators(self) -> dict[str, np.random.Generator]:
-        state = self.model.state().items()
-        return {name: kept for name, kept in state if isinstance(kept, np.random.Generator)}
-
     def _facts(self) -> dict[str, Any]:
         """All of the state that is not an array."""
         return {
@@ -368,7 +363,7 @@ class Run:
 
     def random_states(self) -> dict[str, Any]:
         """The states of the random generators, by name."""
-        return {name: g.bit_generator.state for name, g in self._generators().items()}
+        return {name: g.bit_generator.state for name, g in self.model.generators().items()}
 
     def _restore(self, found: checkpoint.Checkpoint) -> None:
         """Take over a state; all of it is checked before anything is changed."""
@@ -378,7 +373,7 @@ class Run:
             step, seconds, random = facts["step"], facts["seconds"], facts["random"]
             require(is_integer(step) and step >= 0, "step", "an integer from 0", step)
             require(is_number(seconds) and seconds >= 0, "seconds", "a number from 0", seconds)
-            for name in self._generators():
+            for name in self.model.generators():
                 trial = np.random.PCG64()
                 trial.state = random[name]
         except (ValueError, KeyError, TypeError, OverflowError) as error:
@@ -392,7 +387,7 @@ class Run:
 
     def continue_at(self, step: int, seconds: float, random: Mapping[str, Any]) -> None:
         """Be a run that has made so many steps, with these states of its random generators."""
-        for name, generator in self._generators().items():
+        for name, generator in self.model.generators().items():
             generator.bit_generator.state = random[name]
         self.step = self.optimizer.steps = step
         self._clock = Clock(self.settings.ops, seconds)

@@ -95,7 +95,7 @@ class Conv2D(Layer):
     def differentiate_terms(
         self, ops: Any, dy: Array, cache: Any, input_gradient: bool
     ) -> tuple[Array | None, Terms]:
-        sizes = ops.share.sizes(len(dy))
+        sizes = ops.share.sizes(len(dy))  # of the shards: there is a dw and a db for each
         dx, dw, db = ops.conv2d_backward_by_shards(dy, cache, sizes, input_gradient)
         return dx, Terms(by_shard=(dw, db))
 
