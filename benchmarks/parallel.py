@@ -3,6 +3,7 @@
     python benchmarks/parallel.py [--rounds N]
 
 Each contestant makes the same steps on the same images, and must end with the same weights, bit for bit.
+Then, what it costs one process that it sums gradients in shards.
 Needs the extra `mpi`.
 """
 
@@ -22,10 +23,11 @@ from pathlib import Path
 import numpy as np
 from common import DifferentResultsError, Report, parse, parser, race
 
+SHARDS = 8  # the default of a run
 CONTESTANTS = [(1, 1), (2, 1), (1, 2), (4, 1)]  # processes, and threads of each
 
 
-def measured(batch: int, steps: int, threads: int) -> None:
+def measured(batch: int, steps: int, threads: int, shards: int) -> None:
     """Train as one of the processes that mpiexec started; process 0 prints seconds a step and a digest."""
     from minicnn import Adam, SoftmaxCrossEntropy, tutorial_network
     from minicnn.engine.kernels.threads import set_threads
@@ -37,7 +39,7 @@ def measured(batch: int, steps: int, threads: int) -> None:
     from minicnn.runs.team import Team
 
     set_threads(threads)
-    settings = settings_for(batch_size=batch)
+    settings = settings_for(batch_size=batch, shards=shards)
     team = Team()
     if launch.started_by_mpiexec():
         team = ProcessTeam(Exchange(launch.world(), 60), settings)
@@ -58,9 +60,11 @@ def measured(batch: int, steps: int, threads: int) -> None:
         print(json.dumps([1000 * float(np.median(times[3:])), digest]), flush=True)
 
 
-def timed(processes: int, threads: int, batch: int, steps: int, found: set[str]) -> Sequence[float]:
+def timed(
+    processes: int, threads: int, batch: int, steps: int, found: set[str], shards: int = SHARDS
+) -> Sequence[float]:
     """Milliseconds a step of one turn; the digest of its weights is added to `found`."""
-    command = [sys.executable, __file__, "--measure", f"{batch},{steps},{threads}"]
+    command = [sys.executable, __file__, "--measure", f"{batch},{steps},{threads},{shards}"]
     if processes > 1:
         beside = Path(sysconfig.get_path("scripts")) / "mpiexec"
         mpiexec = str(beside) if beside.exists() else shutil.which("mpiexec")
@@ -77,13 +81,13 @@ def main(argv: Sequence[str] | None = None) -> None:
     made = parser(__doc__, rounds=5)
     made.add_argument("--measure", help=argparse.SUPPRESS)
     made.add_argument("--batches", default="50,200,600", help="images of a batch (50,200,600)")
+    made.add_argument("--small", default="10,50,100", help="batches to sum in one shard, too (10,50,100)")
     args = parse(made, argv)
     if args.measure:
-        batch, steps, threads = map(int, args.measure.split(","))
-        measured(batch, steps, threads)
+        measured(*map(int, args.measure.split(",")))
         return
     if args.quick:
-        args.rounds, args.batches = 1, "50"
+        args.rounds, args.batches, args.small = 1, "50", "50"
     report = Report("parallel", __doc__, args)
     for batch in map(int, args.batches.split(",")):
         steps = max(8, 1500 // batch)
@@ -107,6 +111,23 @@ def main(argv: Sequence[str] | None = None) -> None:
             f"Medians of {args.rounds} turns of {steps} steps. All weights are equal, bit for bit.",
         )
         report.data[str(batch)] = {name: vars(t) for name, t in times.items()}
+    rows = []
+    for batch in map(int, args.small.split(",")):
+        steps = max(20, 3000 // batch)
+        contestants = {
+            str(shards): lambda s=shards: timed(1, args.threads, batch, steps, set(), s)  # noqa: B023
+            for shards in (1, SHARDS)
+        }
+        one, many = race(contestants, args.rounds).values()
+        cost = 100 * (many.median / one.median - 1)
+        rows.append([str(batch), f"{one.median:.2f}", f"{many.median:.2f}", f"{cost:+.1f} %"])
+    report.add(
+        f"Milliseconds a step of one process on {args.threads} threads",
+        ["images", "1 shard", f"{SHARDS} shards", "cost"],
+        rows,
+        f"Medians of {args.rounds} turns.",
+    )
+    report.data["shards"] = rows
     report.write()
 
 
